@@ -1,0 +1,1 @@
+//! The CA with its inventory, audit, issuance and revocation

@@ -1,0 +1,2 @@
+//! The countermark command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A profile and a CSR become a certificate; local signing, CRLs and lint

@@ -1,0 +1,1 @@
+//! MCP calls: strict parsing, header rules, authorisation layer, list filters, stdio framing

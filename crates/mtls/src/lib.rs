@@ -1,0 +1,1 @@
+//! rustls configurations from a source, verified peers, trust generations, live connections

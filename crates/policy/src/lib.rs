@@ -1,0 +1,1 @@
+//! Grants as written, compiled to an index that permits or denies

@@ -1,0 +1,1 @@
+//! guard before any MCP server, connect behind any MCP client

@@ -1,0 +1,2 @@
+//! The repeated tasks.
+fn main() {}
