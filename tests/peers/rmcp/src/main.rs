@@ -1,0 +1,2 @@
+//! An rmcp server and client for the tests.
+fn main() {}

@@ -1,0 +1,80 @@
+//! The steps that cargo itself does.
+
+use anyhow::{Result, bail};
+
+use crate::context::Context;
+use crate::report::Row;
+use crate::steps::LibTest;
+
+pub(super) fn fmt(context: &Context) -> Result<Vec<Row>> {
+    context.cargo(&["fmt", "--all", "--check"]).run()?;
+    Ok(vec![Row::passed("fmt", "")])
+}
+
+pub(super) fn clippy(context: &Context) -> Result<Vec<Row>> {
+    context
+        .cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .run()?;
+    Ok(vec![Row::passed("clippy", "")])
+}
+
+/// Everything but the peers, which have a step of their own.
+pub(super) fn tests(context: &Context) -> Result<Vec<Row>> {
+    let (output, succeeded) = context
+        .cargo(&[
+            "test",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+            "--",
+            "--skip",
+            "peers::",
+            "--skip",
+            "examples::",
+        ])
+        .tee()?;
+    LibTest::parse(&output).summary("tests", succeeded)
+}
+
+pub(super) fn docs(context: &Context) -> Result<Vec<Row>> {
+    context
+        .cargo(&["doc", "--workspace", "--no-deps", "--all-features"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    Ok(vec![Row::passed("docs", "")])
+}
+
+pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
+    let build = ["build", "--all-features", "--examples"];
+    context.cargo(&build).run()?;
+    let (output, succeeded) = context
+        .cargo(&[
+            "test",
+            "--all-features",
+            "--test",
+            "main",
+            "--",
+            "examples::",
+        ])
+        .tee()?;
+    let tests = LibTest::parse(&output);
+    if tests.total() == 0 && succeeded {
+        bail!("no test runs the examples");
+    }
+    tests.summary("examples", succeeded)
+}
+
+pub(super) fn quickstart(context: &Context) -> Result<Vec<Row>> {
+    context
+        .cargo(&["run", "--release", "--", "quickstart", "--once"])
+        .run()?;
+    Ok(vec![Row::passed("quickstart", "")])
+}
