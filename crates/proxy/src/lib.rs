@@ -1,1 +1,13 @@
-//! guard before any MCP server, connect behind any MCP client
+//! `guard` before any MCP server, `connect` behind any MCP client.
+//!
+//! [`Guard`] terminates mTLS, lets through what the policy grants and forwards it to an HTTP or a stdio server.
+//! [`Connect`] carries the MCP client of this machine, over stdio or loopback HTTP, to such a guard with a live identity directory.
+//! Both take plain data ([`GuardConfig`], [`ConnectConfig`]) and read neither the environment nor the command line.
+
+pub mod connect;
+pub mod guard;
+mod json;
+mod sse;
+
+pub use connect::{Connect, ConnectConfig, ConnectError};
+pub use guard::{Guard, GuardConfig, GuardError};

@@ -1,0 +1,69 @@
+//! What connect is told, as plain data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything connect needs to know.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
+pub struct ConnectConfig {
+    /// The server's endpoint: `https://HOST:PORT/mcp`.
+    pub url: String,
+    /// The identity directory of the agent.
+    pub identity: PathBuf,
+    /// The server that must answer: a name (`ledger`) or a full SPIFFE ID; without one the URL's host as a SAN.
+    pub server: Option<String>,
+    /// Overrides the revocation list of the agent's own trust domain.
+    pub crl: Option<PathBuf>,
+    /// The file that remembers the newest CRL numbers and bundle sequences; beside the identity when absent.
+    pub state: Option<PathBuf>,
+    /// Times and sizes.
+    pub limits: ConnectLimits,
+}
+
+impl ConnectConfig {
+    /// The safe defaults for everything but the two things that have none.
+    #[must_use]
+    pub fn new(url: String, identity: PathBuf) -> Self {
+        Self { url, identity, server: None, crl: None, state: None, limits: ConnectLimits::default() }
+    }
+}
+
+/// Where a local client reaches connect.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "callers choose one of these")]
+pub enum Listen {
+    /// Plain HTTP on loopback: every local user is then the agent.
+    Tcp(SocketAddr),
+    /// A Unix socket of mode 0600 whose peers must have this process's user id.
+    Unix(PathBuf),
+}
+
+/// Times and sizes of connect.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
+pub struct ConnectLimits {
+    /// Until the TCP connection and the TLS handshake stand.
+    pub connect: Duration,
+    /// From a request to its response headers.
+    pub headers: Duration,
+    /// Bytes of a line, a request's body or an event.
+    pub message: usize,
+    /// Requests in flight at one time.
+    pub in_flight: usize,
+    /// How long answers in flight may take after the input ended.
+    pub drain: Duration,
+}
+
+impl Default for ConnectLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            headers: Duration::from_secs(600),
+            message: 16 * 1024 * 1024,
+            in_flight: 256,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
