@@ -1,0 +1,2 @@
+//! What it costs to read a leaf.
+fn main() {}
