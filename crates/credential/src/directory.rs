@@ -1,0 +1,74 @@
+//! A credential and its trust material as files, each switched by one rename.
+//!
+//! ```text
+//! DIR/current -> generations/7             credential: one directory a generation, 0700, its files 0600
+//! DIR/credential-bundle.pem -> current/…   key, leaf, intermediates; likewise tls.key, tls.crt, ca.crt
+//! DIR/<td>.trust-bundle.pem -> trust/current/…
+//! DIR/trust/current -> versions/12         trust: <td>.trust-bundle.pem and <td>.crl.pem
+//! ```
+//!
+//! Whoever reads `credential-bundle.pem`, or resolves `current` once and reads in there, never sees a key beside another's
+//! certificate. A generation stays until its certificate has expired. `ca.crt` and the bundles inside a generation are those of
+//! its delivery, for readers that resolve `current` once; the stable names lead to the newest trust.
+
+mod deliver;
+mod disk;
+mod error;
+mod load;
+mod lock;
+mod names;
+mod switch;
+mod trust;
+
+use std::sync::Arc;
+
+pub use self::deliver::deliver;
+pub use self::error::{DeliveryError, LoadError};
+pub use self::load::{Held, Loaded, load, read};
+pub use self::names::{CURRENT, bundle_name, crl_name};
+pub use self::trust::{LoadedTrust, deliver_trust, load_trust, read_crls};
+pub(crate) use self::trust::{Material, read_material};
+use crate::bundle::Bundle;
+use crate::credential::Credential;
+use crate::crl::Crl;
+
+/// What is delivered to a directory: a credential and whom it is to believe.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it, and must say everything that is delivered")]
+pub struct Delivery {
+    /// The credential; its leaf carries a SPIFFE ID.
+    pub credential: Arc<Credential>,
+    /// The trust bundles, that of the credential's own trust domain among them.
+    pub bundles: Vec<Bundle>,
+    /// The revocation lists of the trust domains, by what they are for.
+    pub crls: Vec<DomainCrls>,
+}
+
+/// The revocation lists of one trust domain: one for each CA key that signs certificates.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it; it is a pair")]
+pub struct DomainCrls {
+    /// Whose.
+    pub trust_domain: countermark_identity::TrustDomain,
+    /// The lists.
+    pub crls: Vec<Arc<Crl>>,
+}
+
+/// The number of a generation in its directory, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+

@@ -1,0 +1,98 @@
+//! The few operations on files that a delivery is made of, each of which a test can make fail.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::Path;
+
+use super::error::DeliveryError;
+
+/// Creates a directory that only its owner can enter; one that exists is left as it is.
+pub(super) fn create_dir(path: &Path) -> Result<(), DeliveryError> {
+    step()
+        .and_then(|()| DirBuilder::new().mode(0o700).create(path))
+        .or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() { Ok(()) } else { Err(error) })
+        .map_err(DeliveryError::io("create the directory", path))
+}
+
+/// Creates a directory and its parents.
+pub(super) fn create_dir_all(path: &Path) -> Result<(), DeliveryError> {
+    step()
+        .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(path))
+        .map_err(DeliveryError::io("create the directory", path))
+}
+
+/// Writes a new file with mode 0600 and makes it durable.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DeliveryError> {
+    step()
+        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
+        .and_then(|mut file| {
+            step()?;
+            file.write_all(content)?;
+            step()?;
+            file.sync_all()
+        })
+        .map_err(DeliveryError::io("write", path))
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(path: &Path) -> Result<(), DeliveryError> {
+    step().and_then(|()| File::open(path)?.sync_all()).map_err(DeliveryError::io("make durable", path))
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DeliveryError> {
+    step().and_then(|()| fs::rename(from, to)).map_err(DeliveryError::io("rename into place", to))
+}
+
+/// Makes `link` lead to `target` by one rename, whatever it was before.
+pub(super) fn relink(link: &Path, target: &Path) -> Result<(), DeliveryError> {
+    if fs::read_link(link).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    name.push(".new");
+    let fresh = link.with_file_name(name);
+    remove_file(&fresh)?;
+    step().and_then(|()| symlink(target, &fresh)).map_err(DeliveryError::io("link", &fresh))?;
+    rename(&fresh, link)
+}
+
+/// Removes a file that may be there.
+pub(super) fn remove_file(path: &Path) -> Result<(), DeliveryError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DeliveryError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(test))]
+const fn step() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use self::fault::{fail_at, step};
+
+#[cfg(test)]
+mod fault {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local!(static REMAINING: Cell<Option<u32>> = const { Cell::new(None) });
+
+    /// Makes the step after the next `steps` ones of this thread fail as a full disk does.
+    pub(in super::super) fn fail_at(steps: Option<u32>) {
+        REMAINING.set(steps);
+    }
+
+    pub(in super::super) fn step() -> io::Result<()> {
+        match REMAINING.get() {
+            Some(0) => Err(io::ErrorKind::StorageFull.into()),
+            remaining => {
+                REMAINING.set(remaining.map(|steps| steps - 1));
+                Ok(())
+            }
+        }
+    }
+}

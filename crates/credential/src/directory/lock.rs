@@ -1,0 +1,48 @@
+//! One writer at a time.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::error::DeliveryError;
+use super::names::LOCK;
+
+/// Held while a directory is written to; released when dropped, and by the system when the process dies.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits a while for the lock of `dir`.
+    pub(super) fn acquire(dir: &Path) -> Result<Self, DeliveryError> {
+        Self::acquire_within(dir, ATTEMPTS)
+    }
+
+    pub(super) fn acquire_within(dir: &Path, attempts: u32) -> Result<Self, DeliveryError> {
+        let path = dir.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(DeliveryError::io("open the lock file", &path))?;
+        for attempt in 1..=attempts {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if attempt < attempts => std::thread::sleep(PAUSE),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => break,
+                Err(error) => return Err(DeliveryError::io("lock", &path)(error.into())),
+            }
+        }
+        Err(DeliveryError::Busy { path })
+    }
+}
+
+/// Half-second deliveries are slow ones; five seconds of them mean that something hangs.
+const ATTEMPTS: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(20);

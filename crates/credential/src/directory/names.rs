@@ -1,0 +1,42 @@
+//! The names of files and directories, in one place.
+
+use countermark_identity::TrustDomain;
+
+/// The link to the generation that counts.
+pub const CURRENT: &str = "current";
+
+pub(crate) const CREDENTIAL_BUNDLE: &str = "credential-bundle.pem";
+pub(crate) const TLS_KEY: &str = "tls.key";
+pub(crate) const TLS_CRT: &str = "tls.crt";
+pub(crate) const CA_CRT: &str = "ca.crt";
+pub(crate) const GENERATIONS: &str = "generations";
+pub(crate) const TRUST: &str = "trust";
+pub(crate) const VERSIONS: &str = "versions";
+pub(crate) const LOCK: &str = ".lock";
+/// What Kubernetes calls its link to the directory that counts.
+pub(crate) const KUBERNETES_DATA: &str = "..data";
+
+const BUNDLE_SUFFIX: &str = ".trust-bundle.pem";
+const CRL_SUFFIX: &str = ".crl.pem";
+
+/// The file name of a trust domain's bundle.
+#[must_use]
+pub fn bundle_name(trust_domain: &TrustDomain) -> String {
+    format!("{trust_domain}{BUNDLE_SUFFIX}")
+}
+
+/// The file name of a trust domain's revocation lists.
+#[must_use]
+pub fn crl_name(trust_domain: &TrustDomain) -> String {
+    format!("{trust_domain}{CRL_SUFFIX}")
+}
+
+/// Whose bundle a file name stands for; `Some(Err)` when what stands before the suffix is no trust domain.
+pub(crate) fn bundle_domain(name: &str) -> Option<Result<TrustDomain, ()>> {
+    Some(name.strip_suffix(BUNDLE_SUFFIX)?.parse().map_err(|_| ()))
+}
+
+/// Whose revocation lists a file name stands for.
+pub(crate) fn crl_domain(name: &str) -> Option<Result<TrustDomain, ()>> {
+    Some(name.strip_suffix(CRL_SUFFIX)?.parse().map_err(|_| ()))
+}

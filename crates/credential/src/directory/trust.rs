@@ -1,0 +1,187 @@
+//! Trust material as files, in a versioned directory of its own.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countermark_identity::TrustDomain;
+
+use super::error::{DeliveryError, LoadError};
+use super::load::{self, read_file};
+use super::lock::Lock;
+use super::names::{CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name};
+use super::switch::{Files, Switch};
+use super::{DomainCrls, disk};
+use crate::bundle::Bundle;
+use crate::crl::Crl;
+
+/// Delivers trust material alone: the credential stays as it is.
+///
+/// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
+pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
+    disk::create_dir_all(dir)?;
+    let _lock = Lock::acquire(dir)?;
+    let own = Switch::new(dir, GENERATIONS).current().and_then(|number| {
+        let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
+        leaf.spiffe_id().map(|id| id.trust_domain().clone())
+    });
+    switch(dir, bundles, crls, own.as_ref())
+}
+
+/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`.
+pub(super) fn switch(
+    dir: &Path,
+    bundles: &[Bundle],
+    crls: &[DomainCrls],
+    own: Option<&TrustDomain>,
+) -> Result<(), DeliveryError> {
+    let base = dir.join(TRUST);
+    disk::create_dir(&base)?;
+    let switch = Switch::new(&base, VERSIONS);
+    let files = files(bundles, crls, own);
+    let current = switch.current();
+    if !current.is_some_and(|number| holds(&switch.path(number), &files)) {
+        let before = current.map(|number| switch.path(number));
+        // The version before stays for readers that are in it.
+        switch.sweep(|path| Some(path) != before.as_deref());
+        switch.advance(&files)?;
+    }
+    link_stable_names(dir, bundles, own)
+}
+
+fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls], own: Option<&TrustDomain>) -> Files<'a> {
+    let mut files = Files::new();
+    for bundle in bundles {
+        let text = bundle.to_pem().into_bytes();
+        if Some(bundle.trust_domain()) == own {
+            files.push((CA_CRT.to_owned(), Cow::Owned(text.clone())));
+        }
+        files.push((bundle_name(bundle.trust_domain()), Cow::Owned(text)));
+    }
+    for domain in crls.iter().filter(|domain| !domain.crls.is_empty()) {
+        let text: String = domain.crls.iter().map(|crl| crl.to_pem()).collect();
+        files.push((crl_name(&domain.trust_domain), Cow::Owned(text.into_bytes())));
+    }
+    files
+}
+
+/// Whether a directory holds exactly these files.
+fn holds(path: &Path, files: &Files<'_>) -> bool {
+    let Ok(entries) = fs::read_dir(path) else { return false };
+    entries.flatten().count() == files.len()
+        && files.iter().all(|(name, content)| fs::read(path.join(name)).is_ok_and(|found| found == **content))
+}
+
+/// Links the bundles into the directory, and removes the links of bundles that are gone.
+fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) -> Result<(), DeliveryError> {
+    let target = Path::new(TRUST).join(CURRENT);
+    let mut names: Vec<String> = bundles.iter().map(|bundle| bundle_name(bundle.trust_domain())).collect();
+    names.extend(own.map(|_| CA_CRT.to_owned()));
+    for name in &names {
+        disk::relink(&dir.join(name), &target.join(name))?;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let ours = fs::read_link(entry.path()).is_ok_and(|link| link == target.join(&name));
+        if ours && !names.contains(&name) {
+            disk::remove_file(&entry.path())?;
+        }
+    }
+    disk::sync_dir(dir)
+}
+
+/// The trust material of a directory.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LoadedTrust {
+    /// The trust bundles.
+    pub bundles: Vec<Bundle>,
+    /// The revocation lists.
+    pub crls: Vec<DomainCrls>,
+}
+
+/// Loads the trust material of a directory; all of it must be good, and there must be a bundle.
+pub fn load_trust(dir: &Path) -> Result<LoadedTrust, LoadError> {
+    let material = read_material(dir)?;
+    if material.bundles.is_empty() {
+        return Err(LoadError::NoTrust { dir: dir.to_owned() });
+    }
+    let mut loaded = LoadedTrust::default();
+    for (trust_domain, file) in material.bundles {
+        loaded.bundles.push(file.bundle(trust_domain)?);
+    }
+    for (trust_domain, file) in material.crls {
+        loaded.crls.push(DomainCrls { trust_domain, crls: file.crls()? });
+    }
+    Ok(loaded)
+}
+
+/// Reads a file of revocation lists, in PEM or DER: what `--crl FILE` names.
+pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
+    RawFile { content: read_file(path, MAX_CRL)?, path: path.to_owned() }.crls()
+}
+
+/// The trust material of one moment, unparsed, by the trust domain of its file names.
+#[derive(Debug, Default)]
+pub(crate) struct Material {
+    pub(crate) bundles: BTreeMap<TrustDomain, RawFile>,
+    pub(crate) crls: BTreeMap<TrustDomain, RawFile>,
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+pub(crate) struct RawFile {
+    pub(crate) path: PathBuf,
+    pub(crate) content: Vec<u8>,
+}
+
+impl RawFile {
+    pub(crate) fn bundle(&self, trust_domain: TrustDomain) -> Result<Bundle, LoadError> {
+        Bundle::from_pem(trust_domain, &self.content)
+            .map_err(|source| LoadError::Bundle { path: self.path.clone(), source })
+    }
+
+    pub(crate) fn crls(&self) -> Result<Vec<Arc<Crl>>, LoadError> {
+        Crl::many_from_pem(&self.content)
+            .map(|crls| crls.into_iter().map(Arc::new).collect())
+            .map_err(|source| LoadError::Crl { path: self.path.clone(), source })
+    }
+}
+
+/// Reads the trust material of a directory as it stands, from one version of it.
+pub(crate) fn read_material(dir: &Path) -> Result<Material, LoadError> {
+    let base = resolve(dir)?;
+    let mut material = Material::default();
+    for entry in fs::read_dir(&base).map_err(LoadError::io(&base))? {
+        let path = entry.map_err(LoadError::io(&base))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        let (domain, files, limit) = match (bundle_domain(name), crl_domain(name)) {
+            (Some(domain), _) => (domain, &mut material.bundles, MAX_BUNDLE),
+            (_, Some(domain)) => (domain, &mut material.crls, MAX_CRL),
+            _ => continue,
+        };
+        let domain = domain.map_err(|()| LoadError::FileName { path: path.clone() })?;
+        let content = read_file(&path, limit)?;
+        files.insert(domain, RawFile { path, content });
+    }
+    Ok(material)
+}
+
+/// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.
+fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
+    let base = dir.join(TRUST);
+    if base.is_dir() {
+        return match Switch::new(&base, VERSIONS).current() {
+            Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
+            None => load::resolve(&base),
+        };
+    }
+    load::resolve(dir)
+}
+
+const MAX_BUNDLE: u64 = 4 * 1024 * 1024;
+const MAX_CRL: u64 = 128 * 1024 * 1024;

@@ -1,0 +1,293 @@
+//! The verification of one chain under the roots of one trust domain.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countermark_identity::{Leaf, Serial, Thumbprint, TrustDomain, UnixTime, Usage};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime as PkiTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+
+use super::error::{ChainError, Link, MAX_INTERMEDIATES, TrustError};
+use super::memo::Memo;
+use super::revocation::{Lists, Signer};
+use super::{DomainTrust, Revocation, signature};
+use crate::authority::Authority;
+use crate::bundle::Bundle;
+use crate::crl::Crl;
+
+/// The roots and lists of one trust domain, ready to verify.
+#[derive(Debug)]
+pub(super) struct Domain {
+    bundle: Bundle,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// One for each anchor, in the same order.
+    roots: Vec<Arc<Signer>>,
+    lists: Lists,
+    revocation: Revocation,
+    /// Intermediates that stood in a verified path, by thumbprint: parsed once, their list looked for once.
+    known: ArcSwap<HashMap<Thumbprint, Arc<Signer>>>,
+}
+
+impl Domain {
+    pub(super) fn new(trust: DomainTrust) -> Result<Self, TrustError> {
+        let DomainTrust { bundle, crls, revocation } = trust;
+        let mut anchors = Vec::with_capacity(bundle.roots().len());
+        for root in bundle.roots() {
+            let anchor = webpki::anchor_from_trusted_cert(root).map_err(|error| TrustError::Root {
+                trust_domain: bundle.trust_domain().clone(),
+                detail: error.to_string(),
+            })?;
+            anchors.push(anchor.to_owned());
+        }
+        let roots = bundle.authorities().iter().map(|root| Arc::new(Signer::new(Arc::clone(root)))).collect();
+        let lists = Lists::new(crls);
+        Ok(Self { bundle, anchors, roots, lists, revocation, known: ArcSwap::default() })
+    }
+
+    pub(super) fn crls(&self) -> &[Arc<Crl>] {
+        self.lists.all()
+    }
+
+    pub(super) const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    pub(super) fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        leaf: &Leaf,
+        usage: Usage,
+        now: UnixTime,
+        memo: &Memo,
+    ) -> Result<VerifiedChain, ChainError> {
+        let Some((first, intermediates)) = chain.split_first() else {
+            return Err(ChainError::Malformed { detail: "it is empty".to_owned() });
+        };
+        if Thumbprint::of(first) != *leaf.thumbprint() {
+            return Err(ChainError::LeafMismatch);
+        }
+        leaf.permits(usage)?;
+        require_time(Link::Leaf, leaf.not_before(), leaf.not_after(), now)?;
+        let presented = self.read(intermediates)?;
+        let certificate = EndEntityCert::try_from(first)
+            .map_err(|error| ChainError::Malformed { detail: error.to_string() })?;
+        let judge = Judge { domain: self, leaf, presented: &presented, now, outcome: RefCell::default() };
+        let algorithms = signature::remembering(memo);
+        let algorithms = algorithms.each_ref().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm);
+        let path = certificate.verify_for_usage(
+            &algorithms,
+            &self.anchors,
+            intermediates,
+            PkiTime::since_unix_epoch(std::time::Duration::from_secs(now.as_secs())),
+            key_usage(usage),
+            None,
+            Some(&|path| judge.accept(path)),
+        );
+        let outcome = judge.outcome.into_inner();
+        match (path, outcome) {
+            (Ok(_), Some(Ok(signers))) => {
+                self.remember(&presented, &signers);
+                Ok(VerifiedChain::assertion(self.bundle.trust_domain().clone(), leaf, &signers))
+            }
+            // The path was good and its judge was not asked: never, but never believed either.
+            (Ok(_), None) => Err(ChainError::Path { detail: "the path was not judged".to_owned() }),
+            (_, Some(Err(error))) => Err(error),
+            (Err(error), _) => Err(self.explain(error, leaf, now)),
+        }
+    }
+
+    /// Reads what was presented beside the leaf; each must be a CA of this trust domain, used or not.
+    fn read(&self, intermediates: &[CertificateDer<'_>]) -> Result<Vec<Presented>, ChainError> {
+        if intermediates.len() > MAX_INTERMEDIATES {
+            return Err(ChainError::TooManyIntermediates { found: intermediates.len() });
+        }
+        let known = self.known.load();
+        let mut presented = Vec::with_capacity(intermediates.len());
+        for (index, der) in intermediates.iter().enumerate() {
+            let thumbprint = Thumbprint::of(der);
+            let signer = match known.get(&thumbprint) {
+                Some(signer) => Arc::clone(signer),
+                None => Arc::new(Signer::new(self.parse(der, index + 1)?)),
+            };
+            presented.push(Presented { thumbprint, signer });
+        }
+        Ok(presented)
+    }
+
+    fn parse(&self, der: &[u8], position: usize) -> Result<Arc<Authority>, ChainError> {
+        let trust_domain = self.bundle.trust_domain();
+        Authority::parse(der, trust_domain)
+            .map(Arc::new)
+            .map_err(|error| ChainError::Authority { position, trust_domain: trust_domain.clone(), error })
+    }
+
+    /// Keeps the intermediates of a verified path. Only what a root of ours signed gets here, and no more than [`MAX_KNOWN`].
+    fn remember(&self, presented: &[Presented], path: &[Arc<Signer>]) {
+        let known = self.known.load();
+        let fresh: Vec<_> = presented
+            .iter()
+            .filter(|entry| !known.contains_key(&entry.thumbprint))
+            .filter(|entry| path.iter().any(|signer| Arc::ptr_eq(signer, &entry.signer)))
+            .collect();
+        if fresh.is_empty() || known.len() + fresh.len() > MAX_KNOWN {
+            return;
+        }
+        self.known.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.extend(fresh.iter().map(|entry| (entry.thumbprint.clone(), Arc::clone(&entry.signer))));
+            known
+        });
+    }
+
+    /// Puts webpki's refusal into our words.
+    fn explain(&self, error: webpki::Error, leaf: &Leaf, now: UnixTime) -> ChainError {
+        match error {
+            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => ChainError::UnknownAuthority {
+                trust_domain: self.bundle.trust_domain().clone(),
+                issuer: issuer_text(leaf.issuer_der()),
+            },
+            webpki::Error::CertExpired { not_after, .. } => ChainError::Expired {
+                which: Link::Authority("an intermediate".to_owned()),
+                not_after: UnixTime::from_secs(not_after.as_secs()),
+                now,
+            },
+            webpki::Error::CertNotValidYet { not_before, .. } => ChainError::NotYetValid {
+                which: Link::Authority("an intermediate".to_owned()),
+                not_before: UnixTime::from_secs(not_before.as_secs()),
+                now,
+            },
+            webpki::Error::BadDer | webpki::Error::TrailingData(_) => ChainError::Malformed { detail: error.to_string() },
+            other => ChainError::Path { detail: other.to_string() },
+        }
+    }
+}
+
+/// An intermediate as it was presented.
+struct Presented {
+    thumbprint: Thumbprint,
+    signer: Arc<Signer>,
+}
+
+/// Judges each path that webpki finds good for what webpki does not look at: the root's life and revocation.
+struct Judge<'a> {
+    domain: &'a Domain,
+    leaf: &'a Leaf,
+    presented: &'a [Presented],
+    now: UnixTime,
+    outcome: RefCell<Option<Result<Vec<Arc<Signer>>, ChainError>>>,
+}
+
+impl Judge<'_> {
+    /// Refusing here makes webpki try another path, if there is one.
+    fn accept(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        let outcome = self.judge(path);
+        let answer = if outcome.is_ok() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
+        self.outcome.replace(Some(outcome));
+        answer
+    }
+
+    /// The authorities of the path, from the leaf's issuer to the root, if none of them ended and nothing they signed here is revoked.
+    fn judge(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Signer>>, ChainError> {
+        let signers = self.signers(path)?;
+        let mut subject = (Link::Leaf, self.leaf.serial());
+        for signer in &signers {
+            let authority = &signer.authority;
+            let link = Link::Authority(authority.subject().to_owned());
+            require_time(link.clone(), authority.not_before(), authority.not_after(), self.now)?;
+            if self.domain.revocation == Revocation::Required {
+                self.require_unrevoked(subject, signer)?;
+            }
+            subject = (link, authority.serial());
+        }
+        Ok(signers)
+    }
+
+    fn require_unrevoked(&self, (which, serial): (Link, &Serial), signer: &Signer) -> Result<(), ChainError> {
+        let list = signer.list(&self.domain.lists, self.now).map_err(|error| ChainError::RevocationUnknown {
+            authority: signer.authority.subject().to_owned(),
+            error,
+        })?;
+        match list.revokes(serial) {
+            None => Ok(()),
+            Some(revoked) => {
+                Err(ChainError::Revoked { which, serial: serial.clone(), at: revoked.at, reason: revoked.reason })
+            }
+        }
+    }
+
+    fn signers(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Signer>>, ChainError> {
+        let lost = || ChainError::Path { detail: "the path has a certificate that was not presented".to_owned() };
+        let mut signers = Vec::with_capacity(MAX_INTERMEDIATES + 1);
+        for certificate in path.intermediate_certificates() {
+            let thumbprint = Thumbprint::of(&certificate.der());
+            let presented = self.presented.iter().find(|entry| entry.thumbprint == thumbprint).ok_or_else(lost)?;
+            signers.push(Arc::clone(&presented.signer));
+        }
+        let place = self.domain.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor())).ok_or_else(lost)?;
+        signers.push(Arc::clone(self.domain.roots.get(place).ok_or_else(lost)?));
+        Ok(signers)
+    }
+}
+
+/// Evidence that a chain was verified; only [`Trust::verify`](super::Trust::verify) makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedChain {
+    trust_domain: TrustDomain,
+    authorities: Box<[Arc<Authority>]>,
+    not_after: UnixTime,
+}
+
+impl VerifiedChain {
+    fn assertion(trust_domain: TrustDomain, leaf: &Leaf, signers: &[Arc<Signer>]) -> Self {
+        let authorities: Box<[_]> = signers.iter().map(|signer| Arc::clone(&signer.authority)).collect();
+        let ends = authorities.iter().map(|authority| authority.not_after());
+        let not_after = ends.min().map_or(leaf.not_after(), |end| end.min(leaf.not_after()));
+        Self { trust_domain, authorities, not_after }
+    }
+
+    /// Under whose roots.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The authorities of the path, from the leaf's issuer to the root.
+    #[must_use]
+    pub const fn authorities(&self) -> &[Arc<Authority>] {
+        &self.authorities
+    }
+
+    /// When the first certificate of the path ends.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+}
+
+/// Refuses a certificate outside its life. `notAfter` itself still belongs to it (RFC 5280 §4.1.2.5).
+fn require_time(which: Link, not_before: UnixTime, not_after: UnixTime, now: UnixTime) -> Result<(), ChainError> {
+    if now > not_after {
+        return Err(ChainError::Expired { which, not_after, now });
+    }
+    if now < not_before {
+        return Err(ChainError::NotYetValid { which, not_before, now });
+    }
+    Ok(())
+}
+
+const fn key_usage(usage: Usage) -> KeyUsage {
+    match usage {
+        Usage::Client => KeyUsage::client_auth(),
+        Usage::Server => KeyUsage::server_auth(),
+    }
+}
+
+fn issuer_text(der: &[u8]) -> String {
+    use x509_parser::prelude::FromDer as _;
+    x509_parser::x509::X509Name::from_der(der).map_or_else(|_| "an unreadable name".to_owned(), |(_, name)| name.to_string().escape_debug().to_string())
+}
+
+/// How many intermediates of verified paths are kept for one trust domain.
+const MAX_KNOWN: usize = 256;
