@@ -1,0 +1,2 @@
+//! Handshakes.
+fn main() {}

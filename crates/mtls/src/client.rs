@@ -1,0 +1,274 @@
+//! The client side: a pool of mutual TLS connections to servers that were asked for by name.
+
+mod body;
+mod connector;
+mod error;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use countermark_credential::Credential;
+use countermark_identity::{Clock, TrustDomain};
+use http::uri::Scheme;
+use http::{Extensions, Request, Response};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+pub use self::body::ClientBody;
+use self::connector::Connector;
+pub use self::connector::ServerStream;
+pub use self::error::ClientError;
+use crate::config::{TlsClock, alpn, presented, versions};
+use crate::demand::ExpectedServer;
+use crate::registry::Registry;
+use crate::verifier::ServerVerifier;
+use crate::{HandshakeError, TrustGeneration, UnusableCredential, VerifiedServer};
+
+/// What a client may be told beyond whom it expects.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a configuration that callers write out")]
+pub struct ClientConfig {
+    /// How long a TCP connection may take.
+    pub connect_timeout: Duration,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// Offers HTTP/2 by ALPN, before HTTP/1.1.
+    pub http2: bool,
+    /// How many idle connections to one host are kept.
+    pub pool_max_idle: usize,
+    /// How long an idle connection is kept; less than a server's own patience.
+    pub pool_idle_timeout: Duration,
+    /// The cryptography.
+    pub provider: Arc<CryptoProvider>,
+    /// Speaks TLS 1.2, too.
+    pub tls12: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(5),
+            http2: true,
+            pool_max_idle: 32,
+            pool_idle_timeout: Duration::from_secs(50),
+            provider: crate::provider(),
+            tls12: false,
+        }
+    }
+}
+
+/// A pooled HTTP client whose every connection is mutual TLS with the expected server.
+///
+/// Each change of credential or trust makes a new configuration and a new pool: requests that are
+/// under way finish on the old one, unless the change refuses their server. Sessions are never
+/// resumed. Proxy settings of the environment are not looked at.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    credential: watch::Receiver<Arc<Credential>>,
+    trust: watch::Receiver<Arc<TrustGeneration>>,
+    expected: ExpectedServer,
+    clock: Arc<dyn Clock>,
+    config: ClientConfig,
+    registry: Registry,
+    side: ArcSwap<Side>,
+    rebuilding: Mutex<()>,
+}
+
+/// One credential under one trust generation, with its pool.
+#[derive(Debug)]
+struct Side {
+    credential: Arc<Credential>,
+    generation: Arc<TrustGeneration>,
+    connector: Connector,
+    pool: Pool<Connector, Full<Bytes>>,
+}
+
+impl Client {
+    /// A client that speaks to `expected` and to nobody else.
+    ///
+    /// # Errors
+    /// The credential cannot carry TLS, or it has no trust domain to expect the server in.
+    pub fn new(
+        credential: watch::Receiver<Arc<Credential>>,
+        trust: watch::Receiver<Arc<TrustGeneration>>,
+        expected: ExpectedServer,
+        clock: Arc<dyn Clock>,
+        config: ClientConfig,
+    ) -> Result<Self, UnusableCredential> {
+        let registry = Registry::new(trust.clone(), Arc::clone(&clock));
+        let (present, generation) = (credential.borrow().clone(), trust.borrow().clone());
+        let parts = Parts { expected: &expected, clock: &clock, config: &config, registry: &registry };
+        let side = ArcSwap::from_pointee(parts.side(present, generation)?);
+        let inner = Inner {
+            credential,
+            trust,
+            expected,
+            clock,
+            config,
+            registry,
+            side,
+            rebuilding: Mutex::new(()),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The connections that are alive, idle ones of the pool included.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Makes the handshake with the server `host` over a transport of the caller's, outside the
+    /// pool.
+    ///
+    /// In TLS 1.3 it may succeed although the server refuses our certificate: the refusal comes with
+    /// the first read.
+    ///
+    /// # Errors
+    /// Says who refused whom, and why.
+    pub async fn connect<IO>(&self, io: IO, host: &str) -> Result<ServerStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = connector::name(host)
+            .map_err(|error| HandshakeError::Io(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        self.inner.registry.keep();
+        let side = self.inner.current().map_err(HandshakeError::Credential)?;
+        side.connector.handshake(io, name).await
+    }
+
+    /// Sends a request to an `https` URL. The answer carries its [`VerifiedServer`] in its
+    /// extensions.
+    ///
+    /// A request that was never sent because its pooled connection had closed is sent on another.
+    ///
+    /// # Errors
+    /// Says who refused whom, and why.
+    pub async fn request(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<ClientBody>, ClientError> {
+        if request.uri().scheme() != Some(&Scheme::HTTPS) {
+            return Err(ClientError::NotHttps { uri: request.uri().to_string() });
+        }
+        self.inner.registry.keep();
+        let side = self.inner.current().map_err(ClientError::Credential)?;
+        let captured = capture_connection(&mut request);
+        match side.pool.request(request).await {
+            Ok(response) => {
+                let server = response.extensions().get::<VerifiedServer>().cloned();
+                if server.as_ref().is_some_and(|server| server.live().is_retiring())
+                    && let Some(connected) = captured.connection_metadata().as_ref()
+                {
+                    // The last request on it: its server's certificate is about to end.
+                    connected.poison();
+                }
+                Ok(response.map(|body| ClientBody::new(body, server)))
+            }
+            Err(error) => {
+                let mut used = Extensions::new();
+                if let Some(connected) = captured.connection_metadata().as_ref() {
+                    connected.get_extras(&mut used);
+                }
+                Err(ClientError::from_request(error, used.get::<VerifiedServer>()))
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn current(&self) -> Result<Arc<Side>, Arc<UnusableCredential>> {
+        let side = self.side.load_full();
+        if self.is_current(&side) {
+            return Ok(side);
+        }
+        let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let side = self.side.load_full();
+        if self.is_current(&side) {
+            return Ok(side);
+        }
+        let (credential, generation) = (self.credential.borrow().clone(), self.trust.borrow().clone());
+        let parts = Parts {
+            expected: &self.expected,
+            clock: &self.clock,
+            config: &self.config,
+            registry: &self.registry,
+        };
+        let side = Arc::new(parts.side(credential, generation)?);
+        self.side.store(Arc::clone(&side));
+        Ok(side)
+    }
+
+    fn is_current(&self, side: &Side) -> bool {
+        side.generation.is_latest() && Arc::ptr_eq(&side.credential, &self.credential.borrow())
+    }
+}
+
+/// What does not change between one side and the next.
+struct Parts<'a> {
+    expected: &'a ExpectedServer,
+    clock: &'a Arc<dyn Clock>,
+    config: &'a ClientConfig,
+    registry: &'a Registry,
+}
+
+impl Parts<'_> {
+    fn side(
+        &self,
+        credential: Arc<Credential>,
+        generation: Arc<TrustGeneration>,
+    ) -> Result<Side, UnusableCredential> {
+        let verifier = Arc::new(ServerVerifier {
+            expected: self.expected.clone(),
+            own: own_domain(&credential, self.expected)?,
+            generation: Arc::clone(&generation),
+            provider: Arc::clone(&self.config.provider),
+        });
+        let key = presented(&credential, &self.config.provider)?;
+        let time = Arc::new(TlsClock(Arc::clone(self.clock)));
+        let provider = Arc::clone(&self.config.provider);
+        let mut tls = rustls::ClientConfig::builder_with_details(provider, time)
+            .with_protocol_versions(versions(self.config.tls12))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+            .with_client_cert_resolver(key);
+        tls.alpn_protocols = alpn(self.config.http2);
+        tls.resumption = Resumption::disabled();
+        let connector = Connector::new(Arc::new(tls), verifier, self.registry.clone(), self.config);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(self.config.pool_idle_timeout)
+            .pool_max_idle_per_host(self.config.pool_max_idle)
+            .http2_keep_alive_interval(Some(Duration::from_secs(20)))
+            .build(connector.clone());
+        Ok(Side { credential, generation, connector, pool })
+    }
+}
+
+/// The trust domain in which a server is expected by name or host: the client's own.
+fn own_domain(
+    credential: &Credential,
+    expected: &ExpectedServer,
+) -> Result<TrustDomain, UnusableCredential> {
+    match (credential.spiffe_id(), expected) {
+        (Some(own), _) => Ok(own.trust_domain().clone()),
+        (None, ExpectedServer::Id(id)) => Ok(id.trust_domain().clone()),
+        (None, _) => Err(UnusableCredential::NoIdentity),
+    }
+}

@@ -1,0 +1,196 @@
+//! One live connection as the judge sees it: who, under which generation, and until when.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use arc_swap::ArcSwap;
+use countermark_identity::{Identity, Leaf, UnixTime};
+use futures_util::task::AtomicWaker;
+use rustls::AlertDescription;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::Notify;
+
+use crate::demand::Demand;
+use crate::evidence::{Evidence, judge};
+use crate::registry::Shared;
+use crate::{PeerEnded, Refusal, TrustGeneration};
+
+/// A connection retires up to this share of its life before its certificate ends.
+const EARLY: f64 = 0.05;
+
+/// Shared by the transport, the peer's evidence and the registry.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: u64,
+    pub(crate) identity: Identity,
+    pub(crate) leaf: Leaf,
+    pub(crate) chain: Box<[CertificateDer<'static>]>,
+    pub(crate) accepted_under: u64,
+    demand: Demand,
+    not_after: AtomicU64,
+    judged: ArcSwap<TrustGeneration>,
+    ended: OnceLock<PeerEnded>,
+    retiring: AtomicBool,
+    changed: Notify,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+    /// What the other side said when it refused us after our handshake had finished.
+    alert: OnceLock<AlertDescription>,
+    shared: Arc<Shared>,
+}
+
+impl Live {
+    pub(crate) fn new(id: u64, evidence: Evidence, demand: Demand, shared: Arc<Shared>) -> Self {
+        Self {
+            id,
+            identity: evidence.identity,
+            leaf: evidence.leaf,
+            chain: evidence.chain,
+            accepted_under: evidence.generation.id(),
+            demand,
+            not_after: AtomicU64::new(evidence.not_after.as_secs()),
+            judged: ArcSwap::new(evidence.generation),
+            ended: OnceLock::new(),
+            retiring: AtomicBool::new(false),
+            changed: Notify::new(),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+            alert: OnceLock::new(),
+            shared,
+        }
+    }
+
+    pub(crate) fn not_after(&self) -> UnixTime {
+        UnixTime::from_secs(self.not_after.load(Ordering::Acquire))
+    }
+
+    /// When to wind down: up to 5 % of the life before its end, rolled once by the serial.
+    pub(crate) fn retire_at(&self) -> UnixTime {
+        let not_after = self.not_after();
+        let life = not_after.duration_since(self.leaf.not_before());
+        not_after.saturating_sub(life.mul_f64(EARLY * roll(self.leaf.serial().as_bytes())))
+    }
+
+    /// Whether the right still stands: two compares when nothing has moved.
+    pub(crate) fn judge(&self) -> Result<(), PeerEnded> {
+        if let Some(ended) = self.ended.get() {
+            return Err(ended.clone());
+        }
+        let now = self.shared.clock.now();
+        let not_after = self.not_after();
+        if now > not_after {
+            return Err(self.end(PeerEnded::Expired { not_after }));
+        }
+        if self.judged.load().is_latest() {
+            return Ok(());
+        }
+        let latest = Arc::clone(&self.shared.trust.borrow());
+        let verdict = judge(&self.leaf, &self.chain, &self.demand, &latest, now);
+        self.settle(verdict, latest)
+    }
+
+    fn settle(
+        &self,
+        verdict: Result<(Identity, UnixTime), Refusal>,
+        generation: Arc<TrustGeneration>,
+    ) -> Result<(), PeerEnded> {
+        match verdict {
+            Ok((identity, not_after)) if identity == self.identity => {
+                self.not_after.fetch_min(not_after.as_secs(), Ordering::AcqRel);
+                self.judged.store(generation);
+                Ok(())
+            }
+            Ok((identity, _)) => Err(self.end(PeerEnded::IdentityChanged {
+                was: self.identity.spiffe_id().clone(),
+                is: identity.spiffe_id().clone(),
+            })),
+            Err(refusal) => Err(self.end(PeerEnded::Refused {
+                generation: generation.id(),
+                refusal: Arc::new(refusal),
+            })),
+        }
+    }
+
+    /// Ends the right, once and for all, and wakes whoever waits on the connection.
+    pub(crate) fn end(&self, ended: PeerEnded) -> PeerEnded {
+        let first = self.ended.set(ended.clone()).is_ok();
+        if first {
+            tracing::info!(identity = %self.identity.spiffe_id(), serial = %self.leaf.serial(), reason = %ended, "connection ended");
+            self.changed.notify_waiters();
+            self.reader.wake();
+            self.writer.wake();
+        }
+        self.ended.get().cloned().unwrap_or(ended)
+    }
+
+    /// Asks for a graceful end: no new work on this connection.
+    pub(crate) fn retire(&self) {
+        if !self.retiring.swap(true, Ordering::AcqRel) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) fn alert(&self) -> Option<AlertDescription> {
+        self.alert.get().copied()
+    }
+
+    /// Notes the alert that a read or write ended with.
+    pub(crate) fn note(&self, error: &io::Error) {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            // The first alert is the reason; what follows it is noise.
+            let _ = self.alert.set(*alert);
+        }
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Acquire)
+    }
+
+    /// Waits until the right has ended.
+    pub(crate) async fn ended(&self) -> PeerEnded {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(ended) = self.ended.get() {
+                return ended.clone();
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the connection should wind down.
+    pub(crate) async fn retired(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_retiring() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn wake_reader(&self, waker: &Waker) {
+        self.reader.register(waker);
+    }
+
+    pub(crate) fn wake_writer(&self, waker: &Waker) {
+        self.writer.register(waker);
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.shared.forget(self);
+    }
+}
+
+/// A number in [0, 1) that depends on the serial alone: the same after every reconnect.
+fn roll(serial: &[u8]) -> f64 {
+    // FNV-1a: spreads serials that count as well as random ones; nothing secret depends on it.
+    let hash = serial.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
+}

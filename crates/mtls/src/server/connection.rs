@@ -1,0 +1,214 @@
+//! One connection, from its handshake to its end.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use super::activity::{Activity, Noted, Patience};
+use super::service::PeerService;
+use super::{BoxError, ServeConfig, log_refusal};
+use crate::demand::Caller;
+use crate::live::Live;
+use crate::{Acceptor, MtlsStream};
+
+/// How often an HTTP/2 peer with open streams is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// How long an idle connection has to end in good order.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What all connections of a listener share.
+#[derive(Debug)]
+pub(super) struct Serving<C> {
+    pub(super) acceptor: Acceptor<C>,
+    pub(super) config: ServeConfig,
+    pub(super) drain: CancellationToken,
+    pub(super) kill: CancellationToken,
+}
+
+impl<C: Caller> Serving<C> {
+    pub(super) async fn connection<IO, S, B>(&self, io: IO, remote: SocketAddr, service: S)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // Boxed: what a handshake needs is not kept for the life of the connection.
+        let accepted = tokio::select! {
+            () = self.kill.cancelled() => return,
+            accepted = Box::pin(self.acceptor.accept(io, remote)) => accepted,
+        };
+        match accepted {
+            Err(error) => log_refusal(remote, &error),
+            Ok(stream) => self.serve(stream, service).await,
+        }
+    }
+
+    async fn serve<IO, S, B>(&self, stream: MtlsStream<IO, C>, service: S)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let http2 = stream.is_http2();
+        let peer = stream.peer().clone();
+        let live = Arc::clone(peer.live());
+        let activity = Activity::new(!http2);
+        let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
+        let service = PeerService { service, peer, activity: Arc::clone(&activity) };
+        if http2 {
+            let connection = self.http2().serve_connection(io, service);
+            self.drive(Box::pin(connection), &live, &activity).await;
+        } else {
+            let connection = self.http1().serve_connection(io, service);
+            self.drive(Box::pin(connection), &live, &activity).await;
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            // Ours tells an idle connection from a slow header.
+            .header_read_timeout(None)
+            .max_buf_size(self.config.max_header_bytes.max(8192));
+        builder
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.config.max_streams)
+            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING);
+        builder
+    }
+
+    /// Runs the connection until it ends, its right ends, or its patience or the server's does.
+    async fn drive<Conn>(&self, mut connection: Pin<Box<Conn>>, live: &Live, activity: &Activity)
+    where
+        Conn: GracefulConnection<Error = hyper::Error>,
+    {
+        let patience =
+            Patience { header: self.config.header_timeout, idle: self.config.idle_timeout };
+        let mut ended = pin!(live.ended());
+        let mut wind_down = pin!(async {
+            tokio::select! {
+                () = live.retired() => {}
+                () = self.drain.cancelled() => {}
+            }
+        });
+        let mut watchdog = Watchdog::new(activity, patience);
+        let mut winding_down = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut ended => return,
+                () = self.kill.cancelled() => return,
+                event = poll_fn(|cx| poll_both(connection.as_mut(), &mut watchdog, cx)) => match event {
+                    Event::Finished(result) => return log_end(live, result),
+                    Event::Impatient if winding_down => return,
+                    Event::Impatient => {
+                        winding_down = true;
+                        watchdog.say_farewell();
+                        connection.as_mut().graceful_shutdown();
+                    }
+                },
+                () = &mut wind_down, if !winding_down => {
+                    winding_down = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+enum Event {
+    Finished(Result<(), hyper::Error>),
+    Impatient,
+}
+
+/// The connection first: what it does moves the deadline.
+fn poll_both<Conn>(
+    connection: Pin<&mut Conn>,
+    watchdog: &mut Watchdog<'_>,
+    cx: &mut Context<'_>,
+) -> Poll<Event>
+where
+    Conn: GracefulConnection<Error = hyper::Error>,
+{
+    if let Poll::Ready(result) = connection.poll(cx) {
+        return Poll::Ready(Event::Finished(result));
+    }
+    watchdog.poll(cx).map(|()| Event::Impatient)
+}
+
+/// One timer for both limits, moved earlier at once and later only when it fires.
+struct Watchdog<'a> {
+    activity: &'a Activity,
+    patience: Patience,
+    timer: Pin<Box<Sleep>>,
+    farewell: bool,
+}
+
+impl<'a> Watchdog<'a> {
+    fn new(activity: &'a Activity, patience: Patience) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + patience.idle));
+        Self { activity, patience, timer, farewell: false }
+    }
+
+    /// From now on only the last grace counts.
+    fn say_farewell(&mut self) {
+        self.farewell = true;
+        self.timer.as_mut().reset(Instant::now() + FAREWELL);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.farewell {
+            return self.timer.as_mut().poll(cx);
+        }
+        if let Some(deadline) = self.activity.deadline(self.patience)
+            && deadline < self.timer.deadline()
+        {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let next = match self.activity.deadline(self.patience) {
+                Some(deadline) if deadline <= now => return Poll::Ready(()),
+                Some(deadline) => deadline,
+                None => now + self.patience.idle.min(self.patience.header),
+            };
+            self.timer.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}
+
+fn log_end(live: &Live, result: Result<(), hyper::Error>) {
+    if let Err(error) = result {
+        tracing::debug!(identity = %live.identity.spiffe_id(), %error, "connection failed");
+    }
+}

@@ -1,0 +1,81 @@
+//! The transport of a verified connection: it fails as soon as the right has ended.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+
+use crate::live::Live;
+
+/// TLS whose every read and write is preceded by a judgement, and which wakes when the right ends.
+#[derive(Debug)]
+pub(crate) struct LiveIo<IO> {
+    tls: TlsStream<IO>,
+    live: Arc<Live>,
+}
+
+impl<IO> LiveIo<IO> {
+    pub(crate) fn new(tls: TlsStream<IO>, live: Arc<Live>) -> Self {
+        Self { tls, live }
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.tls.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Registered before the judgement: an end between the two wakes us.
+        self.live.wake_reader(cx.waker());
+        self.live.judge()?;
+        let polled = Pin::new(&mut self.tls).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &polled {
+            self.live.note(error);
+        }
+        polled
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.live.wake_writer(cx.waker());
+        self.live.judge()?;
+        Pin::new(&mut self.tls).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.live.wake_writer(cx.waker());
+        self.live.judge()?;
+        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.live.wake_writer(cx.waker());
+        self.live.judge()?;
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
