@@ -1,0 +1,13 @@
+//! Real third-party programs against the real `countermark`.
+//!
+//! `cargo xtask test` sets the programs up and says where they are: `COUNTERMARK_PEERS_DIR` holds them, `COUNTERMARK_BIN`
+//! is the binary under test. Without them each test prints `SKIP name: why` and does nothing.
+
+mod certificates;
+mod clients;
+mod conformance;
+mod curl;
+mod estate;
+mod program;
+mod servers;
+mod set_up;
