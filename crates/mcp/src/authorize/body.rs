@@ -1,0 +1,100 @@
+//! Bodies of answers that pass as they come.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use pin_project_lite::pin_project;
+
+use super::answer::AnswerBody;
+use crate::BoxError;
+
+/// The body as it comes, without a copy.
+pub(super) fn passed<R>(body: R) -> AnswerBody
+where
+    R: Body<Data = Bytes> + Send + Sync + 'static,
+    R::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed()
+}
+
+pin_project! {
+    /// Pieces that were read already, then the rest of the body.
+    pub(super) struct Resumed<R> {
+        pub(super) read: VecDeque<Bytes>,
+        #[pin]
+        pub(super) rest: R,
+    }
+}
+
+impl<R> Body for Resumed<R>
+where
+    R: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let this = self.project();
+        match this.read.pop_front() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => this.rest.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self
+            .read
+            .iter()
+            .map(|bytes| bytes.len() as u64)
+            .sum::<u64>();
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(read + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(read + upper);
+        }
+        hint
+    }
+}
+
+/// A stream of chunks as a body. The lock is never contended: it only makes a stream that is `Send` also `Sync`.
+pub(super) struct Chunks(Mutex<Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>>);
+
+impl Chunks {
+    pub(super) fn new(
+        stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+    ) -> Self {
+        Self(Mutex::new(Box::pin(stream)))
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.0.get_mut() {
+            Ok(stream) => stream
+                .as_mut()
+                .poll_next(cx)
+                .map(|item| item.map(|chunk| chunk.map(Frame::data))),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+}

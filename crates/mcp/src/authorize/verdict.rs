@@ -1,0 +1,114 @@
+//! What the policy says to everything that one message needs.
+
+use std::fmt;
+
+use countermark_identity::AgentId;
+use countermark_policy::{Denied, Permit, Policy};
+
+use super::Authorization;
+use crate::method::{Demand, List};
+use crate::tasks::Tasks;
+
+/// Everything that was needed is permitted, or would be denied where the layer only observes.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// The permit of the first need.
+    pub(super) permit: Option<Permit>,
+    /// The first need that lacks a grant and passes all the same.
+    pub(super) would_deny: Option<Denial>,
+}
+
+/// One need is denied.
+#[derive(Debug)]
+pub(super) struct Denial {
+    /// Which of the needs.
+    pub(super) demand: usize,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Policy(Denied),
+    ForeignTask,
+}
+
+impl Denial {
+    /// The rule that decided, if one did.
+    pub(super) fn rule(&self) -> Option<String> {
+        match &self.reason {
+            Reason::Policy(denied) => denied.rule().map(|rule| rule.to_string()),
+            Reason::ForeignTask => None,
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Policy(denied) => denied.fmt(f),
+            Reason::ForeignTask => f.write_str("the agent has made no such task"),
+        }
+    }
+}
+
+/// Asks the current policy for everything that a message needs.
+pub(super) fn authorize(
+    config: &Authorization,
+    tasks: &Tasks,
+    agent: &AgentId,
+    demands: &[Demand],
+) -> Result<Verdict, Denial> {
+    let policy = config.policy.borrow().clone();
+    let mut verdict = Verdict {
+        permit: None,
+        would_deny: None,
+    };
+    for (index, demand) in demands.iter().enumerate() {
+        let denial = |reason| Denial {
+            demand: index,
+            reason,
+        };
+        let maker = match demand {
+            Demand::Task(task) => Some(
+                tasks
+                    .maker(agent, task)
+                    .ok_or_else(|| denial(Reason::ForeignTask))?,
+            ),
+            _ => None,
+        };
+        let action = maker.as_ref().unwrap_or(demand).action();
+        match policy.authorize(agent, &config.server, action) {
+            Ok(permit) => verdict.permit = verdict.permit.or(Some(permit)),
+            Err(denied) if config.danger_observe && denied.lacks_grant() => {
+                verdict.would_deny = verdict
+                    .would_deny
+                    .or_else(|| Some(denial(Reason::Policy(denied))));
+            }
+            Err(denied) => return Err(denial(Reason::Policy(denied))),
+        }
+    }
+    Ok(verdict)
+}
+
+/// Whether the caller may see this element of a list.
+///
+/// A resource template is judged by its own text as if it were a URI: a grant shows it if it covers every expansion of the
+/// literal part, so a narrower grant hides the template but still permits the resources that it grants.
+pub(super) fn shows(
+    config: &Authorization,
+    policy: &Policy,
+    tasks: &Tasks,
+    agent: &AgentId,
+    (list, name): (List, &str),
+) -> bool {
+    let demand = match list {
+        List::Tools => Demand::Tool(name.into()),
+        List::Prompts => Demand::Prompt(name.into()),
+        List::Resources | List::Templates => Demand::Resource(name.into()),
+        List::Tasks => return tasks.maker(agent, name).is_some(),
+    };
+    match policy.authorize(agent, &config.server, demand.action()) {
+        Ok(_) => true,
+        Err(denied) => config.danger_observe && denied.lacks_grant(),
+    }
+}

@@ -1,0 +1,44 @@
+//! Who calls, for the handler behind the layer.
+
+use countermark_identity::AgentId;
+use countermark_mtls::VerifiedPeer;
+use countermark_policy::Permit;
+use http::Extensions;
+
+/// The caller of a permitted request: evidence that the layer has put into the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    peer: VerifiedPeer,
+    permit: Option<Permit>,
+}
+
+impl Caller {
+    /// The caller of the request with these extensions; `None` if it never passed an
+    /// [`AuthorizeLayer`](crate::AuthorizeLayer).
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Self>().cloned()
+    }
+
+    pub(crate) fn assertion(peer: VerifiedPeer, permit: Option<Permit>) -> Self {
+        Self { peer, permit }
+    }
+
+    /// The agent that calls.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        self.peer.agent()
+    }
+
+    /// The evidence of its handshake.
+    #[must_use]
+    pub fn peer(&self) -> &VerifiedPeer {
+        &self.peer
+    }
+
+    /// What permitted the call; `None` only where the layer merely observes (`danger_observe`).
+    #[must_use]
+    pub fn permit(&self) -> Option<&Permit> {
+        self.permit.as_ref()
+    }
+}

@@ -1,0 +1,144 @@
+//! One message of a server, as far as a filter depends on it.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::json::{self, Kind, Sink};
+use crate::method::List;
+use crate::{ParseRefusal, RequestId};
+
+/// What a server sent.
+#[derive(Debug)]
+pub(crate) enum ServerMessage<'a> {
+    /// An answer.
+    Response(RequestId<'a>, Outcome<'a>),
+    /// A question to the client, of the older era.
+    Request(RequestId<'a>),
+    /// A notification, or an error that answers no request in particular.
+    Notification,
+}
+
+/// The parts of a result that are filtered or remembered; ranges are of the message's text.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome<'a> {
+    /// `result` itself.
+    pub(super) result: Option<Range<usize>>,
+    /// The arrays that could be lists.
+    pub(super) lists: Vec<(List, Range<usize>)>,
+    /// Their elements, each with its name.
+    pub(super) items: Vec<Item<'a>>,
+    /// `result.cacheScope`.
+    pub(super) cache_scope: Option<Range<usize>>,
+    /// The task that was made instead of a result.
+    pub(crate) task: Option<Cow<'a, str>>,
+}
+
+/// One element of a list.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    pub(super) list: List,
+    pub(super) range: Range<usize>,
+    pub(super) name: Option<Cow<'a, str>>,
+}
+
+/// Reads one message of a server, with the same strictness as a client's: what is ambiguous cannot be filtered.
+pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<ServerMessage<'_>, ParseRefusal> {
+    let mut fields = Fields::default();
+    json::scan(bytes, depth, Place::Root, &mut fields)?;
+    match (fields.method, fields.id, fields.answers) {
+        (true, _, true) => Err(ParseRefusal::Mixed),
+        (true, Some(id), false) => Ok(ServerMessage::Request(id)),
+        (true, None, false) => Ok(ServerMessage::Notification),
+        (false, Some(id), true) => Ok(ServerMessage::Response(id, fields.outcome)),
+        // `"id": null` in an error: the server could not tell which request it answers.
+        (false, None, true) if fields.outcome.result.is_none() => Ok(ServerMessage::Notification),
+        _ => Err(ParseRefusal::Nothing),
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Place {
+    #[default]
+    Elsewhere,
+    Root,
+    Id,
+    Method,
+    Error,
+    Result,
+    CacheScope,
+    TaskId,
+    Task,
+    List(List),
+    Item(List),
+    Name(List),
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    method: bool,
+    answers: bool,
+    id: Option<RequestId<'a>>,
+    name: Option<Cow<'a, str>>,
+    outcome: Outcome<'a>,
+}
+
+impl<'a> Sink<'a> for Fields<'a> {
+    type Place = Place;
+
+    fn member(&mut self, place: Place, key: &str, _: usize) -> Result<Place, ParseRefusal> {
+        Ok(match (place, key) {
+            (Place::Root, "id") => Place::Id,
+            (Place::Root, "method") => Place::Method,
+            (Place::Root, "result") => Place::Result,
+            (Place::Root, "error") => Place::Error,
+            (Place::Result, "cacheScope") => Place::CacheScope,
+            (Place::Result, "task") => Place::Task,
+            (Place::Result | Place::Task, "taskId") => Place::TaskId,
+            (Place::Result, member) => {
+                List::in_result(member).map_or(Place::Elsewhere, Place::List)
+            }
+            (Place::Item(list), key) if key == list.members().1 => Place::Name(list),
+            _ => Place::Elsewhere,
+        })
+    }
+
+    fn element(&mut self, place: Place) -> Place {
+        match place {
+            Place::List(list) => Place::Item(list),
+            _ => Place::Elsewhere,
+        }
+    }
+
+    fn value(
+        &mut self,
+        place: Place,
+        kind: Kind,
+        raw: &'a str,
+        at: usize,
+    ) -> Result<(), ParseRefusal> {
+        let range = at..at + raw.len();
+        let text = || (kind == Kind::String).then(|| json::unescape(raw));
+        match place {
+            Place::Elsewhere | Place::Task => {}
+            Place::Root if kind == Kind::Array => return Err(ParseRefusal::Batch),
+            Place::Root if kind != Kind::Object => return Err(ParseRefusal::NotAnObject),
+            Place::Root => {}
+            Place::Id => self.id = RequestId::read(kind, raw),
+            Place::Method => self.method = true,
+            Place::Error => self.answers = true,
+            Place::Result => {
+                self.answers = true;
+                self.outcome.result = Some(range);
+            }
+            Place::CacheScope => self.outcome.cache_scope = Some(range),
+            Place::TaskId => self.outcome.task = text(),
+            Place::List(list) => self.outcome.lists.push((list, range)),
+            Place::Item(list) => {
+                let name = self.name.take();
+                self.outcome.items.push(Item { list, range, name });
+            }
+            Place::Name(_) => self.name = text(),
+        }
+        Ok(())
+    }
+}

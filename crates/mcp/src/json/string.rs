@@ -1,0 +1,105 @@
+//! JSON strings: where they end, and what they say.
+
+use std::borrow::Cow;
+
+use crate::ParseRefusal;
+
+/// The offset after the string that begins with the quote at `start`; every escape is judged on the way.
+pub(super) fn skip(bytes: &[u8], start: usize) -> Result<usize, ParseRefusal> {
+    let mut at = start + 1;
+    loop {
+        at = plain(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = escape(bytes, at)?,
+            Some(_) => {
+                return Err(ParseRefusal::Syntax {
+                    offset: at,
+                    expected: "an escape instead of a raw control character",
+                });
+            }
+            None => {
+                return Err(ParseRefusal::Syntax {
+                    offset: at,
+                    expected: "the quote that ends the string",
+                });
+            }
+        }
+    }
+}
+
+/// The text of a string that [`skip`] has accepted, quotes included in `raw`.
+pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
+    let inner = raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(raw);
+    if !inner.as_bytes().contains(&b'\\') {
+        return Cow::Borrowed(inner);
+    }
+    // Rare, so serde_json's own decoder does it; what `skip` accepted it accepts.
+    serde_json::from_str(raw).map_or_else(|_| Cow::Borrowed(inner), Cow::Owned)
+}
+
+/// Skips bytes that need no attention, eight at a time: neither quote, backslash nor control character.
+fn plain(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = zero(word ^ (ONES * b'"' as u64));
+        let backslash = zero(word ^ (ONES * b'\\' as u64));
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (quote | backslash | control) & HIGH;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes
+        .get(at)
+        .is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
+        at += 1;
+    }
+    at
+}
+
+fn escape(bytes: &[u8], at: usize) -> Result<usize, ParseRefusal> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => match unit(bytes, at)? {
+            0xD800..=0xDBFF => match (bytes.get(at + 6), bytes.get(at + 7)) {
+                (Some(b'\\'), Some(b'u')) if (0xDC00..=0xDFFF).contains(&unit(bytes, at + 6)?) => {
+                    Ok(at + 12)
+                }
+                _ => Err(ParseRefusal::LoneSurrogate { offset: at }),
+            },
+            0xDC00..=0xDFFF => Err(ParseRefusal::LoneSurrogate { offset: at }),
+            _ => Ok(at + 6),
+        },
+        _ => Err(ParseRefusal::Syntax {
+            offset: at,
+            expected: "an escape that JSON knows",
+        }),
+    }
+}
+
+fn unit(bytes: &[u8], at: usize) -> Result<u32, ParseRefusal> {
+    let refusal = ParseRefusal::Syntax {
+        offset: at,
+        expected: "four hexadecimal digits after `\\u`",
+    };
+    let Some(digits) = bytes.get(at + 2..at + 6) else {
+        return Err(refusal);
+    };
+    let mut unit = 0;
+    for digit in digits {
+        let Some(value) = char::from(*digit).to_digit(16) else {
+            return Err(refusal);
+        };
+        unit = unit << 4 | value;
+    }
+    Ok(unit)
+}
