@@ -5,6 +5,7 @@ use std::time::Duration;
 use countermark_identity::{Serial, TrustDomain, UnixTime};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, SanType, SerialNumber};
 use rustls_pki_types::CertificateDer;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use crate::{
     key::{KeyError, KeyPair, random},
@@ -25,20 +26,13 @@ pub const LEAF_SHARE: u32 = 6;
 
 impl Signer {
     /// Makes a self-signed root. It signs intermediates alone (pathLen 1).
-    pub fn root(
-        domain: &TrustDomain,
-        key: KeyPair,
-        life: Duration,
-        now: UnixTime,
-    ) -> Result<Self, CaError> {
+    pub fn root(domain: &TrustDomain, key: KeyPair, life: Duration, now: UnixTime) -> Result<Self, CaError> {
         let subject = ca_subject(domain, "root", &key_id(&key))?;
         let mut params = ca_params(domain, &Serials::random()?, 1)?;
         params.distinguished_name = subject;
         params.not_before = to_date(now.saturating_sub(BACKDATE));
         params.not_after = to_date(now.saturating_add(life));
-        let certificate = params
-            .self_signed(key.signing())
-            .map_err(|_| CaError::Signing)?;
+        let certificate = params.self_signed(key.signing()).map_err(|_| CaError::Signing)?;
         let der: CertificateDer<'static> = certificate.into();
         lint::lint_ca(&der, &der, domain, now)?;
         Self::new(der, key)
@@ -62,13 +56,45 @@ impl Signer {
         params.not_after = to_date(now.saturating_add(life).min(self.not_after()));
         params.use_authority_key_identifier_extension = true;
         let issuer = self.issuer().map_err(|_| CaError::Signing)?;
-        let certificate = params
-            .signed_by(key.public_key(), &issuer)
-            .map_err(|_| CaError::Signing)?;
+        let certificate = params.signed_by(key.public_key(), &issuer).map_err(|_| CaError::Signing)?;
         let der: CertificateDer<'static> = certificate.into();
         lint::lint_ca(&der, self.certificate(), domain, now)?;
         Self::new(der, key)
     }
+}
+
+/// What a CA certificate says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaFacts {
+    /// When it begins.
+    pub not_before: UnixTime,
+    /// When it ends.
+    pub not_after: UnixTime,
+    /// Its one URI, which names the trust domain.
+    pub spiffe_uri: Option<String>,
+}
+
+/// Reads a CA certificate; refused unless it may sign certificates and CRLs.
+pub fn ca_facts(der: &[u8]) -> Result<CaFacts, CaError> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| CaError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(CaError::Malformed);
+    }
+    if !lint::is_ca(&certificate) {
+        return Err(CaError::NotCa);
+    }
+    let (not_before, not_after) = lint::validity(&certificate).ok_or(CaError::Malformed)?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let mut uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    });
+    let spiffe_uri = match (uris.next(), uris.next()) {
+        (Some(uri), None) => Some(uri),
+        _ => None,
+    };
+    Ok(CaFacts { not_before, not_after, spiffe_uri })
 }
 
 /// Why there is no CA certificate, or why one cannot sign.
@@ -118,19 +144,10 @@ impl Serials {
 /// Eight hex digits of the key's SHA-256: what tells two keys of one authority apart.
 pub(crate) fn key_id(key: &KeyPair) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key().spki_der());
-    digest
-        .as_ref()
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn ca_params(
-    domain: &TrustDomain,
-    serial: &Serial,
-    path_len: u8,
-) -> Result<CertificateParams, CaError> {
+fn ca_params(domain: &TrustDomain, serial: &Serial, path_len: u8) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_len));

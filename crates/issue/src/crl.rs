@@ -4,8 +4,7 @@ use std::{fmt, str::FromStr};
 
 use countermark_identity::{Serial, UnixTime};
 use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, RevocationReason as Reason, RevokedCertParams,
-    SerialNumber,
+    CertificateRevocationListParams, KeyIdMethod, RevocationReason as Reason, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::CertificateRevocationListDer;
 
@@ -17,10 +16,7 @@ use crate::{
 
 impl Signer {
     /// Signs a CRL: every revoked certificate of this CA, under a number that the caller never uses twice.
-    pub fn crl(
-        &self,
-        plan: &CrlPlan<'_>,
-    ) -> Result<CertificateRevocationListDer<'static>, CrlError> {
+    pub fn crl(&self, plan: &CrlPlan<'_>) -> Result<CertificateRevocationListDer<'static>, CrlError> {
         if plan.next_update <= plan.this_update {
             return Err(CrlError::NoTime);
         }
@@ -81,10 +77,7 @@ impl Revoked {
 /// Why a certificate is revoked ([RFC 5280 §5.3.1](https://www.rfc-editor.org/rfc/rfc5280#section-5.3.1)), as far as
 /// an end entity's can be. Holds do not exist: what is revoked stays revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the reasons of RFC 5280 that apply"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the reasons of RFC 5280 that apply")]
 pub enum RevocationReason {
     /// No reason given; the CRL entry carries none.
     #[default]

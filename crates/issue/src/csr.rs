@@ -23,8 +23,7 @@ impl Csr {
         if der.len() > MAX_CSR {
             return Err(CsrError::TooLarge(der.len()));
         }
-        let (rest, request) =
-            X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
+        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
         if !rest.is_empty() {
             return Err(CsrError::TrailingBytes(rest.len()));
         }
@@ -33,12 +32,7 @@ impl Csr {
             return Err(CsrError::Version(info.version.0));
         }
         let public_key = PublicKey::from_spki(info.subject_pki.raw)?;
-        signature::verify(
-            &public_key,
-            &request.signature_algorithm,
-            info.raw,
-            &request.signature_value,
-        )?;
+        signature::verify(&public_key, &request.signature_algorithm, info.raw, &request.signature_value)?;
         Ok(Self { public_key })
     }
 

@@ -15,14 +15,9 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::public_key::{PublicKey, PublicKeyError};
 
 /// A kind of key that a profile may name.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new kind of key must break every match on it"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new kind of key must break every match on it")]
 pub enum KeyType {
     /// ECDSA over NIST P-256, the default.
     #[default]
@@ -88,9 +83,7 @@ impl KeyPair {
             KeyType::P256 | KeyType::P384 => rcgen::KeyPair::generate_for(key_type.signature()),
             // Version 1 of PKCS#8: OpenSSL 3.0 does not open version 2, which rcgen would write.
             KeyType::Ed25519 => return Self::from_pkcs8(&generate_ed25519()?),
-            KeyType::Rsa3072 => {
-                rcgen::KeyPair::generate_rsa_for(key_type.signature(), RsaKeySize::_3072)
-            }
+            KeyType::Rsa3072 => rcgen::KeyPair::generate_rsa_for(key_type.signature(), RsaKeySize::_3072),
         };
         Self::new(inner.map_err(|_| KeyError::Generate)?, key_type)
     }
@@ -106,11 +99,7 @@ impl KeyPair {
 
     fn new(inner: rcgen::KeyPair, key_type: KeyType) -> Result<Self, KeyError> {
         let public = PublicKey::from_spki(&inner.subject_public_key_info())?;
-        Ok(Self {
-            inner,
-            key_type,
-            public,
-        })
+        Ok(Self { inner, key_type, public })
     }
 
     /// What kind of key this is.
@@ -138,9 +127,7 @@ impl KeyPair {
 
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPair")
-            .field("key_type", &self.key_type)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyPair").field("key_type", &self.key_type).finish_non_exhaustive()
     }
 }
 
@@ -170,9 +157,7 @@ pub enum KeyError {
 
 /// Fills `bytes` from the system's generator.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
-    SystemRandom::new()
-        .fill(bytes)
-        .map_err(|_| KeyError::Generate)
+    SystemRandom::new().fill(bytes).map_err(|_| KeyError::Generate)
 }
 
 fn generate_ed25519() -> Result<Zeroizing<Vec<u8>>, KeyError> {

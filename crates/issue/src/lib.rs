@@ -19,7 +19,7 @@ mod subject;
 mod time;
 
 pub use crate::{
-    ca::{BACKDATE, CaError, INTERMEDIATE_LIFE, LEAF_SHARE, ROOT_LIFE},
+    ca::{BACKDATE, CaError, CaFacts, INTERMEDIATE_LIFE, LEAF_SHARE, ROOT_LIFE, ca_facts},
     crl::{CrlError, CrlPlan, RevocationReason, Revoked},
     csr::{Csr, CsrError},
     key::{KeyError, KeyPair, KeyType},

@@ -22,11 +22,8 @@ pub struct Profile {
 impl Profile {
     /// Reads a profile; unknown keys, values out of bounds and what no X509-SVID may be are refused.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
-        let document: Document =
-            toml::from_str(text).map_err(|error| ProfileError::from_toml(text, &error))?;
-        document
-            .into_profile()
-            .map_err(|(at, message)| ProfileError::at(text, at, message))
+        let document: Document = toml::from_str(text).map_err(|error| ProfileError::from_toml(text, &error))?;
+        document.into_profile().map_err(|(at, message)| ProfileError::at(text, at, message))
     }
 
     /// The embedded profile of `role`.
@@ -123,10 +120,7 @@ impl SanTemplate {
 /// A kind of name that a request may add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new kind of name must break every match on it"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new kind of name must break every match on it")]
 pub enum RequestableName {
     /// DNS names.
     Dns,
@@ -165,16 +159,8 @@ impl ProfileError {
     fn at(text: &str, at: usize, message: String) -> Self {
         let before = text.get(..at).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |last| last.chars().count())
-            + 1;
-        Self {
-            line,
-            column,
-            message,
-        }
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        Self { line, column, message }
     }
 }
 
@@ -185,17 +171,12 @@ pub(crate) fn is_dns_name(name: &str) -> bool {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     name.len() <= 253
         && name.split('.').all(label)
         && name.parse::<IpAddr>().is_err()
-        && !name
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+        && !name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[derive(Deserialize)]
@@ -238,11 +219,7 @@ impl Document {
 
     fn ttls(&self) -> Result<(Duration, Duration, Duration), (usize, String)> {
         let ttl = |ttl: &Spanned<Ttl>| ttl.get_ref().0;
-        let (min, default, max) = (
-            ttl(&self.min_ttl),
-            ttl(&self.default_ttl),
-            ttl(&self.max_ttl),
-        );
+        let (min, default, max) = (ttl(&self.min_ttl), ttl(&self.default_ttl), ttl(&self.max_ttl));
         if min < MIN_TTL {
             return Err((
                 self.min_ttl.span().start,
@@ -250,16 +227,10 @@ impl Document {
             ));
         }
         if max > MAX_TTL {
-            return Err((
-                self.max_ttl.span().start,
-                "max_ttl is above 24h; renew instead of living longer".into(),
-            ));
+            return Err((self.max_ttl.span().start, "max_ttl is above 24h; renew instead of living longer".into()));
         }
         if !(min <= default && default <= max) {
-            return Err((
-                self.default_ttl.span().start,
-                "default_ttl lies outside min_ttl and max_ttl".into(),
-            ));
+            return Err((self.default_ttl.span().start, "default_ttl lies outside min_ttl and max_ttl".into()));
         }
         Ok((min, default, max))
     }
@@ -282,33 +253,22 @@ impl SanDocument {
         for template in self.dns {
             let at = template.span().start;
             let template = template.into_inner();
-            let sample = template
-                .replace(NAME, "name")
-                .replace(TRUST_DOMAIN, "trust.domain");
+            let sample = template.replace(NAME, "name").replace(TRUST_DOMAIN, "trust.domain");
             if !is_dns_name(&sample) {
                 return Err((
                     at,
-                    format!(
-                        "\"{template}\" does not make a DNS name; {NAME} and {TRUST_DOMAIN} are filled in"
-                    ),
+                    format!("\"{template}\" does not make a DNS name; {NAME} and {TRUST_DOMAIN} are filled in"),
                 ));
             }
             dns.push(template);
         }
-        Ok(SanTemplate {
-            uri,
-            dns,
-            requested: self.requested,
-        })
+        Ok(SanTemplate { uri, dns, requested: self.requested })
     }
 }
 
 fn require_keys(keys: &Spanned<Vec<KeyType>>) -> Result<(), (usize, String)> {
     if keys.get_ref().is_empty() {
-        return Err((
-            keys.span().start,
-            "keys is empty; list at least one of p256, p384, ed25519, rsa3072".into(),
-        ));
+        return Err((keys.span().start, "keys is empty; list at least one of p256, p384, ed25519, rsa3072".into()));
     }
     Ok(())
 }
@@ -331,9 +291,7 @@ impl<'de> Deserialize<'de> for Ttl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         duration(&text).map(Self).ok_or_else(|| {
-            D::Error::custom(format!(
-                "`{text}` is not a duration; write \"90s\", \"5m\", \"1h\" or \"1d\""
-            ))
+            D::Error::custom(format!("`{text}` is not a duration; write \"90s\", \"5m\", \"1h\" or \"1d\""))
         })
     }
 }
@@ -350,11 +308,7 @@ fn duration(text: &str) -> Option<Duration> {
         "d" => 86_400,
         _ => return None,
     };
-    number
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(scale)
-        .map(Duration::from_secs)
+    number.parse::<u64>().ok()?.checked_mul(scale).map(Duration::from_secs)
 }
 
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
@@ -362,17 +316,13 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
     [Role::Agent, Role::Server, Role::Admin]
         .into_iter()
         .find(|role| role.as_str() == text)
-        .ok_or_else(|| {
-            D::Error::custom(format!("`{text}` is no role; write agent, server or admin"))
-        })
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is no role; write agent, server or admin")))
 }
 
 fn fill(template: &str, identity: &SpiffeId) -> String {
     let name = identity.role().map_or("", |(_, name)| name);
     // Neither a trust domain nor a name can contain a brace, so the order of the two does not matter.
-    template
-        .replace(TRUST_DOMAIN, identity.trust_domain().as_str())
-        .replace(NAME, name)
+    template.replace(TRUST_DOMAIN, identity.trust_domain().as_str()).replace(NAME, name)
 }
 
 const TRUST_DOMAIN: &str = "{trust_domain}";

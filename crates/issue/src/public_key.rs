@@ -3,8 +3,7 @@
 use rcgen::{PublicKeyData, SignatureAlgorithm};
 use x509_parser::{
     oid_registry::{
-        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
-        OID_SIG_ED25519,
+        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
     },
     prelude::FromDer,
     x509::SubjectPublicKeyInfo,
@@ -23,8 +22,7 @@ pub struct PublicKey {
 impl PublicKey {
     /// Reads a DER SubjectPublicKeyInfo and refuses every kind of key that is not certified.
     pub fn from_spki(der: &[u8]) -> Result<Self, PublicKeyError> {
-        let (rest, spki) =
-            SubjectPublicKeyInfo::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
+        let (rest, spki) = SubjectPublicKeyInfo::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
         if !rest.is_empty() {
             return Err(PublicKeyError::Malformed);
         }
@@ -33,11 +31,7 @@ impl PublicKey {
             return Err(PublicKeyError::Malformed);
         }
         let key = spki.subject_public_key.data.to_vec();
-        let public = Self {
-            spki: der.to_vec(),
-            key,
-            key_type,
-        };
+        let public = Self { spki: der.to_vec(), key, key_type };
         // What rcgen will write must be what was presented, byte for byte (no other encoding of the parameters).
         if public.subject_public_key_info() != public.spki {
             return Err(PublicKeyError::Encoding);
@@ -66,8 +60,7 @@ impl PublicKey {
     /// Refuses a point that is not on its curve: it would be certified and never work.
     fn verify_point(&self) -> Result<(), PublicKeyError> {
         use aws_lc_rs::signature::{
-            ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey,
-            RSA_PKCS1_2048_8192_SHA256,
+            ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
         };
         match self.key_type {
             KeyType::P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.key),
@@ -158,9 +151,5 @@ fn rsa_bits(spki: &SubjectPublicKeyInfo<'_>) -> Result<KeyType, PublicKeyError> 
     let significant = first.and_then(|at| modulus.get(at..)).unwrap_or_default();
     let leading = significant.first().map_or(0, |byte| byte.leading_zeros());
     let bits = (significant.len() * 8).saturating_sub(leading as usize);
-    if (3072..=4096).contains(&bits) {
-        Ok(KeyType::Rsa3072)
-    } else {
-        Err(PublicKeyError::RsaBits(bits))
-    }
+    if (3072..=4096).contains(&bits) { Ok(KeyType::Rsa3072) } else { Err(PublicKeyError::RsaBits(bits)) }
 }

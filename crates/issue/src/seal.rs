@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 
 use aws_lc_rs::{
     cipher::{
-        AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey,
-        PaddedBlockEncryptingKey, UnboundCipherKey,
+        AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey,
+        UnboundCipherKey,
     },
     iv::FixedLength,
     pbkdf2,
@@ -31,24 +31,15 @@ pub fn seal_key(key: &KeyPair, passphrase: &[u8]) -> Result<String, SealError> {
     let (mut salt, mut iv) = ([0; SALT], [0; BLOCK]);
     random(&mut salt)?;
     random(&mut iv)?;
-    let parameters = Parameters::pbkdf2_sha256_aes256cbc(PBKDF2_ROUNDS, &salt, &iv)
-        .map_err(|_| SealError::Crypto)?;
+    let parameters = Parameters::pbkdf2_sha256_aes256cbc(PBKDF2_ROUNDS, &salt, &iv).map_err(|_| SealError::Crypto)?;
     let secret = derive(passphrase, &salt, PBKDF2_ROUNDS)?;
     let mut sealed = key.to_pkcs8().to_vec();
     PaddedBlockEncryptingKey::cbc_pkcs7(cipher_key(&secret)?)
-        .and_then(|cipher| {
-            cipher.less_safe_encrypt(
-                &mut sealed,
-                EncryptionContext::Iv128(FixedLength::from(&iv)),
-            )
-        })
+        .and_then(|cipher| cipher.less_safe_encrypt(&mut sealed, EncryptionContext::Iv128(FixedLength::from(&iv))))
         .map_err(|_| SealError::Crypto)?;
-    let der = EncryptedPrivateKeyInfo {
-        encryption_algorithm: parameters.into(),
-        encrypted_data: &sealed,
-    }
-    .to_der()
-    .map_err(|_| SealError::Crypto)?;
+    let der = EncryptedPrivateKeyInfo { encryption_algorithm: parameters.into(), encrypted_data: &sealed }
+        .to_der()
+        .map_err(|_| SealError::Crypto)?;
     pem_rfc7468::encode_string(ENCRYPTED, LineEnding::LF, &der).map_err(|_| SealError::Crypto)
 }
 
@@ -60,10 +51,7 @@ pub fn unsealed_pem(key: &KeyPair) -> Result<Zeroizing<String>, SealError> {
 }
 
 /// Opens a key file: sealed, or plaintext. `passphrase` is asked for only where the file is sealed.
-pub fn open_key(
-    pem: &[u8],
-    passphrase: impl FnOnce() -> Option<Zeroizing<Vec<u8>>>,
-) -> Result<KeyPair, SealError> {
+pub fn open_key(pem: &[u8], passphrase: impl FnOnce() -> Option<Zeroizing<Vec<u8>>>) -> Result<KeyPair, SealError> {
     let (label, der) = pem_rfc7468::decode_vec(pem).map_err(|_| SealError::NotPem)?;
     let der = Zeroizing::new(der);
     match label {
@@ -79,18 +67,14 @@ pub fn open_key(
 fn open(der: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|_| SealError::Scheme)?;
     let parameters = info.encryption_algorithm.pbes2().ok_or(SealError::Scheme)?;
-    let (Kdf::Pbkdf2(kdf), EncryptionScheme::Aes256Cbc { iv }) =
-        (&parameters.kdf, parameters.encryption)
-    else {
+    let (Kdf::Pbkdf2(kdf), EncryptionScheme::Aes256Cbc { iv }) = (&parameters.kdf, parameters.encryption) else {
         return Err(SealError::Scheme);
     };
     let secret = derive(passphrase, kdf.salt, rounds(kdf)?)?;
     let mut opened = Zeroizing::new(info.encrypted_data.to_vec());
     let length = PaddedBlockDecryptingKey::cbc_pkcs7(cipher_key(&secret)?)
         .and_then(|cipher| {
-            cipher
-                .decrypt(&mut opened, DecryptionContext::Iv128(FixedLength::from(iv)))
-                .map(|plain| plain.len())
+            cipher.decrypt(&mut opened, DecryptionContext::Iv128(FixedLength::from(iv))).map(|plain| plain.len())
         })
         .map_err(|_| SealError::WrongPassphrase)?;
     opened.truncate(length);
@@ -107,9 +91,7 @@ pub enum SealError {
     #[error("not a PEM file: a CA key begins with `-----BEGIN ENCRYPTED PRIVATE KEY-----`")]
     NotPem,
     /// Some other PEM block.
-    #[error(
-        "a PEM block `{0}` where a PKCS#8 private key belongs; convert it with `openssl pkcs8 -topk8`"
-    )]
+    #[error("a PEM block `{0}` where a PKCS#8 private key belongs; convert it with `openssl pkcs8 -topk8`")]
     Label(String),
     /// Sealed with something else than PBES2, PBKDF2-HMAC-SHA256 and AES-256-CBC.
     #[error(
@@ -150,13 +132,7 @@ fn rounds(kdf: &Pbkdf2Params<'_>) -> Result<u32, SealError> {
 fn derive(passphrase: &[u8], salt: &[u8], rounds: u32) -> Result<Zeroizing<[u8; 32]>, SealError> {
     let rounds = NonZeroU32::new(rounds).ok_or(SealError::Scheme)?;
     let mut secret = Zeroizing::new([0; 32]);
-    pbkdf2::derive(
-        pbkdf2::PBKDF2_HMAC_SHA256,
-        rounds,
-        salt,
-        passphrase,
-        secret.as_mut(),
-    );
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, passphrase, secret.as_mut());
     Ok(secret)
 }
 

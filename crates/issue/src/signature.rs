@@ -4,10 +4,9 @@ use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use x509_parser::{
     asn1_rs::BitString,
     oid_registry::{
-        OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384, OID_NIST_HASH_SHA512, OID_PKCS1_RSASSAPSS,
-        OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
-        OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
-        OID_SIG_ED25519, Oid,
+        OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384, OID_NIST_HASH_SHA512, OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA,
+        OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384,
+        OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519, Oid,
     },
     signature_algorithm::RsaSsaPssParams,
     x509::AlgorithmIdentifier,
@@ -36,9 +35,7 @@ pub(crate) fn verify(
 #[non_exhaustive]
 pub enum SignatureError {
     /// SHA-1, MD5, or something that this kind of key does not make.
-    #[error(
-        "it is made with {0}; sign with SHA-256, SHA-384 or SHA-512 by the key's own algorithm"
-    )]
+    #[error("it is made with {0}; sign with SHA-256, SHA-384 or SHA-512 by the key's own algorithm")]
     Algorithm(String),
     /// Made by another key, or over something else.
     #[error("it does not verify under the key")]
@@ -62,16 +59,10 @@ fn verification(
 /// One verification algorithm each for SHA-256, SHA-384 and SHA-512.
 type ByHash = [&'static dyn VerificationAlgorithm; 3];
 
-const P256: ByHash = [
-    &signature::ECDSA_P256_SHA256_ASN1,
-    &signature::ECDSA_P256_SHA384_ASN1,
-    &signature::ECDSA_P256_SHA512_ASN1,
-];
-const P384: ByHash = [
-    &signature::ECDSA_P384_SHA256_ASN1,
-    &signature::ECDSA_P384_SHA384_ASN1,
-    &signature::ECDSA_P384_SHA512_ASN1,
-];
+const P256: ByHash =
+    [&signature::ECDSA_P256_SHA256_ASN1, &signature::ECDSA_P256_SHA384_ASN1, &signature::ECDSA_P256_SHA512_ASN1];
+const P384: ByHash =
+    [&signature::ECDSA_P384_SHA256_ASN1, &signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P384_SHA512_ASN1];
 
 fn ecdsa(oid: &Oid<'_>, by_hash: ByHash) -> Option<&'static dyn VerificationAlgorithm> {
     let [sha256, sha384, sha512] = by_hash;

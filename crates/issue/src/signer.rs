@@ -4,8 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use countermark_identity::{Role, Serial, SpiffeId, UnixTime};
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
-    SanType, SerialNumber,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
@@ -33,8 +32,7 @@ pub struct Signer {
 impl Signer {
     /// Puts a CA certificate and its key together; refused unless they belong together and the certificate is a CA's.
     pub fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, CaError> {
-        let (rest, parsed) =
-            X509Certificate::from_der(&certificate).map_err(|_| CaError::Malformed)?;
+        let (rest, parsed) = X509Certificate::from_der(&certificate).map_err(|_| CaError::Malformed)?;
         if !rest.is_empty() {
             return Err(CaError::Malformed);
         }
@@ -45,15 +43,8 @@ impl Signer {
             return Err(CaError::KeyMismatch);
         }
         let (not_before, not_after) = lint::validity(&parsed).ok_or(CaError::Malformed)?;
-        let serial =
-            Serial::from_der_integer(parsed.raw_serial()).map_err(|_| CaError::Malformed)?;
-        Ok(Self {
-            certificate,
-            key,
-            not_before,
-            not_after,
-            serial,
-        })
+        let serial = Serial::from_der_integer(parsed.raw_serial()).map_err(|_| CaError::Malformed)?;
+        Ok(Self { certificate, key, not_before, not_after, serial })
     }
 
     /// The CA certificate.
@@ -93,26 +84,15 @@ impl Signer {
     }
 
     /// Decides everything about a leaf but its signature, so that it can be written down before it is signed.
-    pub fn plan(
-        &self,
-        profile: &Profile,
-        request: &LeafRequest<'_>,
-        now: UnixTime,
-    ) -> Result<LeafPlan, SignError> {
+    pub fn plan(&self, profile: &Profile, request: &LeafRequest<'_>, now: UnixTime) -> Result<LeafPlan, SignError> {
         let identity = request.identity;
         let (role, name) = identity.role().ok_or(SubjectError::NoRole)?;
         if role != profile.role() {
-            return Err(SignError::Role {
-                profile: profile.role(),
-                identity: identity.clone(),
-            });
+            return Err(SignError::Role { profile: profile.role(), identity: identity.clone() });
         }
         let key = request.public_key.key_type();
         if !profile.accepts(key) {
-            return Err(SignError::KeyType {
-                key,
-                accepted: profile.keys().to_vec(),
-            });
+            return Err(SignError::KeyType { key, accepted: profile.keys().to_vec() });
         }
         let ttl = ttl(profile, request.ttl, is_sub_agent(role, name))?;
         let not_after = self.end_of(ttl, now)?;
@@ -139,15 +119,10 @@ impl Signer {
         params.not_after = to_date(plan.not_after);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let issuer = self.issuer().map_err(|_| SignError::Signing)?;
-        let signed = params
-            .signed_by(&plan.public_key, &issuer)
-            .map_err(|_| SignError::Signing)?;
+        let signed = params.signed_by(&plan.public_key, &issuer).map_err(|_| SignError::Signing)?;
         let der: CertificateDer<'static> = signed.into();
         lint::lint_leaf(&der, &self.certificate, &plan.expected())?;
         Ok(der)
@@ -163,17 +138,11 @@ impl Signer {
         }
         let share = self.not_after.duration_since(self.not_before) / LEAF_SHARE;
         if ttl > share {
-            return Err(SignError::Share {
-                asked: ttl,
-                most: share,
-            });
+            return Err(SignError::Share { asked: ttl, most: share });
         }
         let end = now.saturating_add(ttl);
         if end > self.not_after {
-            return Err(SignError::BeyondIssuer {
-                asked: end,
-                issuer_ends: self.not_after,
-            });
+            return Err(SignError::BeyondIssuer { asked: end, issuer_ends: self.not_after });
         }
         Ok(end)
     }
@@ -313,9 +282,7 @@ pub enum SignError {
     #[error("the issuing CA ended on {0}; renew the intermediate with `ca renew`")]
     IssuerEnded(UnixTime),
     /// The profile does not let requests add such names.
-    #[error(
-        "the profile lets no request add {0} names; add \"{0}\" to `requested` under [san] if it should"
-    )]
+    #[error("the profile lets no request add {0} names; add \"{0}\" to `requested` under [san] if it should")]
     NameKind(RequestableName),
     /// Not a name that may stand in a certificate.
     #[error(
@@ -352,20 +319,11 @@ fn is_sub_agent(role: Role, name: &str) -> bool {
 }
 
 fn ttl(profile: &Profile, asked: Option<Duration>, sub_agent: bool) -> Result<Duration, SignError> {
-    let most = if sub_agent {
-        SUB_AGENT.min(profile.max_ttl())
-    } else {
-        profile.max_ttl()
-    };
+    let most = if sub_agent { SUB_AGENT.min(profile.max_ttl()) } else { profile.max_ttl() };
     // Whole seconds, as X.509 writes them.
-    let ttl = asked.map_or(profile.default_ttl().min(most), |asked| {
-        Duration::from_secs(asked.as_secs())
-    });
+    let ttl = asked.map_or(profile.default_ttl().min(most), |asked| Duration::from_secs(asked.as_secs()));
     if ttl < profile.min_ttl() {
-        return Err(SignError::TooShort {
-            asked: ttl,
-            least: profile.min_ttl(),
-        });
+        return Err(SignError::TooShort { asked: ttl, least: profile.min_ttl() });
     }
     if ttl > most {
         return Err(SignError::TooLong { asked: ttl, most });
@@ -377,10 +335,7 @@ fn names(profile: &Profile, request: &LeafRequest<'_>) -> Result<Vec<SanType>, S
     let template = profile.san();
     let uri = template.uri(request.identity);
     if uri != request.identity.as_str() {
-        return Err(SignError::Template {
-            uri,
-            identity: request.identity.clone(),
-        });
+        return Err(SignError::Template { uri, identity: request.identity.clone() });
     }
     if !request.dns.is_empty() && !template.permits(RequestableName::Dns) {
         return Err(SignError::NameKind(RequestableName::Dns));
@@ -392,13 +347,8 @@ fn names(profile: &Profile, request: &LeafRequest<'_>) -> Result<Vec<SanType>, S
     if asked > MAX_NAMES {
         return Err(SignError::TooManyNames(asked));
     }
-    let mut names = vec![SanType::URI(
-        uri.try_into().map_err(|_| SignError::Signing)?,
-    )];
-    for name in template
-        .dns(request.identity)
-        .chain(request.dns.iter().cloned())
-    {
+    let mut names = vec![SanType::URI(uri.try_into().map_err(|_| SignError::Signing)?)];
+    for name in template.dns(request.identity).chain(request.dns.iter().cloned()) {
         if !is_dns_name(&name) {
             return Err(SignError::DnsName(name));
         }
@@ -418,10 +368,7 @@ fn push_once(names: &mut Vec<SanType>, name: SanType) {
 }
 
 fn list(keys: &[KeyType]) -> String {
-    keys.iter()
-        .map(|key| key.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 const SUB_AGENT: Duration = Duration::from_secs(15 * 60);

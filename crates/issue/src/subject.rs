@@ -20,11 +20,7 @@ pub(crate) fn leaf_subject(identity: &SpiffeId) -> Result<DistinguishedName, Sub
 }
 
 /// The subject of a CA: every CA key has its own, for CRLs are looked up by it.
-pub(crate) fn ca_subject(
-    domain: &TrustDomain,
-    kind: &str,
-    key_id: &str,
-) -> Result<DistinguishedName, SubjectError> {
+pub(crate) fn ca_subject(domain: &TrustDomain, kind: &str, key_id: &str) -> Result<DistinguishedName, SubjectError> {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::OrganizationName, attribute("O", domain.as_str())?);
     subject.push(DnType::CommonName, format!("Countermark {kind} {key_id}"));
@@ -55,11 +51,7 @@ pub enum SubjectError {
 fn attribute(attribute: &'static str, value: &str) -> Result<String, SubjectError> {
     let length = value.chars().count();
     if length > MAX_ATTRIBUTE {
-        return Err(SubjectError::TooLong {
-            attribute,
-            value: value.to_owned(),
-            length,
-        });
+        return Err(SubjectError::TooLong { attribute, value: value.to_owned(), length });
     }
     Ok(value.to_owned())
 }

@@ -5,9 +5,7 @@ use countermark_identity::UnixTime;
 
 /// The date of `at`; times beyond what X.509 can write (the year 9999) become its last second.
 pub(crate) fn to_date(at: UnixTime) -> OffsetDateTime {
-    let seconds = i64::try_from(at.as_secs())
-        .unwrap_or(END_OF_X509)
-        .min(END_OF_X509);
+    let seconds = i64::try_from(at.as_secs()).unwrap_or(END_OF_X509).min(END_OF_X509);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 

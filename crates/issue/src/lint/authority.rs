@@ -9,12 +9,7 @@ use crate::lint::{
 };
 
 /// Judges a CA certificate; a root is its own issuer.
-pub fn lint_ca(
-    der: &[u8],
-    issuer: &[u8],
-    domain: &TrustDomain,
-    issued_at: UnixTime,
-) -> Result<(), LintError> {
+pub fn lint_ca(der: &[u8], issuer: &[u8], domain: &TrustDomain, issued_at: UnixTime) -> Result<(), LintError> {
     let (certificate, issuer) = (read(der)?, read(issuer)?);
     // No name constraints among them: webpki refuses every leaf below a CA that constrains URIs.
     lint_extensions(certificate.extensions(), &CA_EXTENSIONS)?;
@@ -37,20 +32,11 @@ pub(crate) fn is_ca(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// A root allows one CA below it, an intermediate none.
-fn lint_constraints(
-    certificate: &X509Certificate<'_>,
-    issuer: &X509Certificate<'_>,
-) -> Result<(), LintError> {
+fn lint_constraints(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<(), LintError> {
     let root = certificate.tbs_certificate.as_ref() == issuer.tbs_certificate.as_ref();
     let depth = if root { 1 } else { 0 };
     match certificate.basic_constraints() {
-        Ok(Some(found))
-            if found.critical
-                && found.value.ca
-                && found.value.path_len_constraint == Some(depth) =>
-        {
-            Ok(())
-        }
+        Ok(Some(found)) if found.critical && found.value.ca && found.value.path_len_constraint == Some(depth) => Ok(()),
         _ => Err(LintError::BasicConstraints),
     }
 }
@@ -72,10 +58,4 @@ const CERT_SIGN: u16 = 1 << 5;
 const CRL_SIGN: u16 = 1 << 6;
 
 /// basicConstraints, keyUsage, subjectAltName, authorityKeyIdentifier, subjectKeyIdentifier.
-const CA_EXTENSIONS: [&str; 5] = [
-    "2.5.29.19",
-    "2.5.29.15",
-    "2.5.29.17",
-    "2.5.29.35",
-    "2.5.29.14",
-];
+const CA_EXTENSIONS: [&str; 5] = ["2.5.29.19", "2.5.29.15", "2.5.29.17", "2.5.29.35", "2.5.29.14"];

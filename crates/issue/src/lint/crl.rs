@@ -1,8 +1,8 @@
 //! Revocation lists.
 
 use x509_parser::{
-    extensions::ParsedExtension, num_bigint::BigUint, prelude::FromDer,
-    revocation_list::CertificateRevocationList, x509::X509Version,
+    extensions::ParsedExtension, num_bigint::BigUint, prelude::FromDer, revocation_list::CertificateRevocationList,
+    x509::X509Version,
 };
 
 use crate::{
@@ -29,27 +29,19 @@ pub fn lint_crl(der: &[u8], issuer: &[u8], plan: &CrlPlan<'_>) -> Result<(), Lin
         return Err(LintError::IssuerName);
     }
     lint_extensions(crl.extensions(), &CRL_EXTENSIONS)?;
-    let names_key = crl
-        .extensions()
-        .iter()
-        .any(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                id.key_identifier.as_ref().map(|id| id.0) == subject_key_id(&issuer)
-            }
-            _ => false,
-        });
+    let names_key = crl.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => {
+            id.key_identifier.as_ref().map(|id| id.0) == subject_key_id(&issuer)
+        }
+        _ => false,
+    });
     if !names_key {
         return Err(LintError::AuthorityKeyId);
     }
     lint_contents(&crl, plan)?;
     let key = PublicKey::from_spki(issuer.public_key().raw).map_err(|_| LintError::Signature)?;
-    signature::verify(
-        &key,
-        &crl.signature_algorithm,
-        crl.tbs_cert_list.as_ref(),
-        &crl.signature_value,
-    )
-    .map_err(|_| LintError::Signature)
+    signature::verify(&key, &crl.signature_algorithm, crl.tbs_cert_list.as_ref(), &crl.signature_value)
+        .map_err(|_| LintError::Signature)
 }
 
 fn lint_contents(crl: &CertificateRevocationList<'_>, plan: &CrlPlan<'_>) -> Result<(), LintError> {
@@ -64,9 +56,7 @@ fn lint_contents(crl: &CertificateRevocationList<'_>, plan: &CrlPlan<'_>) -> Res
     }
     let mut planned = plan.revoked.iter();
     for entry in crl.iter_revoked_certificates() {
-        let same = planned
-            .next()
-            .is_some_and(|revoked| strip(entry.raw_serial()) == revoked.serial.as_bytes());
+        let same = planned.next().is_some_and(|revoked| strip(entry.raw_serial()) == revoked.serial.as_bytes());
         if !same {
             return Err(LintError::Crl("list of serials"));
         }
@@ -78,10 +68,7 @@ fn lint_contents(crl: &CertificateRevocationList<'_>, plan: &CrlPlan<'_>) -> Res
 }
 
 fn strip(serial: &[u8]) -> &[u8] {
-    let start = serial
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(serial.len());
+    let start = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
     serial.get(start..).unwrap_or_default()
 }
 

@@ -16,9 +16,7 @@ pub enum LintError {
     #[error("the signature algorithm inside differs from the one outside")]
     AlgorithmsDiffer,
     /// Not positive, or fewer than 64 bits, or more than 20 octets.
-    #[error(
-        "the serial number has {bits} bits; it needs at least 64, must be positive and of at most 20 octets"
-    )]
+    #[error("the serial number has {bits} bits; it needs at least 64, must be positive and of at most 20 octets")]
     Serial {
         /// Significant bits; 0 for one that is not positive.
         bits: usize,
@@ -41,9 +39,7 @@ pub enum LintError {
         not_after: UnixTime,
     },
     /// Its beginning lies too far in the past, or in the future.
-    #[error(
-        "it begins on {not_before} and was issued on {issued_at}; at most 60 s and half its life lie between"
-    )]
+    #[error("it begins on {not_before} and was issued on {issued_at}; at most 60 s and half its life lie between")]
     Backdate {
         /// Its beginning.
         not_before: UnixTime,

@@ -10,9 +10,7 @@ use x509_parser::{
     x509::{X509Name, X509Version},
 };
 
-use crate::{
-    ca::BACKDATE, lint::LintError, public_key::PublicKey, signature, subject::MAX_ATTRIBUTE,
-};
+use crate::{ca::BACKDATE, lint::LintError, public_key::PublicKey, signature, subject::MAX_ATTRIBUTE};
 
 pub(super) fn read(der: &[u8]) -> Result<X509Certificate<'_>, LintError> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| LintError::Malformed)?;
@@ -29,16 +27,11 @@ pub(crate) fn validity(certificate: &X509Certificate<'_>) -> Option<(UnixTime, U
 }
 
 pub(super) fn unix(time: ASN1Time) -> Option<UnixTime> {
-    u64::try_from(time.timestamp())
-        .ok()
-        .map(UnixTime::from_secs)
+    u64::try_from(time.timestamp()).ok().map(UnixTime::from_secs)
 }
 
 /// Version, algorithms, serial, names, key identifiers and signature: the same for leaves and CAs.
-pub(super) fn lint_frame(
-    certificate: &X509Certificate<'_>,
-    issuer: &X509Certificate<'_>,
-) -> Result<(), LintError> {
+pub(super) fn lint_frame(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<(), LintError> {
     if certificate.version() != X509Version::V3 {
         return Err(LintError::Version);
     }
@@ -75,17 +68,11 @@ pub(super) fn lint_times(
 ) -> Result<(UnixTime, UnixTime), LintError> {
     let (not_before, not_after) = validity(certificate).ok_or(LintError::Malformed)?;
     if not_after <= issued_at || not_after <= not_before {
-        return Err(LintError::Validity {
-            not_before,
-            not_after,
-        });
+        return Err(LintError::Validity { not_before, not_after });
     }
     let backdate = BACKDATE.min(not_after.duration_since(issued_at) / 2);
     if not_before > issued_at || issued_at.duration_since(not_before) > backdate {
-        return Err(LintError::Backdate {
-            not_before,
-            issued_at,
-        });
+        return Err(LintError::Backdate { not_before, issued_at });
     }
     let (issuer_begins, issuer_ends) = validity(issuer).ok_or(LintError::Malformed)?;
     if not_before < issuer_begins || not_after > issuer_ends {
@@ -95,10 +82,7 @@ pub(super) fn lint_times(
 }
 
 /// Only the extensions of `known` (by dotted OID), each at most once.
-pub(super) fn lint_extensions(
-    extensions: &[X509Extension<'_>],
-    known: &[&str],
-) -> Result<(), LintError> {
+pub(super) fn lint_extensions(extensions: &[X509Extension<'_>], known: &[&str]) -> Result<(), LintError> {
     let mut seen: Vec<&Oid<'_>> = Vec::with_capacity(extensions.len());
     for extension in extensions {
         let id = extension.oid.to_id_string();
@@ -111,37 +95,25 @@ pub(super) fn lint_extensions(
 }
 
 pub(super) fn subject_key_id<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    certificate
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
-            _ => None,
-        })
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    })
 }
 
 fn authority_key_id<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    certificate
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                id.key_identifier.as_ref().map(|id| id.0)
-            }
-            _ => None,
-        })
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0),
+        _ => None,
+    })
 }
 
 fn lint_serial(raw: &[u8]) -> Result<(), LintError> {
     let negative = raw.first().is_none_or(|first| first & 0x80 != 0);
     let start = raw.iter().position(|byte| *byte != 0).unwrap_or(raw.len());
     let digits = raw.get(start..).unwrap_or_default();
-    let leading = digits
-        .first()
-        .map_or(0, |first| first.leading_zeros() as usize);
-    let bits = if negative {
-        0
-    } else {
-        digits.len() * 8 - leading
-    };
+    let leading = digits.first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = if negative { 0 } else { digits.len() * 8 - leading };
     if bits < 64 || raw.len() > 20 {
         return Err(LintError::Serial { bits });
     }
@@ -159,15 +131,10 @@ fn lint_subject(subject: &X509Name<'_>) -> Result<(), LintError> {
         let value = attribute.as_str().map_err(|_| LintError::Subject)?;
         let id = attribute.attr_type().to_id_string();
         let known = ["2.5.4.3", "2.5.4.10", "2.5.4.11"].contains(&id.as_str());
-        if !known || seen.contains(&id) || value.is_empty() || value.chars().count() > MAX_ATTRIBUTE
-        {
+        if !known || seen.contains(&id) || value.is_empty() || value.chars().count() > MAX_ATTRIBUTE {
             return Err(LintError::Subject);
         }
         seen.push(id);
     }
-    if seen.is_empty() {
-        Err(LintError::Subject)
-    } else {
-        Ok(())
-    }
+    if seen.is_empty() { Err(LintError::Subject) } else { Ok(()) }
 }

@@ -38,10 +38,7 @@ pub fn lint_leaf(der: &[u8], issuer: &[u8], expected: &Expected<'_>) -> Result<(
     }
     let (not_before, not_after) = lint_times(&certificate, &issuer, expected.issued_at)?;
     if not_after != expected.not_after {
-        return Err(LintError::Validity {
-            not_before,
-            not_after,
-        });
+        return Err(LintError::Validity { not_before, not_after });
     }
     lint_share(&issuer, expected.issued_at, not_after)?;
     lint_frame(&certificate, &issuer)
@@ -77,11 +74,7 @@ fn lint_usages(certificate: &X509Certificate<'_>) -> Result<(), LintError> {
                 || usage.time_stamping
                 || usage.ocsp_signing
                 || !usage.other.is_empty();
-            if usage.server_auth && usage.client_auth && !others {
-                Ok(())
-            } else {
-                Err(LintError::ExtendedKeyUsage)
-            }
+            if usage.server_auth && usage.client_auth && !others { Ok(()) } else { Err(LintError::ExtendedKeyUsage) }
         }
         _ => Err(LintError::ExtendedKeyUsage),
     }
@@ -100,18 +93,10 @@ fn lint_names(certificate: &X509Certificate<'_>, identity: &SpiffeId) -> Result<
             _ => return Err(LintError::Identity),
         }
     }
-    if uris == 1 {
-        Ok(())
-    } else {
-        Err(LintError::Identity)
-    }
+    if uris == 1 { Ok(()) } else { Err(LintError::Identity) }
 }
 
-fn lint_share(
-    issuer: &X509Certificate<'_>,
-    issued_at: UnixTime,
-    not_after: UnixTime,
-) -> Result<(), LintError> {
+fn lint_share(issuer: &X509Certificate<'_>, issued_at: UnixTime, not_after: UnixTime) -> Result<(), LintError> {
     let (begins, ends) = validity(issuer).ok_or(LintError::Malformed)?;
     let life = not_after.duration_since(issued_at).as_secs();
     let issuer_life = ends.duration_since(begins).as_secs();
@@ -125,11 +110,4 @@ fn lint_share(
 const DIGITAL_SIGNATURE: u16 = 1;
 
 /// basicConstraints, keyUsage, extendedKeyUsage, subjectAltName, authorityKeyIdentifier, subjectKeyIdentifier.
-const LEAF_EXTENSIONS: [&str; 6] = [
-    "2.5.29.19",
-    "2.5.29.15",
-    "2.5.29.37",
-    "2.5.29.17",
-    "2.5.29.35",
-    "2.5.29.14",
-];
+const LEAF_EXTENSIONS: [&str; 6] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.35", "2.5.29.14"];

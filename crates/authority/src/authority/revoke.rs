@@ -1,0 +1,112 @@
+//! Revocation, by serial or by identity.
+
+use countermark_identity::{Serial, SpiffeId};
+use countermark_issue::RevocationReason;
+
+use crate::{
+    authority::{Authority, work::Work},
+    error::AuthorityError,
+    record::{Act, CertificateRecord, Filter, Outcome},
+    store::{AuditEntry, Change},
+    warning::Warning,
+};
+
+impl Authority {
+    /// Revokes a certificate, or every living certificate of an identity and of its sub-agents, and signs the CRLs.
+    /// Whatever is revoked already keeps its date and reason; asking twice changes nothing but the CRL's number.
+    pub async fn revoke(&self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
+        let mut work = self.begin().await?;
+        let found = match work.find(target).await {
+            Ok(found) => found,
+            Err(error) => {
+                let mut entry = work.entry(target, Outcome::Refused);
+                entry.detail = Some(error.to_string());
+                let _reported_by_the_refusal = work.store().await?.audit(&entry).await;
+                return Err(error);
+            }
+        };
+        let (already, revoked): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| record.revoked_at.is_some());
+        let serials: Vec<Serial> = revoked.iter().map(|record| record.serial.clone()).collect();
+        let audit = work.lines(target, &revoked, reason);
+        let warnings = work.maintain().await?;
+        let change = Change::Revoke { serials: &serials, at: work.now, reason };
+        work.publish(change, &audit, None).await?;
+        Ok(Revocation { revoked, already, warnings })
+    }
+}
+
+impl Work<'_> {
+    async fn find(&mut self, target: &Target) -> Result<Vec<CertificateRecord>, AuthorityError> {
+        let now = self.now;
+        let store = self.store().await?;
+        match target {
+            Target::Serial(serial) => {
+                let filter = Filter { serial: Some(serial.clone()), ..Filter::default() };
+                let found = store.certificates(&filter).await?;
+                if found.is_empty() {
+                    return Err(AuthorityError::UnknownSerial(serial.clone()));
+                }
+                Ok(found)
+            }
+            Target::Identity(identity) => {
+                let known = Filter { identity: Some(identity.clone()), ..Filter::default() };
+                let alive = Filter { alive_at: Some(now), ..known.clone() };
+                let found = store.certificates(&alive).await?;
+                if found.is_empty() && store.certificates(&known).await?.is_empty() {
+                    return Err(AuthorityError::UnknownIdentity(identity.clone()));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// One line for each certificate, or one for a request that found nothing left to revoke.
+    fn lines(&self, target: &Target, revoked: &[CertificateRecord], reason: RevocationReason) -> Vec<AuditEntry> {
+        if revoked.is_empty() {
+            let mut entry = self.entry(target, Outcome::Done);
+            entry.detail = Some("nothing was left to revoke".to_owned());
+            return vec![entry];
+        }
+        revoked
+            .iter()
+            .map(|record| AuditEntry {
+                at: self.now,
+                act: Act::Revoke,
+                outcome: Outcome::Done,
+                identity: Some(record.identity.to_string()),
+                serial: Some(record.serial.to_string()),
+                detail: Some(reason.to_string()),
+            })
+            .collect()
+    }
+
+    fn entry(&self, target: &Target, outcome: Outcome) -> AuditEntry {
+        let (identity, serial) = match target {
+            Target::Serial(serial) => (None, Some(serial.to_string())),
+            Target::Identity(identity) => (Some(identity.to_string()), None),
+        };
+        AuditEntry { at: self.now, act: Act::Revoke, outcome, identity, serial, detail: None }
+    }
+}
+
+/// What is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "callers name one of these")]
+pub enum Target {
+    /// One certificate.
+    Serial(Serial),
+    /// Every living certificate of an identity and of its sub-agents.
+    Identity(SpiffeId),
+}
+
+/// What a revocation did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Revocation {
+    /// Certificates that are revoked from now on.
+    pub revoked: Vec<CertificateRecord>,
+    /// Certificates that had been revoked before.
+    pub already: Vec<CertificateRecord>,
+    /// What will need a hand.
+    pub warnings: Vec<Warning>,
+}

@@ -1,0 +1,66 @@
+//! One change at a time: the lock, the inventory, the keys.
+
+use std::sync::Arc;
+
+use countermark_identity::UnixTime;
+use countermark_issue::Signer;
+use tokio::sync::MutexGuard;
+
+use crate::{
+    authority::{Authority, Inner},
+    directory::{Lock, read_certificate, read_key},
+    error::AuthorityError,
+    store::Store,
+};
+
+/// Everything that a change needs, held against other changes of this and other processes.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) authority: &'a Authority,
+    pub(super) now: UnixTime,
+    inner: MutexGuard<'a, Inner>,
+    _lock: Lock,
+}
+
+impl Authority {
+    pub(super) async fn begin(&self) -> Result<Work<'_>, AuthorityError> {
+        let mut inner = self.inner.lock().await;
+        let lock = Lock::acquire(&self.directory.lock()).await?;
+        self.store(&mut inner).await?;
+        Ok(Work { authority: self, now: self.clock.now(), inner, _lock: lock })
+    }
+}
+
+impl Work<'_> {
+    pub(super) async fn store(&mut self) -> Result<&mut dyn Store, AuthorityError> {
+        self.authority.store(&mut self.inner).await
+    }
+
+    /// The intermediate that signs now; another process may have renewed it since.
+    pub(super) fn current(&mut self) -> Result<Arc<Signer>, AuthorityError> {
+        let key_id = self.authority.directory.current_key_id()?;
+        self.signer(&key_id)
+    }
+
+    pub(super) fn signer(&mut self, key_id: &str) -> Result<Arc<Signer>, AuthorityError> {
+        if let Some(signer) = self.inner.signers.get(key_id) {
+            return Ok(Arc::clone(signer));
+        }
+        let directory = self.authority.directory.issuer(key_id);
+        let certificate = read_certificate(&directory.join("intermediate.crt"))?;
+        let key = read_key(&directory.join("intermediate.key"), self.authority.passphrase())?;
+        let signer = Arc::new(Signer::new(certificate, key)?);
+        self.inner.signers.insert(key_id.to_owned(), Arc::clone(&signer));
+        Ok(signer)
+    }
+
+    /// The root with its key, if that is at hand; never kept.
+    pub(super) fn root(&self) -> Result<Signer, AuthorityError> {
+        let path = self.authority.directory.root_key();
+        if !path.exists() {
+            return Err(AuthorityError::RootKeyAbsent(path));
+        }
+        let key = read_key(&path, self.authority.passphrase())?;
+        Ok(Signer::new(self.authority.root.der.clone(), key)?)
+    }
+}

@@ -1,0 +1,248 @@
+//! What the inventory says.
+
+use std::{fmt, str::FromStr};
+
+use countermark_identity::{Serial, SpiffeId, Thumbprint, UnixTime};
+use countermark_issue::RevocationReason;
+use serde::{Serialize, Serializer};
+
+/// One certificate of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CertificateRecord {
+    /// Its serial.
+    #[serde(serialize_with = "text")]
+    pub serial: Serial,
+    /// Who it speaks for.
+    #[serde(serialize_with = "text")]
+    pub identity: SpiffeId,
+    /// The key id of the CA that signed it.
+    pub issuer: String,
+    /// When it was minted.
+    #[serde(serialize_with = "text")]
+    pub issued_at: UnixTime,
+    /// When it begins.
+    #[serde(serialize_with = "text")]
+    pub not_before: UnixTime,
+    /// When it ends.
+    #[serde(serialize_with = "text")]
+    pub not_after: UnixTime,
+    /// SHA-256 of the certificate; absent where the authority died between record and signature.
+    #[serde(serialize_with = "optional_text")]
+    pub thumbprint: Option<Thumbprint>,
+    /// Since when it is revoked.
+    #[serde(serialize_with = "optional_text")]
+    pub revoked_at: Option<UnixTime>,
+    /// Why it is revoked.
+    #[serde(serialize_with = "optional_text")]
+    pub reason: Option<RevocationReason>,
+}
+
+impl CertificateRecord {
+    /// What the certificate is good for at `now`.
+    #[must_use]
+    pub fn state(&self, now: UnixTime) -> State {
+        if self.revoked_at.is_some() {
+            State::Revoked
+        } else if now > self.not_after {
+            State::Expired
+        } else {
+            State::Live
+        }
+    }
+}
+
+/// What a certificate is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "a certificate is one of these")]
+pub enum State {
+    /// Neither expired nor revoked.
+    Live,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+/// Which certificates are asked for; every condition must hold.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
+pub struct Filter {
+    /// This one.
+    pub serial: Option<Serial>,
+    /// Those of this identity and of its sub-agents.
+    pub identity: Option<SpiffeId>,
+    /// Those that have not ended by this time.
+    pub alive_at: Option<UnixTime>,
+    /// Those that are not revoked.
+    pub unrevoked: bool,
+}
+
+/// One CA key of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "stores fill it in")]
+pub struct IssuerRecord {
+    /// Eight hex digits that stand in the CA's subject.
+    pub key_id: String,
+    /// Root or intermediate.
+    pub kind: IssuerKind,
+    /// The CA certificate, DER.
+    pub certificate: Vec<u8>,
+    /// When it begins.
+    pub not_before: UnixTime,
+    /// When it ends.
+    pub not_after: UnixTime,
+    /// Its newest CRL, DER.
+    pub crl: Option<Vec<u8>>,
+}
+
+/// What a CA key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are two")]
+pub enum IssuerKind {
+    /// Signs intermediates; its key may be offline.
+    Root,
+    /// Signs leaves.
+    Intermediate,
+}
+
+impl IssuerKind {
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Intermediate => "intermediate",
+        }
+    }
+}
+
+/// One line of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AuditRecord {
+    /// Counted from 1, without gaps.
+    pub id: i64,
+    /// When.
+    #[serde(serialize_with = "text")]
+    pub at: UnixTime,
+    /// What was asked for.
+    pub act: Act,
+    /// Whether it was done.
+    pub outcome: Outcome,
+    /// For whom.
+    pub identity: Option<String>,
+    /// Which certificate.
+    pub serial: Option<String>,
+    /// What else is to be known: the reason of a refusal or a revocation.
+    pub detail: Option<String>,
+}
+
+/// What an authority is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "a new act must break every match on it")]
+pub enum Act {
+    /// The authority was made.
+    Init,
+    /// A certificate was asked for.
+    Mint,
+    /// A revocation was asked for.
+    Revoke,
+    /// A CRL was asked for.
+    Crl,
+    /// A new intermediate was asked for.
+    Renew,
+}
+
+impl Act {
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Mint => "mint",
+            Self::Revoke => "revoke",
+            Self::Crl => "crl",
+            Self::Renew => "renew",
+        }
+    }
+}
+
+impl FromStr for Act {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Init, Self::Mint, Self::Revoke, Self::Crl, Self::Renew]
+            .into_iter()
+            .find(|act| act.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// Whether an act was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "there are two")]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Refused; the detail says why.
+    Refused,
+}
+
+impl Outcome {
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+pub(crate) fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(crate) fn optional_text<T: Textual, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.serialize_some(&value.to_text()),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// How a value is written in JSON.
+pub(crate) trait Textual {
+    fn to_text(&self) -> String;
+}
+
+impl Textual for UnixTime {
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Textual for RevocationReason {
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Textual for Thumbprint {
+    fn to_text(&self) -> String {
+        self.to_hex()
+    }
+}

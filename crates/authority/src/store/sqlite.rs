@@ -1,0 +1,273 @@
+//! The inventory in SQLite: one connection, write-ahead log, `synchronous=FULL`.
+
+use std::{path::Path, time::Duration};
+
+use countermark_identity::{Serial, Thumbprint, UnixTime};
+use countermark_issue::Revoked;
+use sqlx::{
+    ConnectOptions as _, Connection as _, Executor as _, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+};
+
+use crate::{
+    record::{AuditRecord, CertificateRecord, Filter, IssuerRecord},
+    store::{
+        AuditEntry, Change, Reservation, Store, StoreError, StoreFuture,
+        row::{self, to_integer},
+    },
+};
+
+/// An inventory in a file.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    connection: SqliteConnection,
+}
+
+impl SqliteStore {
+    /// Opens the inventory, which must exist (an empty file will do), and brings it up to this program's version.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .disable_statement_logging()
+            .connect()
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let facts = sqlx::query(FACTS).fetch_one(&mut connection).await?;
+        let (journal, synchronous): (String, i64) = (facts.try_get(0)?, facts.try_get(1)?);
+        if journal != "wal" || synchronous != SYNCHRONOUS_FULL {
+            return Err(StoreError::NotDurable { journal, synchronous });
+        }
+        let found: i64 = facts.try_get(2)?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        if found < known {
+            migrate(&mut connection).await?;
+        }
+        Ok(Self { connection })
+    }
+
+    /// Closes the inventory, the log folded into the database.
+    pub(crate) async fn close(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+impl Store for SqliteStore {
+    fn issuers(&mut self) -> StoreFuture<'_, Vec<IssuerRecord>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM issuer ORDER BY not_before DESC, rowid DESC")
+                .fetch_all(&mut self.connection)
+                .await?;
+            rows.iter().map(row::issuer).collect()
+        })
+    }
+
+    fn living_issuers(&mut self, now: UnixTime) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let rows = sqlx::query(LIVING).bind(to_integer(now)).fetch_all(&mut self.connection).await?;
+            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        })
+    }
+
+    fn add_issuer<'a>(&'a mut self, issuer: &'a IssuerRecord, audit: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.connection.begin_with(BEGIN).await?;
+            sqlx::query(ADD_ISSUER)
+                .bind(&issuer.key_id)
+                .bind(issuer.kind.as_str())
+                .bind(&issuer.certificate)
+                .bind(to_integer(issuer.not_before))
+                .bind(to_integer(issuer.not_after))
+                .execute(&mut *transaction)
+                .await?;
+            add_audit(&mut transaction, audit).await?;
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn record<'a>(
+        &'a mut self,
+        change: Change<'a>,
+        audit: &'a [AuditEntry],
+        issuers: &'a [String],
+    ) -> StoreFuture<'a, Vec<u64>> {
+        Box::pin(async move {
+            let mut transaction = self.connection.begin_with(BEGIN).await?;
+            match change {
+                Change::Mint(reservation) => reserve(&mut transaction, reservation).await?,
+                Change::Revoke { serials, at, reason } => {
+                    for serial in serials {
+                        sqlx::query(REVOKE)
+                            .bind(to_integer(at))
+                            .bind(reason.as_str())
+                            .bind(serial.to_string())
+                            .execute(&mut *transaction)
+                            .await?;
+                    }
+                }
+                Change::Crls => {}
+            }
+            for entry in audit {
+                add_audit(&mut transaction, entry).await?;
+            }
+            let mut numbers = Vec::with_capacity(issuers.len());
+            for issuer in issuers {
+                let row = sqlx::query(NEXT_NUMBER).bind(issuer).fetch_one(&mut *transaction).await?;
+                let number: i64 = row.try_get(0)?;
+                numbers.push(u64::try_from(number).map_err(|_| StoreError::Corrupt("a CRL number"))?);
+            }
+            transaction.commit().await?;
+            Ok(numbers)
+        })
+    }
+
+    fn signed<'a>(
+        &'a mut self,
+        leaf: Option<(&'a Serial, &'a [u8])>,
+        crls: &'a [(String, Vec<u8>)],
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.connection.begin_with(BEGIN).await?;
+            if let Some((serial, der)) = leaf {
+                sqlx::query(KEEP_LEAF)
+                    .bind(der)
+                    .bind(Thumbprint::of(der).to_hex())
+                    .bind(serial.to_string())
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            for (issuer, der) in crls {
+                sqlx::query(KEEP_CRL).bind(der).bind(issuer).execute(&mut *transaction).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn revoked<'a>(&'a mut self, issuer: &'a str, since: UnixTime) -> StoreFuture<'a, Vec<Revoked>> {
+        Box::pin(async move {
+            let rows =
+                sqlx::query(REVOKED).bind(issuer).bind(to_integer(since)).fetch_all(&mut self.connection).await?;
+            rows.iter().map(row::revoked).collect()
+        })
+    }
+
+    fn certificates<'a>(&'a mut self, filter: &'a Filter) -> StoreFuture<'a, Vec<CertificateRecord>> {
+        Box::pin(async move {
+            let mut query = certificates_query(filter);
+            let rows: Vec<SqliteRow> = query.build().fetch_all(&mut self.connection).await?;
+            rows.iter().map(row::certificate).collect()
+        })
+    }
+
+    fn audit<'a>(&'a mut self, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(async move { add_audit(&mut self.connection, entry).await })
+    }
+
+    fn audit_trail(&mut self, limit: u32) -> StoreFuture<'_, Vec<AuditRecord>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM audit ORDER BY id DESC LIMIT ?1")
+                .bind(i64::from(limit))
+                .fetch_all(&mut self.connection)
+                .await?;
+            rows.iter().map(row::audit).collect()
+        })
+    }
+}
+
+/// Each condition is added only where it is asked for, so that an index serves it.
+fn certificates_query(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
+    let mut query = QueryBuilder::new(CERTIFICATES);
+    if let Some(serial) = &filter.serial {
+        query.push(" AND serial = ").push_bind(serial.to_string());
+    }
+    if let Some(identity) = &filter.identity {
+        // Sub-agents too: "0" follows "/", and so bounds what begins with "/sub/".
+        query.push(" AND (identity = ").push_bind(identity.as_str());
+        query.push(" OR (identity >= ").push_bind(format!("{identity}/sub/"));
+        query.push(" AND identity < ").push_bind(format!("{identity}/sub0"));
+        query.push("))");
+    }
+    if let Some(alive_at) = filter.alive_at {
+        query.push(" AND not_after >= ").push_bind(to_integer(alive_at));
+    }
+    if filter.unrevoked {
+        query.push(" AND revoked_at IS NULL");
+    }
+    query.push(" ORDER BY issued_at DESC, serial");
+    query
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    // Read again under the lock: another process may have been first.
+    let version = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await?;
+    let version: i64 = version.try_get(0)?;
+    let done = usize::try_from(version).map_err(|_| StoreError::Corrupt("its version"))?;
+    for migration in MIGRATIONS.iter().skip(done) {
+        // Not `raw_sql(…).execute(…)`: its future is not `Send` for every lifetime.
+        transaction.execute(*migration).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+async fn reserve(connection: &mut SqliteConnection, reservation: &Reservation) -> Result<(), StoreError> {
+    sqlx::query(RESERVE)
+        .bind(reservation.serial.to_string())
+        .bind(&reservation.issuer)
+        .bind(reservation.identity.as_str())
+        .bind(to_integer(reservation.issued_at))
+        .bind(to_integer(reservation.not_before))
+        .bind(to_integer(reservation.not_after))
+        .bind(&reservation.spki_sha256)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn add_audit(connection: &mut SqliteConnection, entry: &AuditEntry) -> Result<(), StoreError> {
+    sqlx::query(AUDIT)
+        .bind(to_integer(entry.at))
+        .bind(entry.act.as_str())
+        .bind(entry.outcome.as_str())
+        .bind(&entry.identity)
+        .bind(&entry.serial)
+        .bind(&entry.detail)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// One script a version; each ends with its `PRAGMA user_version`.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_inventory.sql")];
+
+/// Takes the write lock at once: a transaction that finds out later that it writes cannot wait for it.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const BUSY: Duration = Duration::from_secs(10);
+const SYNCHRONOUS_FULL: i64 = 2;
+
+const FACTS: &str = "SELECT journal_mode, synchronous, user_version \
+    FROM pragma_journal_mode, pragma_synchronous, pragma_user_version";
+const ADD_ISSUER: &str = "INSERT INTO issuer (key_id, kind, certificate, not_before, not_after) \
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+const LIVING: &str = "SELECT key_id FROM issuer WHERE kind = 'intermediate' AND EXISTS \
+    (SELECT 1 FROM certificate WHERE issuer = key_id AND certificate.not_after >= ?1) \
+    ORDER BY not_before DESC, rowid DESC";
+const RESERVE: &str = "INSERT INTO certificate \
+    (serial, issuer, identity, issued_at, not_before, not_after, spki_sha256) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const REVOKE: &str = "UPDATE certificate SET revoked_at = ?1, reason = ?2 \
+    WHERE serial = ?3 AND revoked_at IS NULL";
+const NEXT_NUMBER: &str = "UPDATE issuer SET crl_number = crl_number + 1 WHERE key_id = ?1 RETURNING crl_number";
+const KEEP_LEAF: &str = "UPDATE certificate SET certificate = ?1, thumbprint = ?2 WHERE serial = ?3";
+const KEEP_CRL: &str = "UPDATE issuer SET crl = ?1 WHERE key_id = ?2";
+const REVOKED: &str = "SELECT serial, revoked_at, reason FROM certificate \
+    WHERE issuer = ?1 AND not_after >= ?2 AND revoked_at IS NOT NULL ORDER BY serial";
+const CERTIFICATES: &str = "SELECT serial, issuer, identity, issued_at, not_before, not_after, \
+    thumbprint, revoked_at, reason FROM certificate WHERE TRUE";
+const AUDIT: &str = "INSERT INTO audit (at, act, outcome, identity, serial, detail) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
