@@ -2,84 +2,64 @@
 
 mod config;
 mod error;
+mod listen;
+mod params;
+mod session;
+mod stdio;
+mod transport;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
+use countermark_identity::{Clock, SystemClock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{ConnectConfig, ConnectLimits, Listen};
 pub use self::error::ConnectError;
+pub use self::listen::Listening;
+use self::transport::Transport;
 
 /// An identity that is loaded and a server that is named; ready to carry.
 #[derive(Debug)]
 pub struct Connect {
-    config: ConnectConfig,
+    transport: Arc<Transport>,
 }
 
 impl Connect {
-    /// Reads the identity directory and keeps watching it.
+    /// Reads the identity directory and keeps watching it. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ConnectError`] names the file or URL, the cause and the next step.
-    #[expect(clippy::unused_async, reason = "filled with the crates below it")]
     pub async fn open(config: ConnectConfig) -> Result<Self, ConnectError> {
-        Ok(Self { config })
+        Self::open_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// [`Connect::open`] by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Connect::open`].
+    pub async fn open_at(config: ConnectConfig, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
+        Ok(Self { transport: Arc::new(Transport::open(config, clock)?) })
     }
 
     /// Carries newline-delimited JSON-RPC until `input` ends or `shutdown`.
     ///
     /// # Errors
     /// When `input` or `output` break; what the server refuses is an answer in `output`, not an error.
-    #[expect(clippy::todo, clippy::unused_async, reason = "filled with the crates below it")]
     pub async fn stdio<R, W>(self, input: R, output: W, shutdown: CancellationToken) -> Result<(), ConnectError>
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let _ = (input, output, shutdown, self.config);
-        todo!("stdio")
+        stdio::carry(self.transport, input, output, shutdown).await
     }
 
-    /// Binds the loopback address or Unix socket of the configuration.
+    /// Binds a loopback address or a Unix socket for local clients that speak HTTP.
     ///
     /// # Errors
     /// [`ConnectError`] when it is not loopback, is in use or cannot be bound.
-    #[expect(clippy::todo, clippy::unused_async, reason = "filled with the crates below it")]
     pub async fn listen(self, at: Listen) -> Result<Listening, ConnectError> {
-        let _ = at;
-        todo!("listen")
-    }
-}
-
-/// A bound local listener; nothing is served before [`Listening::serve`].
-#[derive(Debug)]
-pub struct Listening {
-    address: Option<SocketAddr>,
-}
-
-impl Listening {
-    /// The loopback address, unless it is a Unix socket.
-    #[must_use]
-    pub fn addr(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// What a local client is given: `http://127.0.0.1:PORT/mcp` or `unix:PATH`.
-    #[must_use]
-    #[expect(clippy::todo, reason = "filled with the crates below it")]
-    pub fn url(&self) -> &str {
-        todo!("url")
-    }
-
-    /// Serves until `shutdown`, then drains.
-    ///
-    /// # Errors
-    /// [`ConnectError`] when the listener fails for good.
-    #[expect(clippy::todo, clippy::unused_async, reason = "filled with the crates below it")]
-    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ConnectError> {
-        let _ = shutdown;
-        todo!("serve")
+        Listening::bind(self.transport, at).await
     }
 }
 

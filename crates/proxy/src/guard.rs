@@ -1,21 +1,43 @@
 //! The server side: mTLS in, policy in the middle, any MCP server behind.
 
+mod admin;
+mod audit;
 mod config;
 mod error;
+mod metrics;
+mod policy_file;
+mod prepare;
+mod service;
+mod state;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use countermark_identity::{Clock, SystemClock};
+use countermark_mtls::{Acceptor, ServeConfig, serve};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::{AuditSink, DenyStatus, GuardConfig, GuardLimits, StdioLimits, StdioServer, Upstream};
+pub use countermark_mcp::DenyStatus;
+
+pub use self::config::{AuditSink, GuardConfig, GuardLimits, StdioLimits, StdioServer, Upstream};
 pub use self::error::GuardError;
+pub(crate) use self::metrics::Metrics;
+use self::policy_file::PolicyFile;
+use self::service::Front;
+use self::state::State;
 
 /// A guard whose sockets are bound and whose files are read; nothing is served before [`Guard::serve`].
 #[derive(Debug)]
 pub struct Guard {
+    listener: TcpListener,
     address: SocketAddr,
-    admin: Option<SocketAddr>,
-    url: String,
+    admin: Option<(TcpListener, SocketAddr)>,
+    acceptor: Acceptor,
+    front: Front,
+    limits: ServeConfig,
+    policy: Arc<PolicyFile>,
+    state: Arc<State>,
 }
 
 impl Guard {
@@ -23,10 +45,16 @@ impl Guard {
     ///
     /// # Errors
     /// [`GuardError`] names the file or address, the cause and the next step.
-    #[expect(clippy::todo, clippy::unused_async, reason = "filled with the crates below it")]
     pub async fn bind(config: GuardConfig) -> Result<Self, GuardError> {
-        let _ = config;
-        todo!("bind")
+        Self::bind_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// [`Guard::bind`] by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Guard::bind`].
+    pub async fn bind_at(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<Self, GuardError> {
+        prepare::guard(config, clock).await
     }
 
     /// The address that agents connect to; with port 0 in the configuration, the kernel's choice.
@@ -38,23 +66,41 @@ impl Guard {
     /// The address of healthz, readyz and metrics.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// The URL that agents use, with the path of the upstream.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        &self.front.place.url
     }
 
     /// Serves until `shutdown`, then drains.
     ///
     /// # Errors
     /// [`GuardError`] when a listener fails for good.
-    #[expect(clippy::todo, clippy::unused_async, reason = "filled with the crates below it")]
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GuardError> {
-        let _ = shutdown;
-        todo!("serve")
+        let follow = tokio::spawn(Arc::clone(&self.policy).follow(shutdown.clone()));
+        let probes = self.admin.map(|(listener, _)| {
+            let metrics = Arc::clone(&self.front.metrics);
+            // Answers while requests drain, too; readyz says by then that nothing more should come.
+            let over = CancellationToken::new();
+            (tokio::spawn(admin::serve(listener, Arc::clone(&self.state) as _, metrics, over.clone())), over)
+        });
+        let state = Arc::clone(&self.state);
+        let draining = shutdown.clone();
+        let note = tokio::spawn(async move {
+            draining.cancelled().await;
+            state.drain();
+        });
+        serve(self.listener, self.acceptor, self.front, self.limits, shutdown).await;
+        note.abort();
+        follow.abort();
+        if let Some((probes, over)) = probes {
+            over.cancel();
+            let _ = probes.await;
+        }
+        Ok(())
     }
 }
 

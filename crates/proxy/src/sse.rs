@@ -47,7 +47,7 @@ impl Decoder {
             let data = std::mem::take(&mut self.data);
             return std::mem::take(&mut self.has_data).then(|| Bytes::from(data)).filter(|data| !data.is_empty());
         }
-        let value = line.strip_prefix(b"data:").or((line == b"data").then_some(&[][..]))?;
+        let value = line.strip_prefix(b"data:").or_else(|| (line == b"data").then_some(&[][..]))?;
         if std::mem::replace(&mut self.has_data, true) {
             self.data.push(b'\n');
         }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countermark_mcp::DenyStatus;
+
 /// Everything a guard needs to know.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
@@ -161,17 +163,6 @@ pub enum AuditSink {
     Stdout,
     /// Appended to this file, which is created with mode 0600.
     File(PathBuf),
-}
-
-/// The HTTP status of a policy denial; the body is the same JSON-RPC error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::exhaustive_enums, reason = "the two that clients understand")]
-pub enum DenyStatus {
-    /// 200: what every SDK hands to its caller intact.
-    #[default]
-    Ok,
-    /// 403.
-    Forbidden,
 }
 
 /// Times and sizes of a guard.

@@ -304,10 +304,12 @@ impl Table {
         for listener in self.listeners.values() {
             listener.hear(method, message);
         }
-        if method == "notifications/message" && self.pending.len() == 1 {
-            if let Some(pending) = self.pending.values().next().filter(|pending| pending.shape.wants_logs()) {
-                let _ = pending.events.as_ref().map(|events| events.try_send(message.line()));
-            }
+        let mut pending = self.pending.values();
+        if method == "notifications/message"
+            && let (Some(only), None) = (pending.next(), pending.next())
+            && let Some(events) = only.events.as_ref().filter(|_| only.shape.wants_logs())
+        {
+            let _ = events.try_send(message.line());
         }
     }
 }

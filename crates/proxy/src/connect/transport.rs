@@ -1,0 +1,144 @@
+//! Requests to the one server, over mTLS, with reasons that a person can act on.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use countermark_identity::{Clock, Role, SpiffeId};
+use countermark_mtls::{Client, ClientBody, ClientConfig, ClientError, ExpectedServer, TrustGenerations};
+use http::uri::Scheme;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
+use tokio::sync::watch;
+
+use super::config::{ConnectConfig, ConnectLimits};
+use super::error::ConnectError;
+use crate::identity::{Identity, Sources};
+
+/// The way to one server.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    client: Client,
+    uri: Uri,
+    pub(crate) limits: ConnectLimits,
+    /// Followed for as long as requests are sent.
+    _identity: Identity,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{} cannot be reached as this agent: {}", uri, chain(source))]
+    Client {
+        uri: Uri,
+        source: ClientError,
+    },
+    #[error("{uri} did not answer within {patience:?}")]
+    Slow { uri: Uri, patience: Duration },
+}
+
+impl Transport {
+    pub(crate) fn open(config: ConnectConfig, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
+        let uri = endpoint(&config.url)?;
+        let unusable = |message| ConnectError::Identity { path: config.identity.clone(), message };
+        let own = Identity::own(&config.identity, clock.now()).map_err(unusable)?;
+        let expected = expected(config.server.as_deref(), &own)?;
+        let map = Arc::new(countermark_identity::SanMap::empty(own.trust_domain().clone()));
+        let identity = Identity::watch(Sources {
+            directory: config.identity.clone(),
+            crl: config.crl.clone(),
+            state: config.state.clone(),
+            policy: None,
+            clock: Arc::clone(&clock),
+        })
+        .map_err(unusable)?;
+        let trust = TrustGenerations::join(identity.trust(), watch::Sender::new(map).subscribe()).watch();
+        let settings =
+            ClientConfig { connect_timeout: config.limits.connect, handshake_timeout: config.limits.connect, ..ClientConfig::default() };
+        let client = Client::new(identity.watch_credential(), trust, expected, clock, settings).map_err(|error| ConnectError::Tls(error.to_string()))?;
+        Ok(Self { client, uri, limits: config.limits, _identity: identity })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// Sends a request and waits for its response's headers.
+    pub(crate) async fn send(&self, method: Method, headers: HeaderMap, body: Bytes, patience: Duration) -> Result<Response<ClientBody>, Failure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        match tokio::time::timeout(patience, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(source)) => Err(Failure::Client { uri: self.uri.clone(), source }),
+            Err(_) => Err(Failure::Slow { uri: self.uri.clone(), patience }),
+        }
+    }
+}
+
+fn endpoint(url: &str) -> Result<Uri, ConnectError> {
+    let wrong = |message| ConnectError::Url { url: url.to_owned(), message };
+    let uri: Uri = url.parse().map_err(|_| wrong("it is not a URL"))?;
+    if uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err(wrong("only https:// is spoken"));
+    }
+    if uri.host().is_none_or(str::is_empty) || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(wrong("it names no host, or a user"));
+    }
+    Ok(uri)
+}
+
+/// Which server must answer: by name in the agent's own trust domain, by its full id, or by the URL's host.
+fn expected(server: Option<&str>, own: &SpiffeId) -> Result<ExpectedServer, ConnectError> {
+    let Some(server) = server else { return Ok(ExpectedServer::Host) };
+    let wrong = |message: String| ConnectError::Server { server: server.to_owned(), message };
+    if server.contains("://") {
+        let id: SpiffeId = server.parse().map_err(|error| wrong(format!("{error}")))?;
+        if !matches!(id.role(), Some((Role::Server, _))) {
+            return Err(wrong("it is not /server/<name>".to_owned()));
+        }
+        return Ok(ExpectedServer::Id(id));
+    }
+    SpiffeId::new(own.trust_domain(), Role::Server, server).map_err(|error| wrong(error.to_string()))?;
+    Ok(ExpectedServer::Name(server.to_owned()))
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_to_a_host_is_taken() {
+        assert!(endpoint("https://ledger.internal:8443/mcp").is_ok());
+        for url in ["http://ledger.internal/mcp", "ledger.internal", "https://a:b@ledger.internal/mcp", "https:///mcp"] {
+            assert!(endpoint(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_name_a_full_id_or_the_host() {
+        let own: SpiffeId = "spiffe://agents.internal/agent/billing-bot".parse().unwrap();
+        assert_eq!(expected(None, &own).unwrap(), ExpectedServer::Host);
+        assert_eq!(expected(Some("ledger"), &own).unwrap(), ExpectedServer::Name("ledger".to_owned()));
+        assert!(matches!(expected(Some("spiffe://other/server/ledger"), &own), Ok(ExpectedServer::Id(_))));
+        assert!(expected(Some("spiffe://other/agent/ledger"), &own).is_err());
+        assert!(expected(Some("led ger"), &own).is_err());
+    }
+}

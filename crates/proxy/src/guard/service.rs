@@ -1,0 +1,75 @@
+//! One request, from the connection to the layer that judges it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use countermark_mcp::Authorize;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use super::metrics::Metrics;
+use crate::answer;
+use crate::body::Body;
+use crate::upstream::Behind;
+
+/// Routes by path, bounds how much is in flight, and measures.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    pub(crate) authorize: Authorize<Behind>,
+    pub(crate) place: Arc<Place>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Where guard serves.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) path: String,
+    pub(crate) url: String,
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if request.uri().path() != self.place.path {
+            let text = format!("nothing is served here; the MCP endpoint is {}\n", self.place.url);
+            return Box::pin(std::future::ready(Ok(answer::text(StatusCode::NOT_FOUND, text))));
+        }
+        let Ok(slot) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+            let response = answer::error(StatusCode::SERVICE_UNAVAILABLE, None, answer::INTERNAL, "as many requests are in flight as may be");
+            return Box::pin(std::future::ready(Ok(response)));
+        };
+        let (answer, metrics) = (self.authorize.call(request), Arc::clone(&self.metrics));
+        let begun = Instant::now();
+        metrics.gauges.in_flight.inc();
+        let counted = Counted(metrics);
+        Box::pin(async move {
+            let response = answer.await;
+            counted.0.answered(begun.elapsed());
+            drop((slot, counted));
+            response
+        })
+    }
+}
+
+/// Counts down even when the client went away.
+struct Counted(Arc<Metrics>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.gauges.in_flight.dec();
+    }
+}
