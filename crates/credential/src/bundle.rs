@@ -132,3 +132,6 @@ pub enum BundleError {
 }
 
 const SEQUENCE: &str = "Sequence:";
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ pub enum CredentialError {
 
 const PEM_SECTIONS: &[SectionKind] =
     &[SectionKind::Certificate, SectionKind::PrivateKey, SectionKind::EcPrivateKey, SectionKind::RsaPrivateKey];
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ pub enum CrlError {
     #[error(transparent)]
     Pem(#[from] PemError),
 }
+
+#[cfg(test)]
+mod tests;

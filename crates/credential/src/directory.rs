@@ -23,11 +23,13 @@ mod trust;
 use std::sync::Arc;
 
 pub use self::deliver::deliver;
+pub(crate) use self::disk::replace_file;
 pub use self::error::{DeliveryError, LoadError};
+pub(crate) use self::load::read_valid;
 pub use self::load::{Held, Loaded, load, read};
 pub use self::names::{CURRENT, bundle_name, crl_name};
 pub use self::trust::{LoadedTrust, deliver_trust, load_trust, read_crls};
-pub(crate) use self::trust::{Material, read_material};
+pub(crate) use self::trust::{Material, RawFile, followed, read_material, target_parent};
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;
@@ -72,3 +74,6 @@ impl std::fmt::Display for Generation {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

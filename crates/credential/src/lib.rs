@@ -14,7 +14,10 @@ pub mod directory;
 mod key;
 mod pem;
 mod source;
+#[cfg(test)]
+mod testing;
 mod trust;
+pub mod watch;
 
 pub use self::authority::{Authority, AuthorityError};
 pub use self::bundle::{Bundle, BundleError};

@@ -122,3 +122,6 @@ pub enum Revocation {
     /// Revocation is not looked at: whoever was revoked is believed until the certificate expires.
     DangerNone,
 }
+
+#[cfg(test)]
+mod tests;

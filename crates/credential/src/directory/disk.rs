@@ -58,6 +58,18 @@ pub(super) fn relink(link: &Path, target: &Path) -> Result<(), DeliveryError> {
     rename(&fresh, link)
 }
 
+/// Replaces a file by one rename: durable, mode 0600, never half of it.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), DeliveryError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let fresh = path.with_file_name(name);
+    remove_file(&fresh)?;
+    write(&fresh, content)?;
+    rename(&fresh, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_dir(parent)
+}
+
 /// Removes a file that may be there.
 pub(super) fn remove_file(path: &Path) -> Result<(), DeliveryError> {
     match fs::remove_file(path) {

@@ -37,13 +37,19 @@ pub struct Loaded {
 /// Understands what [`deliver`](super::deliver) writes, Kubernetes volumes (`..data`), and plain directories with
 /// `credential-bundle.pem` or `tls.key` and `tls.crt`. The trust material comes from `trust/current`, or stands beside the credential.
 pub fn load(dir: &Path, now: UnixTime) -> Result<Loaded, LoadError> {
+    let held = read_valid(dir, now)?;
+    let LoadedTrust { bundles, crls } = trust::load_trust(dir)?;
+    Ok(Loaded { credential: held.credential, bundles, crls, generation: held.generation })
+}
+
+/// Reads the credential of a directory, which must hold at `now`.
+pub(crate) fn read_valid(dir: &Path, now: UnixTime) -> Result<Held, LoadError> {
     let held = read(dir)?;
     let not_after = held.credential.leaf().not_after();
     if now > not_after {
         return Err(LoadError::Expired { path: held.path, not_after, now });
     }
-    let LoadedTrust { bundles, crls } = trust::load_trust(dir)?;
-    Ok(Loaded { credential: held.credential, bundles, crls, generation: held.generation })
+    Ok(held)
 }
 
 /// The credential of a directory as it stands, expired or not.

@@ -120,7 +120,7 @@ pub fn load_trust(dir: &Path) -> Result<LoadedTrust, LoadError> {
 
 /// Reads a file of revocation lists, in PEM or DER: what `--crl FILE` names.
 pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
-    RawFile { content: read_file(path, MAX_CRL)?, path: path.to_owned() }.crls()
+    RawFile::read_crls(path)?.crls()
 }
 
 /// The trust material of one moment, unparsed, by the trust domain of its file names.
@@ -138,6 +138,11 @@ pub(crate) struct RawFile {
 }
 
 impl RawFile {
+    /// Reads a file of revocation lists as it stands.
+    pub(crate) fn read_crls(path: &Path) -> Result<Self, LoadError> {
+        Ok(Self { content: read_file(path, MAX_CRL)?, path: path.to_owned() })
+    }
+
     pub(crate) fn bundle(&self, trust_domain: TrustDomain) -> Result<Bundle, LoadError> {
         Bundle::from_pem(trust_domain, &self.content)
             .map_err(|source| LoadError::Bundle { path: self.path.clone(), source })
@@ -181,6 +186,26 @@ fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
         };
     }
     load::resolve(dir)
+}
+
+/// The directories in which a change may mean other material.
+pub(crate) fn followed(dir: &Path) -> Vec<PathBuf> {
+    let trust = dir.join(TRUST);
+    let mut paths = vec![dir.to_owned(), trust.clone()];
+    paths.extend(load::resolve(dir).ok());
+    paths.extend(load::resolve(&trust).ok());
+    paths
+}
+
+/// Where a file stands, and where it leads to if it is a link.
+pub(crate) fn target_parent(file: &Path) -> Vec<PathBuf> {
+    let target = fs::canonicalize(file).ok();
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => path.to_owned(),
+    };
+    [Some(parent(file)), target.as_deref().map(parent)].into_iter().flatten().collect()
 }
 
 const MAX_BUNDLE: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,58 @@
+use super::super::disk::fail_at;
+use super::*;
+
+/// A full disk at each step of a delivery in turn: what was there before still counts, and the next delivery succeeds.
+#[test]
+fn a_full_disk_at_any_step_leaves_what_was_there() {
+    let mut failed = 0;
+    for step in 0.. {
+        let estate = Estate::delivered();
+        let before = estate.thumbprint();
+        let delivery = estate.delivery(PATH);
+        fail_at(Some(step));
+        let result = deliver(&estate.dir(), &delivery, NOW);
+        fail_at(None);
+        let loaded = estate.load().unwrap();
+        let now = loaded.credential.leaf().thumbprint().clone();
+        match result {
+            Ok(_) => {
+                assert_eq!(&now, delivery.credential.leaf().thumbprint());
+                break;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("free some space"), "{error}");
+                // Only after the last rename can the new one count: then all of it does.
+                assert!(now == before || &now == delivery.credential.leaf().thumbprint());
+                failed += 1;
+            }
+        }
+        estate.deliver(PATH).unwrap();
+        let generations = names(estate.dir().join("generations"));
+        assert!(generations.iter().all(|name| !name.starts_with('.')), "step {step}: {generations:?}");
+    }
+    assert!(failed > 30, "{failed}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_says_so() {
+    let estate = Estate::new();
+    fs::write(estate.dir(), "a file stands in the way").unwrap();
+    let error = estate.deliver(PATH).unwrap_err();
+    assert!(matches!(error, DeliveryError::Io { action: "create the directory", .. }), "{error}");
+}
+
+#[test]
+fn a_file_in_the_way_of_the_generations_leaves_what_was_there() {
+    let estate = Estate::delivered();
+    let before = estate.thumbprint();
+    fs::write(estate.dir().join("generations/.2.new"), "in the way").unwrap();
+    assert!(matches!(estate.deliver(PATH), Err(DeliveryError::Io { .. })));
+    assert_eq!(estate.thumbprint(), before);
+}
+
+/// As root every mode passes, so that the refusal itself is made by a read-only file system where the kernel has one to offer.
+#[test]
+fn a_read_only_file_system_is_named() {
+    let error = deliver(Path::new("/proc/countermark"), &Estate::new().delivery(PATH), NOW).unwrap_err();
+    assert!(matches!(error, DeliveryError::Io { .. }), "{error}");
+}

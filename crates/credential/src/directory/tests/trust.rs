@@ -1,0 +1,98 @@
+use super::*;
+use crate::bundle::BundleError;
+
+fn crls(estate: &Estate) -> Vec<DomainCrls> {
+    vec![DomainCrls { trust_domain: td(), crls: vec![estate.root.crl(&[])] }]
+}
+
+#[test]
+fn trust_moves_without_the_credential() {
+    let estate = Estate::delivered();
+    let before = estate.thumbprint();
+    let bundle = estate.root.bundle().with_sequence(2);
+    deliver_trust(&estate.dir(), std::slice::from_ref(&bundle), &crls(&estate)).unwrap();
+    let loaded = estate.load().unwrap();
+    assert_eq!(loaded.bundles[0].sequence(), Some(2));
+    assert_eq!(loaded.crls[0].crls[0].number(), Some(crate::CrlNumber::from(2)));
+    assert_eq!(estate.thumbprint(), before);
+    assert_eq!(fs::read_link(estate.dir().join("trust/current")).unwrap(), Path::new("versions/2"));
+    // Foreign readers of the stable names see the new roots, too.
+    for name in [BUNDLE, "ca.crt"] {
+        assert_eq!(fs::read_to_string(estate.dir().join(name)).unwrap(), bundle.to_pem());
+    }
+}
+
+#[test]
+fn the_same_material_is_not_written_again() {
+    let estate = Estate::delivered();
+    let lists = crls(&estate);
+    for _ in 0..2 {
+        deliver_trust(&estate.dir(), &[estate.root.bundle()], &lists).unwrap();
+    }
+    assert_eq!(fs::read_link(estate.dir().join("trust/current")).unwrap(), Path::new("versions/2"));
+}
+
+#[test]
+fn a_trust_domain_that_is_left_out_is_withdrawn() {
+    let estate = Estate::delivered();
+    let other = Ca::root("other");
+    let mut params = crate::testing::ca_params("federated");
+    params.subject_alt_names.clear();
+    let federated = Bundle::new("other.internal".parse().unwrap(), vec![other.intermediate_with(params).der]).unwrap();
+    deliver_trust(&estate.dir(), &[estate.root.bundle(), federated], &crls(&estate)).unwrap();
+    assert_eq!(estate.load().unwrap().bundles.len(), 2);
+    let link = estate.dir().join("other.internal.trust-bundle.pem");
+    assert!(link.exists());
+    deliver_trust(&estate.dir(), &[estate.root.bundle()], &crls(&estate)).unwrap();
+    assert_eq!(estate.load().unwrap().bundles.len(), 1);
+    assert!(!link.is_symlink());
+}
+
+#[test]
+fn two_versions_are_kept_and_no_more() {
+    let estate = Estate::delivered();
+    for _ in 0..5 {
+        deliver_trust(&estate.dir(), &[estate.root.bundle()], &crls(&estate)).unwrap();
+    }
+    assert_eq!(names(estate.dir().join("trust/versions")), ["5", "6"]);
+}
+
+#[test]
+fn a_directory_without_a_bundle_believes_nobody() {
+    let estate = Estate::delivered();
+    deliver_trust(&estate.dir(), &[], &[]).unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::NoTrust { .. })));
+}
+
+#[test]
+fn broken_trust_names_its_file() {
+    let estate = Estate::delivered();
+    let (bundle, crl) = (estate.dir().join("trust/current").join(BUNDLE), estate.dir().join("trust/current").join(CRL));
+    let good = fs::read(&bundle).unwrap();
+    fs::write(&bundle, &good[..good.len() / 2]).unwrap();
+    let error = estate.load().unwrap_err();
+    assert!(matches!(&error, LoadError::Bundle { source: BundleError::Pem(PemError::CutOff), .. }), "{error}");
+    assert!(error.to_string().contains(BUNDLE), "{error}");
+    fs::write(&bundle, good).unwrap();
+    fs::write(&crl, "").unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::Crl { .. })));
+}
+
+#[test]
+fn a_file_name_that_is_no_trust_domain_is_refused() {
+    let estate = Estate::delivered();
+    fs::write(estate.dir().join("trust/current/Agents Internal.trust-bundle.pem"), "").unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::FileName { .. })));
+}
+
+#[test]
+fn a_list_beside_the_directory_is_read_in_pem_and_der() {
+    let estate = Estate::new();
+    let path = estate.temp.path().join("crl");
+    let crl = estate.root.crl(&[]);
+    for content in [crl.to_pem().into_bytes(), crl.der().to_vec()] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(read_crls(&path).unwrap()[0].number(), crl.number());
+    }
+    assert!(matches!(read_crls(&estate.temp.path().join("missing")), Err(LoadError::Io { .. })));
+}

@@ -1,0 +1,227 @@
+//! What the files say now, beside what was last good: no task, no clock, one reading a call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use countermark_identity::{SpiffeId, TrustDomain, UnixTime};
+
+use super::floor::Floor;
+use super::slot::Slot;
+use super::status::{Health, Status};
+use super::{DirectoryConfig, WatchError};
+use crate::authority::Authority;
+use crate::bundle::Bundle;
+use crate::credential::Credential;
+use crate::crl::Crl;
+use crate::directory::{self, Generation, LoadError, Material, RawFile};
+use crate::trust::{DomainTrust, Revocation, Trust};
+
+/// Reads the files again and again, and keeps the last good of each.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    config: DirectoryConfig,
+    floor: Floor,
+    credential: Arc<Credential>,
+    generation: Option<Generation>,
+    bundles: BTreeMap<TrustDomain, Slot<Bundle>>,
+    crls: BTreeMap<TrustDomain, Slot<Vec<Arc<Crl>>>>,
+    trust: Arc<Trust>,
+}
+
+/// The first reading.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) credential: Arc<Credential>,
+    pub(super) trust: Arc<Trust>,
+    pub(super) status: Status,
+}
+
+/// What a reading changed.
+#[derive(Debug)]
+pub(super) struct Changes {
+    pub(super) credential: Option<Arc<Credential>>,
+    pub(super) trust: Option<Arc<Trust>>,
+    pub(super) status: Status,
+}
+
+impl Reloader {
+    pub(super) fn start(config: DirectoryConfig, now: UnixTime) -> Result<(Self, First), WatchError> {
+        let floor = Floor::open(config.state.clone())?;
+        let held = directory::read_valid(&config.dir, now)?;
+        let mut reloader = Self {
+            config,
+            floor,
+            credential: Arc::clone(&held.credential),
+            generation: held.generation,
+            bundles: BTreeMap::new(),
+            crls: BTreeMap::new(),
+            trust: Arc::new(Trust::nobody()),
+        };
+        let material = directory::read_material(&reloader.config.dir)?;
+        if material.bundles.is_empty() {
+            return Err(LoadError::NoTrust { dir: reloader.config.dir }.into());
+        }
+        reloader.take(material);
+        let trust = reloader.publish_trust().map_err(|reason| WatchError::Trust { reason })?;
+        let faults = reloader.faults();
+        if trust.trust_domains().next().is_none() {
+            return Err(WatchError::Trust { reason: faults.join("; ") });
+        }
+        let status = reloader.status(None, faults);
+        Ok((reloader, First { credential: held.credential, trust, status }))
+    }
+
+    /// Reads everything again; `revocation` is what the policy says now.
+    pub(super) fn reload(&mut self, revocation: BTreeMap<TrustDomain, Revocation>, now: UnixTime) -> Changes {
+        let (credential, credential_fault) = match self.reload_credential(now) {
+            Ok(credential) => (credential, None),
+            Err(fault) => (None, Some(fault)),
+        };
+        let modes_changed = self.config.revocation != revocation;
+        self.config.revocation = revocation;
+        let mut faults = Vec::new();
+        let moved = match directory::read_material(&self.config.dir) {
+            Ok(material) => self.take(material),
+            // Nothing is withdrawn because a directory cannot be read: that is no completed switch.
+            Err(error) => {
+                faults.push(error.to_string());
+                false
+            }
+        };
+        let mut trust = None;
+        if moved || modes_changed {
+            match self.publish_trust() {
+                Ok(new) => trust = Some(new),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.extend(self.faults());
+        Changes { credential, trust, status: self.status(credential_fault, faults) }
+    }
+
+    fn reload_credential(&mut self, now: UnixTime) -> Result<Option<Arc<Credential>>, String> {
+        let held = directory::read_valid(&self.config.dir, now).map_err(|error| error.to_string())?;
+        let (old, new) = (self.credential.leaf(), held.credential.leaf());
+        if old.spiffe_id() != new.spiffe_id() {
+            let name = |id: Option<&SpiffeId>| id.map_or_else(|| "no SPIFFE ID".to_owned(), ToString::to_string);
+            let (old, new) = (name(old.spiffe_id()), name(new.spiffe_id()));
+            return Err(format!("{} now holds {new} instead of {old}; restart to become it", held.path.display()));
+        }
+        self.generation = held.generation;
+        if old.thumbprint() == new.thumbprint() {
+            return Ok(None);
+        }
+        self.credential = Arc::clone(&held.credential);
+        Ok(Some(held.credential))
+    }
+
+    /// Takes over what is good in the material, and withdraws what is not in it. Says whether the trust changed.
+    fn take(&mut self, mut material: Material) -> bool {
+        let before = (self.bundles.len(), self.crls.len());
+        self.bundles.retain(|trust_domain, _| material.bundles.contains_key(trust_domain));
+        let own = self.own();
+        let overridden = self.config.crl.is_some();
+        self.crls.retain(|trust_domain, _| {
+            material.crls.contains_key(trust_domain) || (overridden && Some(trust_domain) == own.as_ref())
+        });
+        let mut moved = before != (self.bundles.len(), self.crls.len());
+        for (trust_domain, file) in std::mem::take(&mut material.bundles) {
+            moved |= self.take_bundle(&trust_domain, &file);
+        }
+        if let (Some(own), Some(path)) = (own, self.config.crl.clone()) {
+            material.crls.remove(&own);
+            match RawFile::read_crls(&path) {
+                Ok(file) => drop(material.crls.insert(own, file)),
+                Err(error) => self.crls.entry(own).or_default().fail(error.to_string()),
+            }
+        }
+        for (trust_domain, file) in material.crls {
+            moved |= self.take_crls(&trust_domain, &file);
+        }
+        moved
+    }
+
+    fn take_bundle(&mut self, trust_domain: &TrustDomain, file: &RawFile) -> bool {
+        let floor = &mut self.floor;
+        self.bundles.entry(trust_domain.clone()).or_default().update(&file.content, || {
+            let bundle = file.bundle(trust_domain.clone()).map_err(|error| error.to_string())?;
+            floor.require_bundle(&bundle).map_err(|fault| format!("{}: {fault}", file.path.display()))?;
+            floor.raise_bundle(&bundle);
+            Ok(bundle)
+        })
+    }
+
+    fn take_crls(&mut self, trust_domain: &TrustDomain, file: &RawFile) -> bool {
+        let signers = self.known_authorities(trust_domain);
+        let floor = &mut self.floor;
+        self.crls.entry(trust_domain.clone()).or_default().update(&file.content, || {
+            let crls = file.crls().map_err(|error| error.to_string())?;
+            let place = |fault: String| format!("{}: {fault}", file.path.display());
+            for crl in &crls {
+                require_signature(crl, &signers).map_err(place)?;
+                floor.require_crl(trust_domain, crl).map_err(place)?;
+            }
+            for crl in &crls {
+                floor.raise_crl(trust_domain, crl);
+            }
+            Ok(crls)
+        })
+    }
+
+    /// The authorities of a trust domain that are known without a peer: its roots, and our own intermediates.
+    fn known_authorities(&self, trust_domain: &TrustDomain) -> Vec<Arc<Authority>> {
+        let bundle = self.bundles.get(trust_domain).and_then(Slot::good);
+        let mut known = bundle.map_or_else(Vec::new, |bundle| bundle.authorities().to_vec());
+        let intermediates = self.credential.chain().iter().skip(1);
+        known.extend(intermediates.filter_map(|der| Authority::parse(der, trust_domain).ok().map(Arc::new)));
+        known
+    }
+
+    /// Makes the trust of what is good, and remembers the highest numbers before anybody acts on them.
+    fn publish_trust(&mut self) -> Result<Arc<Trust>, String> {
+        let mut domains = Vec::with_capacity(self.bundles.len());
+        for (trust_domain, slot) in &self.bundles {
+            let Some(bundle) = slot.good() else { continue };
+            let crls = self.crls.get(trust_domain).and_then(Slot::good).cloned().unwrap_or_default();
+            let revocation = self.config.revocation.get(trust_domain).copied().unwrap_or_default();
+            domains.push(DomainTrust { bundle: bundle.clone(), crls, revocation });
+        }
+        let trust = self.trust.succeed(domains).map_err(|error| error.to_string())?;
+        self.trust = Arc::new(trust);
+        Ok(Arc::clone(&self.trust))
+    }
+
+    /// What is wrong with the trust material, file by file; also writes the floor.
+    fn faults(&mut self) -> Vec<String> {
+        let bundles = self.bundles.values().filter_map(Slot::fault);
+        let crls = self.crls.values().filter_map(Slot::fault);
+        let mut faults: Vec<String> = bundles.chain(crls).cloned().collect();
+        faults.extend(self.floor.save().err());
+        if self.bundles.is_empty() {
+            faults.push("every trust bundle was withdrawn, nobody is believed".to_owned());
+        }
+        faults
+    }
+
+    fn status(&self, credential_fault: Option<String>, trust_faults: Vec<String>) -> Status {
+        Status {
+            generation: self.generation,
+            credential: Health::of(credential_fault.as_slice()),
+            trust: Health::of(&trust_faults),
+        }
+    }
+
+    /// The trust domain of the credential.
+    fn own(&self) -> Option<TrustDomain> {
+        self.credential.spiffe_id().map(|id| id.trust_domain().clone())
+    }
+}
+
+/// Refuses a list that names an authority that we know and is not signed by it.
+fn require_signature(crl: &Crl, known: &[Arc<Authority>]) -> Result<(), String> {
+    let mut named = known.iter().filter(|authority| authority.subject_der() == crl.issuer_der()).peekable();
+    if named.peek().is_none() || named.any(|authority| crl.verify(authority.spki_der()).is_ok()) {
+        return Ok(());
+    }
+    Err(format!("the CRL that names {} as its issuer is not signed by it", crl.issuer()))
+}
