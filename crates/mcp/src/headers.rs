@@ -5,8 +5,6 @@ mod mirror;
 mod sentinel;
 mod strip;
 
-#[cfg(test)]
-mod tests;
 
 pub(crate) use address::{verify_host, verify_origin};
 pub(crate) use mirror::{bodiless_version, verify_mirrored};

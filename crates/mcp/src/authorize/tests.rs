@@ -1,1 +1,9 @@
+//! The whole layer before a service in memory, behind a real handshake.
 
+mod answers;
+mod audit;
+mod eras;
+mod harness;
+mod hostile;
+mod ownership;
+mod streams;
