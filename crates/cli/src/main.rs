@@ -1,2 +1,60 @@
-//! The countermark command.
-fn main() {}
+//! The `countermark` command: every verb is one file, and this one only parses, dispatches and turns
+//! the outcome into an exit code.
+
+mod args;
+mod ca;
+mod config;
+mod connect;
+mod doctor;
+mod failure;
+mod files;
+mod guard;
+mod inspect;
+mod issuing;
+mod logging;
+mod material;
+mod mint;
+mod output;
+mod passphrase;
+mod peek;
+mod policy;
+mod progress;
+mod quickstart;
+mod rpc;
+mod runtime;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Verb},
+    failure::{Exit, Outcome},
+};
+
+fn main() -> ExitCode {
+    let typed = match config::expand(std::env::args_os()) {
+        Ok(typed) => typed,
+        Err(error) => return failure::report(&error).into(),
+    };
+    let cli = Cli::parse_from(typed);
+    cli.global.color.write_global();
+    logging::start(cli.global.log_format, cli.global.log.as_deref().unwrap_or(cli.verb.log()));
+    match run(cli.verb) {
+        Ok(exit) => exit.into(),
+        Err(error) => failure::report(&error).into(),
+    }
+}
+
+fn run(verb: Verb) -> Outcome<Exit> {
+    match verb {
+        Verb::Quickstart(args) => quickstart::run(&args),
+        Verb::Ca(args) => ca::run(args),
+        Verb::Mint(args) => mint::run(args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Guard(args) => guard::run(args),
+        Verb::Connect(args) => connect::run(args),
+        Verb::Policy(args) => policy::run(args),
+    }
+}

@@ -1,0 +1,84 @@
+//! `ca revoke`: what was minted is no longer believed.
+
+use clap::Args;
+use countermark_authority::{Authority, Filter, Revocation, Target};
+use countermark_identity::Serial;
+use countermark_issue::RevocationReason;
+use serde_json::json;
+
+use crate::{
+    failure::{Exit, Explain, Outcome},
+    issuing::{self, CaDir},
+    output::{self, JsonFlag, facts, line},
+    runtime,
+};
+
+/// Revoke a certificate, or all of an identity, and sign a new CRL
+///
+/// A guard that watches the CRL (--crl CA/crl.pem) ends open connections of whoever is revoked
+/// within a second; others learn of it with the next delivery of the CRL.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise"
+)]
+pub(super) struct RevokeArgs {
+    #[command(flatten)]
+    ca: CaDir,
+    /// A serial number in hex, an agent's NAME, server/NAME, admin/NAME, or a SPIFFE ID
+    #[arg(value_name = "SERIAL|NAME")]
+    what: String,
+    /// Why, as the CRL says it
+    #[arg(long, default_value_t, value_parser = reason)]
+    reason: RevocationReason,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
+    let authority = args.ca.open()?;
+    let revocation = runtime::short(async {
+        let target = target(&args.what, &authority).await?;
+        authority.revoke(&target, args.reason).await.or_failed(format!("cannot revoke {}", args.what), "")
+    })?;
+    issuing::warn(&revocation.warnings);
+    tell(args, &authority, &revocation)?;
+    Ok(Exit::Done)
+}
+
+/// What is meant: whatever looks like a serial and stands in the inventory is one.
+async fn target(what: &str, authority: &Authority) -> Outcome<Target> {
+    if let Ok(serial) = what.parse::<Serial>() {
+        let filter = Filter { serial: Some(serial.clone()), ..Filter::default() };
+        let known = authority.list(&filter).await.or_failed("cannot read the inventory", "")?;
+        if !known.is_empty() || what.len() >= 16 {
+            return Ok(Target::Serial(serial));
+        }
+    }
+    issuing::identity(what, authority.trust_domain()).map(Target::Identity)
+}
+
+fn tell(args: &RevokeArgs, authority: &Authority, revocation: &Revocation) -> Outcome<()> {
+    let crl = authority.crl_path();
+    if args.json.json {
+        return output::json(&json!({
+            "revoked": revocation.revoked, "already": revocation.already, "crl": crl,
+        }));
+    }
+    for record in &revocation.revoked {
+        line(format!("revoked {} of {}", record.serial, record.identity))?;
+    }
+    for record in &revocation.already {
+        line(format!("{} of {} was revoked before", record.serial, record.identity))?;
+    }
+    if revocation.revoked.is_empty() && revocation.already.is_empty() {
+        line(format!("nothing of {} still lives", args.what))?;
+    }
+    facts([("CRL", crl.display().to_string())])
+}
+
+fn reason(text: &str) -> Result<RevocationReason, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<_> = RevocationReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}

@@ -1,0 +1,101 @@
+//! `countermark connect`: an identity for any MCP client of this machine.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use countermark_proxy::connect::{Connect, ConnectConfig, Listen};
+
+use crate::{
+    failure::{Exit, Explain, Outcome, usage},
+    runtime::{self, shutdown},
+};
+
+/// Stand behind an MCP client: give it an identity that renews itself
+///
+/// Without --listen it speaks MCP on stdin and stdout, which is what desktop hosts spawn.
+#[derive(Debug, Args)]
+#[command(after_help = "Example (an MCP host's configuration):\n  \
+    {\"mcpServers\": {\"ledger\": {\"command\": \"countermark\",\n    \
+    \"args\": [\"connect\", \"--to\", \"https://ledger.internal:8443/mcp\", \"--identity\", \"/etc/agent/id\"]}}}")]
+pub(crate) struct ConnectArgs {
+    /// TOML file with these flags as keys; what is typed wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server: https://HOST:PORT/mcp
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Identity directory of this agent, from `countermark mint agent`
+    #[arg(long, value_name = "DIR")]
+    identity: PathBuf,
+    /// The server that must answer: a name, or a full SPIFFE ID of another trust domain [default: the URL's host as a SAN]
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Serve plain HTTP on loopback (ADDR:PORT) or on a Unix socket (unix:PATH) instead of stdio
+    #[arg(long, value_name = "ADDR|unix:PATH")]
+    listen: Option<String>,
+    /// CRL of the own trust domain, instead of the one in the identity directory
+    #[arg(long, value_name = "FILE")]
+    crl: Option<PathBuf>,
+    /// File that remembers the newest CRL numbers and bundle sequences [default: beside the identity]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: ConnectArgs) -> Outcome<Exit> {
+    let listen = args.listen.as_deref().map(listen).transpose()?;
+    let config = ConnectConfig {
+        server: args.server,
+        crl: args.crl,
+        state: args.state,
+        ..ConnectConfig::new(args.to, args.identity)
+    };
+    runtime::long(serve(config, listen))
+}
+
+async fn serve(config: ConnectConfig, listen: Option<Listen>) -> Outcome<Exit> {
+    let ended = shutdown()?;
+    let connect = Connect::open(config).await.or_failed("connect did not start", "")?;
+    let Some(at) = listen else {
+        connect.stdio(tokio::io::stdin(), tokio::io::stdout(), ended).await.or_failed("connect stopped", "")?;
+        return Ok(Exit::Done);
+    };
+    if matches!(at, Listen::Tcp(_)) {
+        tracing::warn!("every user of this machine who reaches the port is the agent; unix:PATH is yours alone");
+    }
+    let listening = connect.listen(at).await.or_failed("connect did not start", "")?;
+    tracing::info!(url = listening.url(), "connect serves");
+    listening.serve(ended).await.or_failed("connect stopped", "")?;
+    Ok(Exit::Done)
+}
+
+fn listen(text: &str) -> Outcome<Listen> {
+    if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        return Ok(Listen::Unix(path.into()));
+    }
+    let address: SocketAddr = text.parse().map_err(|_| {
+        usage(
+            format!("--listen {text} is no address"),
+            "write 127.0.0.1:PORT, [::1]:PORT (port 0 is the kernel's choice) or unix:PATH",
+        )
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(usage(
+            format!("--listen {text} is not loopback: whoever reaches it is the agent"),
+            "write 127.0.0.1:PORT, [::1]:PORT or unix:PATH",
+        ));
+    }
+    Ok(Listen::Tcp(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_and_sockets() {
+        assert!(listen("127.0.0.1:0").is_ok() && listen("[::1]:8080").is_ok() && listen("unix:/run/x").is_ok());
+        for wrong in ["0.0.0.0:80", "10.0.0.1:80", "localhost:80", "unix:", "[::]:1", ":80"] {
+            assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Writing a file whole or not at all.
+
+use std::{io::Write, os::unix::fs::PermissionsExt, path::Path};
+
+use tempfile::NamedTempFile;
+
+use crate::failure::{Explain, Outcome};
+
+/// Replaces a public file in one rename: 0644, flushed to the disk before it counts.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Outcome<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    write(folder, path, content).or_failed(
+        format!("cannot write {}", path.display()),
+        "check that its directory exists, can be written, and is not full",
+    )
+}
+
+fn write(folder: &Path, path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_where_nothing_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("taken");
+        std::fs::create_dir(&target).unwrap();
+        std::fs::write(target.join("x"), "").unwrap();
+        assert!(replace(&target, b"text").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

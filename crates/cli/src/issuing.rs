@@ -1,0 +1,104 @@
+//! Opening an authority: the directory, the passphrase, the names. `ca`, `mint` and `quickstart`
+//! alone come here.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use countermark_authority::{Authority, Warning};
+use countermark_credential::{
+    Credential,
+    directory::{self, Delivery, DomainCrls, Generation},
+};
+use countermark_identity::{Clock, Role, SpiffeId, SystemClock, TrustDomain};
+
+use crate::{
+    failure::{Explain, Outcome, usage},
+    passphrase::PassphraseArgs,
+};
+
+/// Which authority, and how its keys are opened.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CaDir {
+    /// Directory of the authority, from `countermark ca init`
+    #[arg(long = "ca", visible_alias = "dir", value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+}
+
+impl CaDir {
+    /// Opens it for signing.
+    pub(crate) fn open(&self) -> Outcome<Authority> {
+        let sealed = Authority::needs_passphrase(&self.ca).or_failed(self.what(), "")?;
+        let passphrase = sealed.then(|| self.passphrase.open()).transpose()?;
+        Authority::open(&self.ca, passphrase, Arc::new(SystemClock)).or_failed(self.what(), "")
+    }
+
+    /// Opens it for reading: no key is touched, no passphrase asked for.
+    pub(crate) fn read(&self) -> Outcome<Authority> {
+        read(&self.ca)
+    }
+
+    fn what(&self) -> String {
+        format!("cannot open the authority in {}", self.ca.display())
+    }
+}
+
+/// Opens an authority for reading.
+pub(crate) fn read(ca: &Path) -> Outcome<Authority> {
+    Authority::open(ca, None, Arc::new(SystemClock))
+        .or_failed(format!("cannot open the authority in {}", ca.display()), "")
+}
+
+/// Delivers a credential with this authority's bundle and CRLs: the next generation of the directory.
+pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credential>) -> Outcome<Generation> {
+    let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
+    let crls = authority.crls().or_failed("cannot read the CRL", "")?;
+    let crls =
+        DomainCrls { trust_domain: authority.trust_domain().clone(), crls: crls.into_iter().map(Arc::new).collect() };
+    let delivery = Delivery { credential, bundles: vec![bundle], crls: vec![crls] };
+    directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")
+}
+
+/// What an authority says beside what it does goes to the log.
+pub(crate) fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// `agent/NAME`, `server/NAME`, `admin/NAME`, a bare agent's NAME, or a full SPIFFE ID of `trust_domain`.
+pub(crate) fn identity(text: &str, trust_domain: &TrustDomain) -> Outcome<SpiffeId> {
+    let wrong = |cause: String| {
+        usage(format!("`{text}` names no identity: {cause}"), "write agent/NAME, server/NAME, admin/NAME or spiffe://…")
+    };
+    if text.starts_with("spiffe://") {
+        let id: SpiffeId = text.parse().map_err(|error| wrong(format!("{error}")))?;
+        if id.trust_domain() != trust_domain {
+            return Err(wrong(format!("this authority is of {trust_domain}")));
+        }
+        return Ok(id);
+    }
+    let (role, name) = text.split_once('/').unwrap_or(("agent", text));
+    let role: Role = role.parse().map_err(|error| wrong(format!("{error}")))?;
+    SpiffeId::new(trust_domain, role, name).map_err(|error| wrong(format!("{error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ids() {
+        let td: TrustDomain = "agents.internal".parse().unwrap();
+        let id = |text| identity(text, &td).map(|id| id.to_string());
+        assert_eq!(id("billing-bot").unwrap(), "spiffe://agents.internal/agent/billing-bot");
+        assert_eq!(id("server/ledger").unwrap(), "spiffe://agents.internal/server/ledger");
+        assert!(id("spiffe://other/agent/x").is_err());
+        assert!(id("robot/x").is_err());
+        assert!(id("").is_err());
+    }
+}

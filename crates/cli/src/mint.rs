@@ -1,0 +1,176 @@
+//! `countermark mint`: a certificate for an agent, a server or an administrator, delivered into an
+//! identity directory.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use countermark_authority::{Authority, Issued, MintRequest, SubjectKey};
+use countermark_credential::{Credential, Crl, directory};
+use countermark_identity::{Role, SpiffeId};
+use countermark_issue::{KeyPair, KeyType, to_pem};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
+
+use crate::{
+    failure::{Exit, Explain, Outcome, failed, usage},
+    files,
+    issuing::{self, CaDir},
+    output::{self, JsonFlag, facts, line},
+    progress::Progress,
+    runtime,
+};
+
+/// Mint a certificate for an agent, a server or an administrator
+///
+/// Writes key, chain, trust bundle and CRLs into --out. Into a directory of the same identity it
+/// delivers the next generation, by one rename: whoever reads it follows without a restart.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countermark mint agent billing-bot --ca ca --out id/billing-bot\n  \
+    countermark mint server ledger --ca ca --out id/ledger --dns ledger.internal --ttl 12h\n  \
+    openssl req -new -key key.pem -subj /CN=x -out x.csr && \\\n    \
+    countermark mint agent billing-bot --ca ca --csr x.csr --out certs")]
+pub(crate) struct MintArgs {
+    /// What it is
+    #[arg(value_enum)]
+    role: RoleArg,
+    /// Its name: billing-bot becomes spiffe://TRUST-DOMAIN/agent/billing-bot
+    name: String,
+    #[command(flatten)]
+    ca: CaDir,
+    /// Identity directory to deliver into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// DNS name of a server (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// IP address of a server (may be given several times)
+    #[arg(long, value_name = "ADDR")]
+    ip: Vec<IpAddr>,
+    /// How long it lives [default: the profile's, 1h]
+    #[arg(long, value_name = "TIME", value_parser = crate::args::duration)]
+    ttl: Option<Duration>,
+    /// Sign this request (PEM or DER) instead of making a key: the key never travels
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Kind of key to make: p256, p384, ed25519 or rsa3072 [default: the profile's first]
+    #[arg(long, value_name = "KIND", conflicts_with = "csr")]
+    key_type: Option<KeyType>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleArg {
+    Agent,
+    Server,
+    Admin,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Agent => Self::Agent,
+            RoleArg::Server => Self::Server,
+            RoleArg::Admin => Self::Admin,
+        }
+    }
+}
+
+pub(crate) fn run(args: MintArgs) -> Outcome<Exit> {
+    let authority = args.ca.open()?;
+    let identity = SpiffeId::new(authority.trust_domain(), args.role.into(), &args.name)
+        .map_err(|error| usage(format!("the name `{}`: {error}", args.name), "write a lower-case word: billing-bot"))?;
+    refuse_foreign_directory(&args.out, &identity)?;
+    let _progress = Progress::start("minting");
+    let minted = match &args.csr {
+        Some(file) => for_request(&authority, &args, identity, file)?,
+        None => for_new_key(&authority, &args, identity)?,
+    };
+    issuing::warn(&minted.issued.warnings);
+    tell(&args, &minted)?;
+    Ok(Exit::Done)
+}
+
+/// What was delivered.
+struct Minted {
+    issued: Issued,
+    identity: SpiffeId,
+    generation: Option<String>,
+}
+
+/// Asked before anything is signed: a certificate that cannot be delivered would stand in the inventory.
+fn refuse_foreign_directory(out: &Path, identity: &SpiffeId) -> Outcome<()> {
+    let Ok(held) = directory::read(out) else { return Ok(()) };
+    match held.credential.spiffe_id() {
+        Some(found) if found != identity => Err(failed(
+            format!("{} holds the credential of {found}, not of {identity}", out.display()),
+            "deliver to another directory",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A key that is made here and never leaves the identity directory.
+fn for_new_key(authority: &Authority, args: &MintArgs, identity: SpiffeId) -> Outcome<Minted> {
+    let profile = authority.profile(args.role.into()).or_failed("cannot use the profile", "")?;
+    let key_type = args.key_type.unwrap_or_else(|| profile.default_key());
+    let key = KeyPair::generate(key_type).or_failed("cannot make a key", "")?;
+    let issued = sign(authority, args, &identity, SubjectKey::Public(key.public_key().clone()))?;
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
+    let credential = Credential::new(issued.chain.clone(), private)
+        .or_failed("what was minted does not fit its key", "report this: it is a fault of ours")?;
+    let generation = issuing::deliver(authority, &args.out, Arc::new(credential))?;
+    Ok(Minted { issued, identity, generation: Some(generation.to_string()) })
+}
+
+/// A key that stays where it is: only certificates are written.
+fn for_request(authority: &Authority, args: &MintArgs, identity: SpiffeId, file: &Path) -> Outcome<Minted> {
+    let request = std::fs::read(file).or_failed(
+        format!("cannot read the request {}", file.display()),
+        "make one with `openssl req -new -key KEY`",
+    )?;
+    let issued = sign(authority, args, &identity, SubjectKey::Csr(request))?;
+    let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
+    let next = "check that --out can be written";
+    std::fs::create_dir_all(&args.out).or_failed(format!("cannot make {}", args.out.display()), next)?;
+    let crls = authority.crls().or_failed("cannot read the CRL", "")?;
+    let td = authority.trust_domain();
+    files::replace(&args.out.join(directory::bundle_name(td)), bundle.to_pem().as_bytes())?;
+    files::replace(&args.out.join("ca.crt"), bundle.to_pem().as_bytes())?;
+    let crls: String = crls.iter().map(Crl::to_pem).collect();
+    files::replace(&args.out.join(directory::crl_name(td)), crls.as_bytes())?;
+    let chain: String = issued.chain.iter().map(|der| to_pem("CERTIFICATE", der)).collect();
+    files::replace(&args.out.join("tls.crt"), chain.as_bytes())?;
+    Ok(Minted { issued, identity, generation: None })
+}
+
+fn sign(authority: &Authority, args: &MintArgs, identity: &SpiffeId, subject_key: SubjectKey) -> Outcome<Issued> {
+    let request = MintRequest {
+        identity: identity.clone(),
+        subject_key,
+        ttl: args.ttl,
+        dns: args.dns.clone(),
+        ip: args.ip.clone(),
+    };
+    runtime::short(async { authority.mint(&request).await.or_failed(format!("cannot mint {identity}"), "") })
+}
+
+fn tell(args: &MintArgs, minted: &Minted) -> Outcome<()> {
+    let Minted { issued, identity, generation } = minted;
+    if args.json.json {
+        return output::json(&json!({
+            "identity": identity.as_str(), "serial": issued.serial.to_string(),
+            "not_before": issued.not_before.to_string(), "not_after": issued.not_after.to_string(),
+            "generation": generation, "directory": args.out,
+        }));
+    }
+    let what = generation.as_ref().map_or_else(|| "certificate".to_owned(), |number| format!("generation {number}"));
+    line(format!("{what} of {identity} is in {}", args.out.display()))?;
+    facts([("serial", issued.serial.to_string()), ("expires", issued.not_after.to_string())])
+}
