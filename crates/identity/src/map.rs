@@ -31,7 +31,7 @@ pub struct MapEntry {
 }
 
 /// Which subject alternative names stand for which agents. Fail-closed: no entry, or two that match, is nobody.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SanMap {
     own: TrustDomain,
     exact: HashMap<San, Target>,
@@ -82,7 +82,7 @@ impl SanMap {
         let previous = match &san {
             San::Dns(name) if name.starts_with("*.") => {
                 let suffix = name.trim_start_matches('*').to_owned();
-                self.wildcard.get(&suffix).is_some() || self.wildcard.insert(suffix, target).is_some()
+                self.wildcard.contains_key(&suffix) || self.wildcard.insert(suffix, target).is_some()
             }
             _ => self.exact.contains_key(&san) || self.exact.insert(san, target).is_some(),
         };

@@ -28,7 +28,32 @@ pub(super) fn require_strict(bytes: &[u8]) -> Result<(), LeafError> {
     }
     let parts = require_elements(content, MAX_DEPTH).ok_or(LeafError::Der)?;
     // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }, and nothing more.
-    if parts == 3 { Ok(()) } else { Err(LeafError::Der) }
+    match read(content) {
+        Some((SEQUENCE, tbs, _)) if parts == 3 && has_fields_of_tbs(tbs) => Ok(()),
+        _ => Err(LeafError::Der),
+    }
+}
+
+/// Six plain fields after an optional `[0]`, then each of `[1]`, `[2]`, `[3]` at most once and in this order.
+fn has_fields_of_tbs(mut tbs: &[u8]) -> bool {
+    let (mut plain, mut last_context) = (0, None);
+    while let Some((tag, _, rest)) = read(tbs) {
+        tbs = rest;
+        let number = tag & 0x1f;
+        let in_order = match tag & 0xc0 {
+            0 => plain < 6,
+            CONTEXT => last_context < Some(number) && plain == if number == 0 { 0 } else { 6 },
+            _ => false,
+        };
+        if !in_order {
+            return false;
+        }
+        match tag & 0xc0 {
+            0 => plain += 1,
+            _ => last_context = Some(number),
+        }
+    }
+    plain == 6 && last_context <= Some(3)
 }
 
 /// How many well-formed elements these bytes are, all the way down.
@@ -46,6 +71,7 @@ fn require_elements(mut bytes: &[u8], depth: u8) -> Option<usize> {
 
 pub(super) const SEQUENCE: u8 = 0x30;
 const CONSTRUCTED: u8 = 0x20;
+const CONTEXT: u8 = 0x80;
 const MAX_DEPTH: u8 = 16;
 
 #[cfg(test)]
