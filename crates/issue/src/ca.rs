@@ -159,3 +159,6 @@ fn ca_params(domain: &TrustDomain, serial: &Serial, path_len: u8) -> Result<Cert
 }
 
 const YEAR: u64 = 365 * 24 * 3600;
+
+#[cfg(test)]
+mod tests;

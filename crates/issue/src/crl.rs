@@ -166,3 +166,6 @@ pub enum CrlError {
     #[error("the CRL that was made breaks a rule and was thrown away: {0}")]
     Lint(#[from] LintError),
 }
+
+#[cfg(test)]
+mod tests;

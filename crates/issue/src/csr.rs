@@ -90,3 +90,6 @@ pub enum CsrError {
 
 const MAX_CSR: usize = 16 * 1024;
 const SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests;

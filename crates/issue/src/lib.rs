@@ -16,6 +16,8 @@ mod seal;
 mod signature;
 mod signer;
 mod subject;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use crate::{

@@ -16,3 +16,6 @@ pub use self::{
     error::LintError,
     leaf::{Expected, lint_leaf},
 };
+
+#[cfg(test)]
+mod tests;

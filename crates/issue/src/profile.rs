@@ -329,3 +329,6 @@ const TRUST_DOMAIN: &str = "{trust_domain}";
 const NAME: &str = "{name}";
 const MIN_TTL: Duration = Duration::from_secs(60);
 const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,7 @@ pub enum SealError {
     )]
     Scheme,
     /// More rounds than anyone needs: opening would take minutes.
-    #[error("the key asks for {0} rounds of PBKDF2, more than 10,000,000")]
+    #[error("the key asks for {0} rounds of PBKDF2, more than 5,000,000")]
     Rounds(u32),
     /// The file is sealed and no passphrase was given.
     #[error("the key is sealed and no passphrase was given")]
@@ -144,4 +144,7 @@ const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const PLAINTEXT: &str = "PRIVATE KEY";
 const SALT: usize = 16;
 const BLOCK: usize = 16;
-const MAX_ROUNDS: u32 = 10_000_000;
+const MAX_ROUNDS: u32 = 5_000_000;
+
+#[cfg(test)]
+mod tests;

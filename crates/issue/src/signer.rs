@@ -321,7 +321,7 @@ fn is_sub_agent(role: Role, name: &str) -> bool {
 fn ttl(profile: &Profile, asked: Option<Duration>, sub_agent: bool) -> Result<Duration, SignError> {
     let most = if sub_agent { SUB_AGENT.min(profile.max_ttl()) } else { profile.max_ttl() };
     // Whole seconds, as X.509 writes them.
-    let ttl = asked.map_or(profile.default_ttl().min(most), |asked| Duration::from_secs(asked.as_secs()));
+    let ttl = asked.map_or_else(|| profile.default_ttl().min(most), |asked| Duration::from_secs(asked.as_secs()));
     if ttl < profile.min_ttl() {
         return Err(SignError::TooShort { asked: ttl, least: profile.min_ttl() });
     }
@@ -373,3 +373,6 @@ fn list(keys: &[KeyType]) -> String {
 
 const SUB_AGENT: Duration = Duration::from_secs(15 * 60);
 const MAX_NAMES: usize = 100;
+
+#[cfg(test)]
+mod tests;
