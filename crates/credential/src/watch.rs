@@ -210,3 +210,6 @@ impl Follower {
 
 /// How long after a change the files are left to settle.
 const SETTLE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,7 @@ use countermark_identity::{SpiffeId, UnixTime};
 
 use super::error::{DeliveryError, LoadError};
 use super::lock::Lock;
-use super::names::{
-    CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name,
-};
+use super::names::{CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name};
 use super::switch::{Files, Switch};
 use super::{Delivery, Generation, disk, load, trust};
 use crate::bundle::Bundle;
@@ -36,7 +34,8 @@ pub fn deliver(dir: &Path, delivery: &Delivery, now: UnixTime) -> Result<Generat
     Ok(Generation(number))
 }
 
-fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bundle) -> Result<u64, DeliveryError> {
+/// Writes the next generation and switches to it.
+pub(super) fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bundle) -> Result<u64, DeliveryError> {
     let credential = &delivery.credential;
     let (bundle, key) = (credential.to_pem(), credential.key_to_pem());
     let mut files: Files<'_> = vec![

@@ -1,0 +1,186 @@
+//! What is broken does not replace what is good; what is gone is withdrawn.
+
+use super::*;
+
+#[test]
+fn nothing_changes_when_nothing_changed() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    estate.judge(&first.trust).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.credential.is_none() && changes.trust.is_none() && changes.status.is_ready());
+}
+
+#[test]
+fn the_next_generation_is_published() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    let next = estate.deliver(PATH);
+    let changes = reload(&mut reloader);
+    assert_ne!(first.credential.leaf().thumbprint(), next.leaf().thumbprint());
+    assert_eq!(changes.credential.unwrap().leaf().thumbprint(), next.leaf().thumbprint());
+    assert_eq!(changes.status.generation.unwrap().number(), 2);
+}
+
+#[test]
+fn a_broken_credential_keeps_the_last_good_and_recovers() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    let path = estate.dir().join("credential-bundle.pem");
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..good.len() / 2]).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.credential.is_none() && !changes.status.is_ready());
+    assert!(reason(&changes.status.credential).contains("cut off"));
+    fs::write(&path, good).unwrap();
+    assert!(reload(&mut reloader).status.is_ready());
+}
+
+#[test]
+fn another_identity_is_not_taken_over() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    let other = estate.intermediate.credential("/agent/other", &[&estate.intermediate]);
+    fs::write(estate.dir().join("credential-bundle.pem"), other.to_pem().expose()).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.credential.is_none());
+    assert!(reason(&changes.status.credential).contains("/agent/other"));
+}
+
+#[test]
+fn an_expired_credential_does_not_replace_the_last_good() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    let mut params = crate::testing::leaf_params(PATH);
+    params.not_after = crate::testing::at(-10);
+    let old = estate.intermediate.credential_with(params, &[]);
+    fs::write(estate.dir().join("credential-bundle.pem"), old.to_pem().expose()).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.credential.is_none() && reason(&changes.status.credential).contains("expired"));
+}
+
+#[test]
+fn a_broken_list_keeps_the_last_good() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    estate.deliver_trust(&[estate.bundle()], estate.revoking_crls());
+    let path = crl_path(&estate.dir());
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..100]).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.trust.is_none() && reason(&changes.status.trust).contains("agents.internal.crl.pem"));
+    fs::write(&path, good).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::Revoked { .. })));
+    assert!(changes.status.is_ready());
+}
+
+#[test]
+fn a_list_that_a_stranger_signed_is_refused() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    let stranger = Ca::root("intermediate");
+    for _ in 0..9 {
+        stranger.crl(&[]);
+    }
+    estate.deliver_trust(&[estate.bundle()], vec![estate.root.crl(&[]), stranger.crl(&[])]);
+    let changes = reload(&mut reloader);
+    assert!(changes.trust.is_none() && reason(&changes.status.trust).contains("not signed by it"));
+    // Its high number did not become the floor.
+    estate.deliver_trust(&[estate.bundle()], estate.revoking_crls());
+    let changes = reload(&mut reloader);
+    assert!(changes.status.is_ready() && estate.judge(&changes.trust.unwrap()).is_err());
+}
+
+#[test]
+fn a_broken_bundle_keeps_the_last_good_of_its_trust_domain_alone() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    estate.deliver_trust(&[estate.bundle()], estate.revoking_crls());
+    fs::write(estate.dir().join("trust/current/agents.internal.trust-bundle.pem"), "broken").unwrap();
+    let changes = reload(&mut reloader);
+    assert!(!changes.status.is_ready());
+    // The revocation that came with it counts.
+    assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::Revoked { .. })));
+}
+
+#[test]
+fn a_bundle_that_is_gone_is_withdrawn_at_once() {
+    let estate = Estate::new();
+    let mut params = ca_params("federated");
+    params.subject_alt_names.clear();
+    let other = Bundle::new("other.internal".parse().unwrap(), vec![Ca::root("x").intermediate_with(params).der]).unwrap();
+    estate.deliver_trust(&[estate.bundle(), other.clone()], estate.good_crls());
+    let (mut reloader, first) = estate.start();
+    assert_eq!(first.trust.trust_domains().count(), 2);
+    estate.deliver_trust(&[other], estate.good_crls());
+    let changes = reload(&mut reloader);
+    assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::UnknownTrustDomain { .. })));
+    assert!(changes.status.is_ready());
+    estate.deliver_trust(&[], Vec::new());
+    let changes = reload(&mut reloader);
+    assert_eq!(changes.trust.unwrap().trust_domains().count(), 0);
+    assert!(reason(&changes.status.trust).contains("nobody is believed"));
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_withdraws_nothing() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    fs::remove_dir_all(estate.dir().join("trust/versions/1")).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.trust.is_none() && !changes.status.is_ready());
+}
+
+#[test]
+fn lists_that_are_gone_deny() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    estate.deliver_trust(&[estate.bundle()], Vec::new());
+    let trust = reload(&mut reloader).trust.unwrap();
+    let error = estate.judge(&trust).unwrap_err();
+    assert!(matches!(error, ChainError::RevocationUnknown { error: RevocationError::Missing, .. }), "{error}");
+    let lax = BTreeMap::from([(td(), Revocation::DangerNone)]);
+    let trust = reloader.reload(lax, NOW).trust.unwrap();
+    estate.judge(&trust).unwrap();
+}
+
+#[test]
+fn a_file_of_lists_overrides_that_of_the_directory() {
+    let estate = Estate::new();
+    let crl = estate.path("crl.pem");
+    fs::write(&crl, pem(&estate.revoking_crls())).unwrap();
+    let (mut reloader, first) = estate.start_with(DirectoryConfig { crl: Some(crl.clone()), ..estate.config() });
+    assert!(matches!(estate.judge(&first.trust), Err(ChainError::Revoked { .. })));
+    // Gone is no completed switch: the last good stays, and the directory's own list does not come back.
+    fs::remove_file(&crl).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.trust.is_none() && reason(&changes.status.trust).contains("crl.pem"));
+    fs::write(&crl, pem(&estate.good_crls())).unwrap();
+    let changes = reload(&mut reloader);
+    estate.judge(&changes.trust.unwrap()).unwrap();
+    assert!(changes.status.is_ready());
+}
+
+#[test]
+fn a_missing_override_denies_from_the_start() {
+    let estate = Estate::new();
+    let (_, first) = estate.start_with(DirectoryConfig { crl: Some(estate.path("none.pem")), ..estate.config() });
+    assert!(!first.status.is_ready());
+    assert!(matches!(estate.judge(&first.trust), Err(ChainError::RevocationUnknown { .. })));
+}
+
+#[test]
+fn the_first_reading_must_give_a_credential_and_a_bundle() {
+    let estate = Estate::new();
+    let start = || Reloader::start(estate.config(), NOW).map(drop).unwrap_err();
+    let bundle = estate.dir().join("trust/current/agents.internal.trust-bundle.pem");
+    let good = fs::read(&bundle).unwrap();
+    fs::write(&bundle, "broken").unwrap();
+    assert!(matches!(start(), WatchError::Trust { .. }));
+    fs::remove_file(&bundle).unwrap();
+    assert!(matches!(start(), WatchError::Load(LoadError::NoTrust { .. })));
+    fs::write(&bundle, good).unwrap();
+    let late = UnixTime::from_secs(NOW.as_secs() + 4000);
+    assert!(matches!(Reloader::start(estate.config(), late), Err(WatchError::Load(LoadError::Expired { .. }))));
+}
