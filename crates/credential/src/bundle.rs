@@ -27,8 +27,11 @@ impl Bundle {
         }
         let mut authorities = Vec::with_capacity(roots.len());
         for (index, root) in roots.iter().enumerate() {
-            let authority = Authority::parse(root, &trust_domain)
-                .map_err(|error| BundleError::Root { trust_domain: trust_domain.clone(), position: index + 1, error })?;
+            let authority = Authority::parse(root, &trust_domain).map_err(|error| BundleError::Root {
+                trust_domain: trust_domain.clone(),
+                position: index + 1,
+                error,
+            })?;
             authorities.push(Arc::new(authority));
         }
         Ok(Self { trust_domain, roots, authorities, sequence: None })

@@ -101,7 +101,8 @@ impl Credential {
     fn key_text(&self) -> String {
         let key = self.key();
         let certificates: usize = self.chain.iter().map(|certificate| certificate.len()).sum();
-        let mut text = String::with_capacity((key.secret_der().len() + certificates) * 3 / 2 + 64 * (1 + self.chain.len()));
+        let mut text =
+            String::with_capacity((key.secret_der().len() + certificates) * 3 / 2 + 64 * (1 + self.chain.len()));
         let label = match key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -136,7 +137,9 @@ pub enum CredentialError {
         found: usize,
     },
     /// The key belongs to another certificate.
-    #[error("the private key is not that of the certificate with serial {serial}: key and certificate come from different generations")]
+    #[error(
+        "the private key is not that of the certificate with serial {serial}: key and certificate come from different generations"
+    )]
     KeyMismatch {
         /// The serial of the leaf.
         serial: String,

@@ -115,12 +115,7 @@ impl Crl {
 
     /// Verifies that the key in `spki_der` signed the list.
     pub fn verify(&self, spki_der: &[u8]) -> Result<(), SignatureError> {
-        signature::verify(
-            self.part(&self.algorithm),
-            spki_der,
-            self.part(&self.tbs),
-            self.part(&self.signature),
-        )
+        signature::verify(self.part(&self.algorithm), spki_der, self.part(&self.tbs), self.part(&self.signature))
     }
 
     fn part(&self, range: &Range<usize>) -> &[u8] {
@@ -174,7 +169,9 @@ pub enum CrlError {
     #[error("the CRL has no nextUpdate, so that it would never be stale")]
     NoNextUpdate,
     /// It covers a part only.
-    #[error("the CRL has an issuing distribution point: it covers a part of its issuer's certificates; a complete one is needed")]
+    #[error(
+        "the CRL has an issuing distribution point: it covers a part of its issuer's certificates; a complete one is needed"
+    )]
     Partial,
     /// The text is not PEM, or cut off.
     #[error(transparent)]

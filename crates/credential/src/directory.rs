@@ -74,6 +74,5 @@ impl std::fmt::Display for Generation {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

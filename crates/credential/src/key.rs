@@ -22,7 +22,9 @@ fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     match key {
         PrivateKeyDer::Pkcs8(der) => of_pkcs8(der.secret_pkcs8_der()),
         PrivateKeyDer::Sec1(der) => of_sec1(der.secret_sec1_der()),
-        PrivateKeyDer::Pkcs1(der) => rsa::KeyPair::from_der(der.secret_pkcs1_der()).ok().map(|pair| pair.public_key().as_ref().to_vec()),
+        PrivateKeyDer::Pkcs1(der) => {
+            rsa::KeyPair::from_der(der.secret_pkcs1_der()).ok().map(|pair| pair.public_key().as_ref().to_vec())
+        }
         _ => None,
     }
 }
@@ -45,4 +47,3 @@ fn of_sec1(der: &[u8]) -> Option<Vec<u8>> {
         .find_map(|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())
         .map(|pair| pair.public_key().as_ref().to_vec())
 }
-

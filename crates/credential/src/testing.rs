@@ -27,6 +27,11 @@ pub(crate) fn at(offset: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(i64::try_from(NOW.as_secs()).unwrap()).unwrap() + Duration::seconds(offset)
 }
 
+/// A directory in memory, where there is one: the tests sync thousands of files.
+pub(crate) fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A certification authority in memory.
 pub(crate) struct Ca {
     pub(crate) issuer: Issuer<'static, KeyPair>,

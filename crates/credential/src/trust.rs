@@ -15,8 +15,8 @@ use rustls_pki_types::CertificateDer;
 
 pub use self::error::{ChainError, Link, RevocationError, TrustError};
 pub(crate) use self::memo::Memo;
-use self::verify::Domain;
 pub use self::signature::SignatureError;
+use self::verify::Domain;
 pub use self::verify::VerifiedChain;
 use crate::bundle::Bundle;
 use crate::crl::Crl;

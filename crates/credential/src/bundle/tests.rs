@@ -24,7 +24,10 @@ fn pem_round_trips_with_its_sequence() {
 fn a_sequence_must_be_one_number() {
     let pem = Ca::root("root").bundle().to_pem();
     for line in ["Sequence: x\n", "Sequence: -1\n", "Sequence: 1\nSequence: 2\n"] {
-        assert!(matches!(Bundle::from_pem(td(), format!("{line}{pem}").as_bytes()), Err(BundleError::Sequence)), "{line}");
+        assert!(
+            matches!(Bundle::from_pem(td(), format!("{line}{pem}").as_bytes()), Err(BundleError::Sequence)),
+            "{line}"
+        );
     }
     assert_eq!(Bundle::from_pem(td(), format!("{pem}Sequence: 3\n").as_bytes()).unwrap().sequence(), None);
 }
@@ -53,7 +56,12 @@ fn a_root_must_sign_certificates() {
 
 #[test]
 fn a_root_of_another_trust_domain_is_refused() {
-    for name in ["spiffe://other.internal", "spiffe://agents.internal/", "spiffe://agents.internal/agent/a", "https://agents.internal"] {
+    for name in [
+        "spiffe://other.internal",
+        "spiffe://agents.internal/",
+        "spiffe://agents.internal/agent/a",
+        "https://agents.internal",
+    ] {
         let mut params = ca_params("ca");
         params.subject_alt_names = vec![uri(name)];
         assert!(matches!(refusal(params), AuthorityError::ForeignUri { .. }), "{name}");

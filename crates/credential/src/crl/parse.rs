@@ -182,7 +182,7 @@ fn parse_extension<'a>(list: &mut Reader<'a>) -> Option<Extension<'a>> {
 
 fn parse_time(reader: &mut Reader<'_>, part: &'static str) -> Result<UnixTime, CrlError> {
     let tag = if reader.peek() == Some(UTC_TIME) { UTC_TIME } else { GENERALIZED_TIME };
-    let element = reader.expect(tag).ok_or(malformed(part))?;
+    let element = reader.expect(tag).ok_or(CrlError::Malformed { part })?;
     let (_, time) = ASN1Time::from_der(element.whole).map_err(|_| malformed(part))?;
     Ok(unix_time(time.timestamp()))
 }

@@ -139,7 +139,8 @@ fn a_file_holds_many_in_pem_or_one_in_der() {
 fn a_list_without_next_update_is_refused() {
     let der = Ca::root("root").crl_der(&[], 100);
     // nextUpdate is the second time: take it out and shorten the two sequences around it.
-    let times: Vec<_> = der.windows(2).enumerate().filter(|(_, w)| *w == [0x17, 0x0d]).map(|(place, _)| place).collect();
+    let times: Vec<_> =
+        der.windows(2).enumerate().filter(|(_, w)| *w == [0x17, 0x0d]).map(|(place, _)| place).collect();
     let mut short = der;
     short.drain(times[1]..times[1] + 15);
     shorten(&mut short, 0);

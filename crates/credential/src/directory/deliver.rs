@@ -67,7 +67,9 @@ fn require_identity(dir: &Path, wanted: &SpiffeId) -> Result<(), DeliveryError> 
     };
     match found.credential.spiffe_id() {
         Some(id) if id == wanted => Ok(()),
-        Some(id) => Err(DeliveryError::OtherIdentity { dir: dir.to_owned(), found: id.clone(), wanted: wanted.clone() }),
+        Some(id) => {
+            Err(DeliveryError::OtherIdentity { dir: dir.to_owned(), found: id.clone(), wanted: wanted.clone() })
+        }
         None => Err(DeliveryError::NoSpiffeId),
     }
 }

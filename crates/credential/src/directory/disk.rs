@@ -11,7 +11,9 @@ use super::error::DeliveryError;
 pub(super) fn create_dir(path: &Path) -> Result<(), DeliveryError> {
     step()
         .and_then(|()| DirBuilder::new().mode(0o700).create(path))
-        .or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() { Ok(()) } else { Err(error) })
+        .or_else(
+            |error| if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() { Ok(()) } else { Err(error) },
+        )
         .map_err(DeliveryError::io("create the directory", path))
 }
 
@@ -66,7 +68,7 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), DeliveryEr
     remove_file(&fresh)?;
     write(&fresh, content)?;
     rename(&fresh, path)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     sync_dir(parent)
 }
 

@@ -86,7 +86,8 @@ pub fn read(dir: &Path) -> Result<Held, LoadError> {
     } else {
         return Err(LoadError::NoCredential { dir: dir.to_owned() });
     };
-    let credential = credential.map_err(|source: CredentialError| LoadError::Credential { path: path.clone(), source })?;
+    let credential =
+        credential.map_err(|source: CredentialError| LoadError::Credential { path: path.clone(), source })?;
     Ok(Held { credential: Arc::new(credential), generation: generation.map(Generation), path })
 }
 

@@ -34,7 +34,9 @@ impl Lock {
         for attempt in 1..=attempts {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Self { _file: file }),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if attempt < attempts => std::thread::sleep(PAUSE),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if attempt < attempts => {
+                    std::thread::sleep(PAUSE)
+                }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => break,
                 Err(error) => return Err(DeliveryError::io("lock", &path)(error.into())),
             }

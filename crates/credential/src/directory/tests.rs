@@ -9,7 +9,7 @@ use super::lock::Lock;
 use super::*;
 use crate::credential::CredentialError;
 use crate::pem::PemError;
-use crate::testing::{Ca, NOW, at, leaf_params, td};
+use crate::testing::{Ca, NOW, at, leaf_params, td, tempdir};
 
 const PATH: &str = "/agent/billing-bot";
 const BUNDLE: &str = "agents.internal.trust-bundle.pem";
@@ -23,7 +23,7 @@ struct Estate {
 
 impl Estate {
     fn new() -> Self {
-        Self { temp: tempfile::tempdir().unwrap(), root: Ca::root("root") }
+        Self { temp: tempdir(), root: Ca::root("root") }
     }
 
     fn delivered() -> Self {
@@ -53,7 +53,7 @@ impl Estate {
     }
 
     fn thumbprint(&self) -> Thumbprint {
-        self.load().unwrap().credential.leaf().thumbprint().clone()
+        *self.load().unwrap().credential.leaf().thumbprint()
     }
 }
 

@@ -11,7 +11,9 @@ use countermark_identity::TrustDomain;
 use super::error::{DeliveryError, LoadError};
 use super::load::{self, read_file};
 use super::lock::Lock;
-use super::names::{CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name};
+use super::names::{
+    CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
+};
 use super::switch::{Files, Switch};
 use super::{DomainCrls, disk};
 use crate::bundle::Bundle;

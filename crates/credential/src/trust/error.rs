@@ -94,7 +94,9 @@ pub enum ChainError {
         issuer: String,
     },
     /// No roots of that trust domain are here.
-    #[error("there is no trust bundle for {trust_domain}; put {trust_domain}.trust-bundle.pem into the trust directory to federate with it")]
+    #[error(
+        "there is no trust bundle for {trust_domain}; put {trust_domain}.trust-bundle.pem into the trust directory to federate with it"
+    )]
     UnknownTrustDomain {
         /// Whose roots are missing.
         trust_domain: TrustDomain,

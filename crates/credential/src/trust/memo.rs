@@ -126,7 +126,8 @@ mod tests {
         for number in 0..20_000_u32 {
             memo.recall([b"", b"", b"", &key(number)], || Ok::<(), ()>(())).unwrap();
         }
-        let remembered = (0..20_000_u32).filter(|number| memo.contains(&digest([b"", b"", b"", &key(*number)]))).count();
+        let remembered =
+            (0..20_000_u32).filter(|number| memo.contains(&digest([b"", b"", b"", &key(*number)]))).count();
         assert!(remembered <= SETS * WAYS && remembered > SETS);
         assert_eq!(memo.recall([b"", b"", b"x", &key(1)], || Err(())), Err(()));
     }

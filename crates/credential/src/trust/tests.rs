@@ -75,8 +75,11 @@ fn a_federated_authority_cannot_sign_for_our_trust_domain() {
     // It signs a leaf in our name, with no intermediate that could give it away.
     let forged = foreign.credential(PATH, &[]);
     let other = Bundle::new("other.internal".parse().unwrap(), vec![foreign.der.clone()]).unwrap();
-    let domains = [pki.root.bundle(), other]
-        .map(|bundle| DomainTrust { bundle, crls: Vec::new(), revocation: Revocation::DangerNone });
+    let domains = [pki.root.bundle(), other].map(|bundle| DomainTrust {
+        bundle,
+        crls: Vec::new(),
+        revocation: Revocation::DangerNone,
+    });
     let trust = Trust::new(domains.to_vec()).unwrap();
     assert!(matches!(verify(&trust, &forged), Err(ChainError::UnknownAuthority { .. })));
     // Pooled roots would have believed it: under its own trust domain the same chain verifies.
@@ -127,7 +130,10 @@ fn times_are_judged_afresh_on_a_warm_memory() {
         verify_at(&trust, &pki.credential, late).unwrap_err(),
         ChainError::Expired { which: Link::Leaf, not_after: leaf.not_after(), now: late }
     );
-    assert!(matches!(verify_at(&trust, &pki.credential, early), Err(ChainError::NotYetValid { which: Link::Leaf, .. })));
+    assert!(matches!(
+        verify_at(&trust, &pki.credential, early),
+        Err(ChainError::NotYetValid { which: Link::Leaf, .. })
+    ));
 }
 
 #[test]
@@ -226,7 +232,8 @@ fn a_flipped_bit_is_refused_before_and_after_the_good_one() {
 
 #[test]
 fn two_bundles_of_one_trust_domain_are_refused() {
-    let domain = || DomainTrust { bundle: Ca::root("root").bundle(), crls: Vec::new(), revocation: Revocation::Required };
+    let domain =
+        || DomainTrust { bundle: Ca::root("root").bundle(), crls: Vec::new(), revocation: Revocation::Required };
     assert_eq!(Trust::new(vec![domain(), domain()]).unwrap_err(), TrustError::Repeated { trust_domain: td() });
 }
 

@@ -71,8 +71,8 @@ impl Domain {
         leaf.permits(usage)?;
         require_time(Link::Leaf, leaf.not_before(), leaf.not_after(), now)?;
         let presented = self.read(intermediates)?;
-        let certificate = EndEntityCert::try_from(first)
-            .map_err(|error| ChainError::Malformed { detail: error.to_string() })?;
+        let certificate =
+            EndEntityCert::try_from(first).map_err(|error| ChainError::Malformed { detail: error.to_string() })?;
         let judge = Judge { domain: self, leaf, presented: &presented, now, outcome: RefCell::default() };
         let algorithms = signature::remembering(memo);
         let algorithms = algorithms.each_ref().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm);
@@ -118,9 +118,11 @@ impl Domain {
 
     fn parse(&self, der: &[u8], position: usize) -> Result<Arc<Authority>, ChainError> {
         let trust_domain = self.bundle.trust_domain();
-        Authority::parse(der, trust_domain)
-            .map(Arc::new)
-            .map_err(|error| ChainError::Authority { position, trust_domain: trust_domain.clone(), error })
+        Authority::parse(der, trust_domain).map(Arc::new).map_err(|error| ChainError::Authority {
+            position,
+            trust_domain: trust_domain.clone(),
+            error,
+        })
     }
 
     /// Keeps the intermediates of a verified path. Only what a root of ours signed gets here, and no more than [`MAX_KNOWN`].
@@ -136,7 +138,7 @@ impl Domain {
         }
         self.known.rcu(|known| {
             let mut known = HashMap::clone(known);
-            known.extend(fresh.iter().map(|entry| (entry.thumbprint.clone(), Arc::clone(&entry.signer))));
+            known.extend(fresh.iter().map(|entry| (entry.thumbprint, Arc::clone(&entry.signer))));
             known
         });
     }
@@ -144,10 +146,12 @@ impl Domain {
     /// Puts webpki's refusal into our words.
     fn explain(&self, error: webpki::Error, leaf: &Leaf, now: UnixTime) -> ChainError {
         match error {
-            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => ChainError::UnknownAuthority {
-                trust_domain: self.bundle.trust_domain().clone(),
-                issuer: issuer_text(leaf.issuer_der()),
-            },
+            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+                ChainError::UnknownAuthority {
+                    trust_domain: self.bundle.trust_domain().clone(),
+                    issuer: issuer_text(leaf.issuer_der()),
+                }
+            }
             webpki::Error::CertExpired { not_after, .. } => ChainError::Expired {
                 which: Link::Authority("an intermediate".to_owned()),
                 not_after: UnixTime::from_secs(not_after.as_secs()),
@@ -158,7 +162,9 @@ impl Domain {
                 not_before: UnixTime::from_secs(not_before.as_secs()),
                 now,
             },
-            webpki::Error::BadDer | webpki::Error::TrailingData(_) => ChainError::Malformed { detail: error.to_string() },
+            webpki::Error::BadDer | webpki::Error::TrailingData(_) => {
+                ChainError::Malformed { detail: error.to_string() }
+            }
             other => ChainError::Path { detail: other.to_string() },
         }
     }
@@ -225,7 +231,8 @@ impl Judge<'_> {
             let presented = self.presented.iter().find(|entry| entry.thumbprint == thumbprint).ok_or_else(lost)?;
             signers.push(Arc::clone(&presented.signer));
         }
-        let place = self.domain.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor())).ok_or_else(lost)?;
+        let place =
+            self.domain.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor())).ok_or_else(lost)?;
         signers.push(Arc::clone(self.domain.roots.get(place).ok_or_else(lost)?));
         Ok(signers)
     }
@@ -242,8 +249,7 @@ pub struct VerifiedChain {
 impl VerifiedChain {
     fn assertion(trust_domain: TrustDomain, leaf: &Leaf, signers: &[Arc<Signer>]) -> Self {
         let authorities: Box<[_]> = signers.iter().map(|signer| Arc::clone(&signer.authority)).collect();
-        let ends = authorities.iter().map(|authority| authority.not_after());
-        let not_after = ends.min().map_or(leaf.not_after(), |end| end.min(leaf.not_after()));
+        let not_after = authorities.iter().fold(leaf.not_after(), |end, authority| end.min(authority.not_after()));
         Self { trust_domain, authorities, not_after }
     }
 
@@ -286,7 +292,8 @@ const fn key_usage(usage: Usage) -> KeyUsage {
 
 fn issuer_text(der: &[u8]) -> String {
     use x509_parser::prelude::FromDer as _;
-    x509_parser::x509::X509Name::from_der(der).map_or_else(|_| "an unreadable name".to_owned(), |(_, name)| name.to_string().escape_debug().to_string())
+    x509_parser::x509::X509Name::from_der(der)
+        .map_or_else(|_| "an unreadable name".to_owned(), |(_, name)| name.to_string().escape_debug().to_string())
 }
 
 /// How many intermediates of verified paths are kept for one trust domain.

@@ -41,7 +41,9 @@ impl Floor {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path: Some(path), ..Self::default() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path: Some(path), ..Self::default() });
+            }
             Err(source) => return Err(FloorError::Io { path, source }),
         };
         let document: Option<Document> = serde_json::from_slice(&text).ok();
@@ -62,7 +64,9 @@ impl Floor {
         let Some(floor) = self.document.bundles.get(trust_domain) else { return Ok(()) };
         match bundle.sequence() {
             Some(sequence) if sequence >= *floor => Ok(()),
-            Some(sequence) => Err(format!("it has sequence {sequence}, and {floor} was accepted before{}", self.remedy())),
+            Some(sequence) => {
+                Err(format!("it has sequence {sequence}, and {floor} was accepted before{}", self.remedy()))
+            }
             None => Err(format!("it has no sequence, and {floor} was accepted before{}", self.remedy())),
         }
     }
@@ -74,9 +78,10 @@ impl Floor {
         let issuer = crl.issuer();
         match crl.number() {
             Some(number) if number >= floor => Ok(()),
-            Some(number) => {
-                Err(format!("the CRL of {issuer} has number {number}, and {floor} was accepted before{}", self.remedy()))
-            }
+            Some(number) => Err(format!(
+                "the CRL of {issuer} has number {number}, and {floor} was accepted before{}",
+                self.remedy()
+            )),
             None => Err(format!("the CRL of {issuer} has no number, and {floor} was accepted before{}", self.remedy())),
         }
     }

@@ -25,7 +25,9 @@ impl Status {
         for (what, health) in [("credential", &self.credential), ("trust", &self.trust)] {
             match health {
                 Health::Current => tracing::debug!(what, "the files are good"),
-                Health::Degraded { reason } => tracing::warn!(what, %reason, "new material is refused, the last good stays"),
+                Health::Degraded { reason } => {
+                    tracing::warn!(what, %reason, "new material is refused, the last good stays")
+                }
             }
         }
     }

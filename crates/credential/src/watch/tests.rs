@@ -9,7 +9,7 @@ use super::*;
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 use crate::directory::{Delivery, DomainCrls, deliver, deliver_trust};
-use crate::testing::{Ca, NOW, ca_params, td};
+use crate::testing::{Ca, NOW, ca_params, td, tempdir};
 use crate::trust::{ChainError, RevocationError};
 
 const PATH: &str = "/agent/billing-bot";
@@ -27,7 +27,7 @@ impl Estate {
         let root = Ca::root("root");
         let intermediate = root.intermediate("intermediate");
         let peer = intermediate.credential("/agent/intern-bot", &[&intermediate]);
-        let estate = Self { temp: tempfile::tempdir().unwrap(), root, intermediate, peer };
+        let estate = Self { temp: tempdir(), root, intermediate, peer };
         estate.deliver(PATH);
         estate
     }

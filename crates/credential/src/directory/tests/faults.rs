@@ -13,7 +13,7 @@ fn a_full_disk_at_any_step_leaves_what_was_there() {
         let result = deliver(&estate.dir(), &delivery, NOW);
         fail_at(None);
         let loaded = estate.load().unwrap();
-        let now = loaded.credential.leaf().thumbprint().clone();
+        let now = *loaded.credential.leaf().thumbprint();
         match result {
             Ok(_) => {
                 assert_eq!(&now, delivery.credential.leaf().thumbprint());

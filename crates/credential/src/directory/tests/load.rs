@@ -94,7 +94,11 @@ fn a_kubernetes_volume_is_read_through_its_one_link() {
 fn a_plain_directory_is_read_as_it_stands() {
     let (estate, delivered) = (Estate::new(), Estate::delivered());
     fs::create_dir(estate.dir()).unwrap();
-    for (from, to) in [("credential-bundle.pem", "credential-bundle.pem"), (BUNDLE, BUNDLE), ("trust/current/agents.internal.crl.pem", CRL)] {
+    for (from, to) in [
+        ("credential-bundle.pem", "credential-bundle.pem"),
+        (BUNDLE, BUNDLE),
+        ("trust/current/agents.internal.crl.pem", CRL),
+    ] {
         fs::copy(delivered.dir().join(from), estate.dir().join(to)).unwrap();
     }
     let loaded = estate.load().unwrap();

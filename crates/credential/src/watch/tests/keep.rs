@@ -109,7 +109,8 @@ fn a_bundle_that_is_gone_is_withdrawn_at_once() {
     let estate = Estate::new();
     let mut params = ca_params("federated");
     params.subject_alt_names.clear();
-    let other = Bundle::new("other.internal".parse().unwrap(), vec![Ca::root("x").intermediate_with(params).der]).unwrap();
+    let other =
+        Bundle::new("other.internal".parse().unwrap(), vec![Ca::root("x").intermediate_with(params).der]).unwrap();
     estate.deliver_trust(&[estate.bundle(), other.clone()], estate.good_crls());
     let (mut reloader, first) = estate.start();
     assert_eq!(first.trust.trust_domains().count(), 2);

@@ -54,7 +54,13 @@ fn a_withdrawn_bundle_does_not_come_back_older() {
 #[test]
 fn a_broken_state_file_stops_the_start() {
     let estate = Estate::new();
-    for broken in ["", "{", "{}", r#"{"version":2,"bundles":{},"crls":{}}"#, r#"{"version":1,"bundles":{},"crls":{"a.b":{"x":"y"}}}"#] {
+    for broken in [
+        "",
+        "{",
+        "{}",
+        r#"{"version":2,"bundles":{},"crls":{}}"#,
+        r#"{"version":1,"bundles":{},"crls":{"a.b":{"x":"y"}}}"#,
+    ] {
         fs::write(estate.path("state.json"), broken).unwrap();
         let error = Reloader::start(estate.config(), NOW).unwrap_err();
         assert!(matches!(&error, WatchError::Floor(FloorError::Broken { .. })), "{broken}: {error}");
