@@ -176,9 +176,7 @@ fn parse_key(key: &str) -> Result<San, MapError> {
         Some(("dns", name)) => San::dns(name).map_err(refuse)?,
         Some(("email", address)) => San::email(address).map_err(refuse)?,
         Some(("uri", uri)) => San::uri(uri).map_err(refuse)?,
-        Some(("ip", address)) => {
-            San::Ip(address.parse::<IpAddr>().map_err(|_| MapError::Ip { san: key.to_owned() })?)
-        }
+        Some(("ip", address)) => San::Ip(address.parse::<IpAddr>().map_err(|_| MapError::Ip { san: key.to_owned() })?),
         Some(("spiffe", _)) => San::uri(key).map_err(refuse)?,
         _ => return Err(MapError::Kind { san: key.to_owned() }),
     };

@@ -20,6 +20,8 @@ use crate::{Effect, Fault, PolicyError, PolicyErrors, RevocationMode};
 pub(crate) struct Document {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) map: SanMap,
+    /// The agents that the map names, each with where its entry stands.
+    pub(crate) mapped: Vec<(String, Place)>,
     pub(crate) revocation: BTreeMap<TrustDomain, RevocationMode>,
     pub(crate) groups: Vec<Group>,
     pub(crate) rules: Vec<Rule>,
@@ -70,6 +72,7 @@ impl Document {
     pub(crate) fn empty(trust_domain: TrustDomain) -> Self {
         Self {
             map: SanMap::empty(trust_domain.clone()),
+            mapped: Vec::new(),
             trust_domain,
             revocation: BTreeMap::new(),
             groups: Vec::new(),
@@ -82,17 +85,18 @@ fn parse_root(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Document> {
     reader.reject_unknown(root, ROOT_KEYS, "the policy file");
     require_version(reader, root);
     let trust_domain = parse_trust_domain(reader, root)?;
-    let map = map::parse_map(reader, root, &trust_domain);
+    let (map, mapped) = map::parse_map(reader, root, &trust_domain);
     let revocation = map::parse_revocation(reader, root);
     let mut groups = groups::parse(reader, root, &trust_domain);
     let mut rules = rules::parse(reader, root, Effect::Grant, &trust_domain, &mut groups);
     rules.extend(rules::parse(reader, root, Effect::Deny, &trust_domain, &mut groups));
-    Some(Document { trust_domain, map, revocation, groups, rules })
+    Some(Document { trust_domain, map, mapped, revocation, groups, rules })
 }
 
 fn require_version(reader: &mut Reader<'_>, root: &DeTable<'_>) {
     let Some(value) = root.get("version") else {
-        return reader.fault_at(Place { line: 1, column: 1 }, Fault::Missing { key: "version", place: "the policy file" });
+        return reader
+            .fault_at(Place { line: 1, column: 1 }, Fault::Missing { key: "version", place: "the policy file" });
     };
     match value.get_ref().as_integer() {
         Some(number) if number.as_str() == "1" => {}

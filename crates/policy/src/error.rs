@@ -287,7 +287,6 @@ impl Fault {
     pub fn remedy(&self) -> String {
         match self {
             Self::UnknownKey { nearest: Some(key), .. } => format!("did you mean `{key}`?"),
-            Self::UnknownKey { known, .. } if known.is_empty() => "remove it".into(),
             Self::UnknownKey { known, .. } => format!("known keys: {}", known.join(", ")),
             Self::UnknownGroup { nearest: Some(group), .. } => format!("did you mean @{group}?"),
             Self::UnknownGroup { group, .. } => format!("define it: [groups] {group} = [\"agent-name\"]"),
@@ -309,11 +308,15 @@ impl Fault {
             Self::Map(_) => "mend the entry of [map]",
             Self::NeverMatches { .. } => "write it as the name is sent, or remove it",
             Self::NoKinds => "add tools = [\"…\"], prompts, resources or methods",
-            Self::NotAnAgent { .. } => "write spiffe://<trust domain>/agent/<name>; for another path add an entry to [map]",
+            Self::NotAnAgent { .. } => {
+                "write spiffe://<trust domain>/agent/<name>; for another path add an entry to [map]"
+            }
             Self::Revocation { .. } => "write \"required\" or \"danger_none\"",
             Self::SanInWho { .. } => "map it to an agent in [map] and write that agent's name here",
             Self::SpiffeId { .. } => "write spiffe://<trust domain>/agent/<name>",
-            Self::StrayBackslash { .. } => "write \\\\ for a backslash and \\* for a star (in single quotes, or doubled)",
+            Self::StrayBackslash { .. } => {
+                "write \\\\ for a backslash and \\* for a star (in single quotes, or doubled)"
+            }
             Self::SubAgent { .. } => "name the agent itself",
             Self::Syntax { .. } => "see https://toml.io for the syntax",
             Self::TrustDomain { .. } => "write the name as in spiffe://<trust domain>/…, without the scheme",

@@ -62,7 +62,8 @@ impl Policy {
         let names = patterns.into_iter().map(ToString::to_string);
         names
             .map(|name| {
-                let decision = Self::require_decidable(caller, action).and_then(|()| self.decide(caller, &name, action));
+                let decision =
+                    Self::require_decidable(caller, action).and_then(|()| self.decide(caller, &name, action));
                 self.explanation(caller, &name, action, decision)
             })
             .collect()
@@ -83,13 +84,7 @@ impl Policy {
     }
 }
 
-fn because(
-    compiled: &Compiled,
-    rule: &Rule,
-    caller: &Caller<'_>,
-    server: &str,
-    action: Action<'_>,
-) -> Option<Because> {
+fn because(compiled: &Compiled, rule: &Rule, caller: &Caller<'_>, server: &str, action: Action<'_>) -> Option<Because> {
     let set_of = |set: &u32| compiled.sets.get(usize::try_from(*set).ok()?);
     let (who, group) = rule.who.iter().filter_map(set_of).find_map(|set| {
         let who = match caller {

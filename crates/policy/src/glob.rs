@@ -90,8 +90,7 @@ impl Glob {
         let Some(inner) = text.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix)) else {
             return false;
         };
-        let place = |rest: Option<_>, part: &str| -> Option<&str> { Some(str::split_once(rest?, part)?.1) };
-        self.middle.iter().fold(Some(inner), |rest, part| place(rest, part)).is_some()
+        self.middle.iter().try_fold(inner, |rest, part| Some(rest.split_once(&**part)?.1)).is_some()
     }
 
     /// Sufficient, not necessary: each of our parts lies within one literal part of the other's, in order.

@@ -44,7 +44,12 @@ impl Index {
                 Member::Foreign(agent) => foreign.entry(agent).or_default().push(set),
             }
         }
-        Self { agents: PatternIndex::new(own), foreign, servers: PatternIndex::new(servers), rules: vec![HashMap::new(); who_sets] }
+        Self {
+            agents: PatternIndex::new(own),
+            foreign,
+            servers: PatternIndex::new(servers),
+            rules: vec![HashMap::new(); who_sets],
+        }
     }
 
     /// Adds a rule under one set of agents and one set of servers.
@@ -77,9 +82,14 @@ impl Index {
                 rules.flat_map(|(_, rules)| rules).copied().for_each(&mut take);
             }
         };
+        self.look_up_sets(caller, &mut take_set);
+    }
+
+    /// Hands each set of agents that this one belongs to to `take`; a set may come more than once.
+    pub(crate) fn look_up_sets(&self, caller: &Caller<'_>, mut take: impl FnMut(u32)) {
         match caller {
-            Caller::Own(name) => self.agents.look_up(name, take_set),
-            Caller::Foreign(agent) => self.foreign.get(*agent).into_iter().flatten().copied().for_each(&mut take_set),
+            Caller::Own(name) => self.agents.look_up(name, take),
+            Caller::Foreign(agent) => self.foreign.get(*agent).into_iter().flatten().copied().for_each(&mut take),
         }
     }
 }

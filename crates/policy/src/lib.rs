@@ -16,6 +16,8 @@ mod patterns;
 mod policy;
 mod resource;
 mod suggest;
+#[cfg(test)]
+mod testing;
 mod text;
 mod warning;
 

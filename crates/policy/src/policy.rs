@@ -25,6 +25,7 @@ pub struct Policy {
 pub(crate) struct Compiled {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) map: SanMap,
+    pub(crate) mapped: Vec<(String, Place)>,
     pub(crate) revocation: BTreeMap<TrustDomain, RevocationMode>,
     pub(crate) sets: Vec<WhoSet>,
     pub(crate) servers: Vec<Patterns>,

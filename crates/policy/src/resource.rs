@@ -84,8 +84,16 @@ mod tests {
     #[test]
     fn passes_ordinary_uris() {
         for uri in [
-            "file:///srv/report.pdf", "ledger://entries/2026", "file:///srv/...", "file:///srv/.hidden", "urn:a:b",
-            "file:///a%20b", "file:///100%", "file:///%2", "https://h/x?q=a.b#c", "file:///a..b/c",
+            "file:///srv/report.pdf",
+            "ledger://entries/2026",
+            "file:///srv/...",
+            "file:///srv/.hidden",
+            "urn:a:b",
+            "file:///a%20b",
+            "file:///100%",
+            "file:///%2",
+            "https://h/x?q=a.b#c",
+            "file:///a..b/c",
         ] {
             assert_eq!(require_safe(uri), Ok(()), "{uri:?}");
         }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countermark_identity::{AgentId, ServerId, TrustDomain};
 
+use crate::Kind;
 use crate::glob;
 use crate::resource::require_safe;
-use crate::Kind;
 
 /// One call of an audit.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -79,8 +79,14 @@ mod tests {
     fn suggests_only_what_is_close() {
         let keys = ["who", "servers", "tools", "prompts", "resources", "methods"];
         for (word, meant) in [
-            ("tool", Some("tools")), ("toosl", Some("tools")), ("server", Some("servers")), ("recources", Some("resources")),
-            ("hwo", Some("who")), ("allow", None), ("", None), ("w", None),
+            ("tool", Some("tools")),
+            ("toosl", Some("tools")),
+            ("server", Some("servers")),
+            ("recources", Some("resources")),
+            ("hwo", Some("who")),
+            ("allow", None),
+            ("", None),
+            ("w", None),
         ] {
             assert_eq!(nearest(word, keys), meant, "{word}");
         }

@@ -1,5 +1,7 @@
 //! What a policy file says without a fault, but probably does not mean.
 
+use std::collections::HashSet;
+
 use countermark_identity::{AgentId, ServerId};
 use serde::Serialize;
 
@@ -130,9 +132,11 @@ pub(crate) fn findings(compiled: &Compiled) -> Vec<Finding> {
         found.push(Finding::new(Place { line: 1, column: 1 }, Warning::NoGrants));
     }
     let groups = compiled.sets.iter().filter_map(|set| set.group.as_ref());
-    found.extend(groups.filter(|group| !group.used).map(|group| {
-        Finding::new(group.place, Warning::UnusedGroup { group: group.name.clone() })
-    }));
+    found.extend(
+        groups
+            .filter(|group| !group.used)
+            .map(|group| Finding::new(group.place, Warning::UnusedGroup { group: group.name.clone() })),
+    );
     found.extend(mapped_without_grant(compiled));
     found.extend(compiled.rules.iter().filter_map(|rule| unreachable(compiled, rule)));
     in_order(found)
@@ -145,15 +149,15 @@ fn in_order(mut found: Vec<Finding>) -> Vec<Finding> {
 }
 
 fn mapped_without_grant(compiled: &Compiled) -> impl Iterator<Item = Finding> {
-    let is_granted = |agent: &AgentId| {
-        let grants = compiled.rules.iter().filter(|rule| rule.id.effect() == Effect::Grant);
-        grants.flat_map(|rule| sets(compiled, rule)).any(|set| set.names.matches(agent.name()))
+    let grants = compiled.rules.iter().filter(|rule| rule.id.effect() == Effect::Grant);
+    let granted: HashSet<u32> = grants.flat_map(|rule| rule.who.iter().copied()).collect();
+    let is_granted = move |name: &str| {
+        let mut found = false;
+        compiled.index.look_up_sets(&Caller::Own(name), |set| found |= granted.contains(&set));
+        found
     };
-    let agents = compiled.map.targets().map(|(agent, _)| agent).filter(move |agent| !is_granted(agent));
-    agents.map(|agent| {
-        let warning = Warning::MappedWithoutGrant { agent: agent.name().to_owned() };
-        Finding::new(Place { line: 1, column: 1 }, warning)
-    })
+    let ungranted = compiled.mapped.iter().filter(move |(agent, _)| !is_granted(agent));
+    ungranted.map(|(agent, place)| Finding::new(*place, Warning::MappedWithoutGrant { agent: agent.clone() }))
 }
 
 /// The first rule that leaves nothing for this one to decide.

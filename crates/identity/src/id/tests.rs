@@ -18,8 +18,15 @@ fn role_is_what_the_path_says() {
         assert_eq!(identity.to_string(), format!("{role} {name}"));
     }
     for uri in [
-        "spiffe://a/agent", "spiffe://a/agents/b", "spiffe://a/Agent/b", "spiffe://a/agent/b/c", "spiffe://a/agent/b/sub",
-        "spiffe://a/agent/b/sub/c/d", "spiffe://a/agent/b/Sub/c", "spiffe://a/server/b/sub/c", "spiffe://a/ns/x/sa/agent",
+        "spiffe://a/agent",
+        "spiffe://a/agents/b",
+        "spiffe://a/Agent/b",
+        "spiffe://a/agent/b/c",
+        "spiffe://a/agent/b/sub",
+        "spiffe://a/agent/b/sub/c/d",
+        "spiffe://a/agent/b/Sub/c",
+        "spiffe://a/server/b/sub/c",
+        "spiffe://a/ns/x/sa/agent",
         "spiffe://a/x/agent/b",
     ] {
         assert_eq!(id(uri).role(), None, "{uri}");
@@ -30,10 +37,7 @@ fn role_is_what_the_path_says() {
 #[test]
 fn one_role_is_not_another() {
     let agent = id("spiffe://a/agent/b");
-    assert_eq!(
-        ServerId::try_from(agent.clone()),
-        Err(WrongRole { wanted: Role::Server, found: agent.clone() })
-    );
+    assert_eq!(ServerId::try_from(agent.clone()), Err(WrongRole { wanted: Role::Server, found: agent.clone() }));
     assert_eq!(AdminId::try_from(agent.clone()).unwrap_err().wanted, Role::Admin);
     let agent = AgentId::try_from(agent).unwrap();
     assert_eq!((agent.to_string().as_str(), agent.name(), agent.is_sub_agent()), ("b", "b", false));

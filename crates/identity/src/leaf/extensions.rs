@@ -26,8 +26,7 @@ impl<'a> Extensions<'a> {
     /// Reads them, and refuses what no leaf may have.
     pub(super) fn parse(list: &'a [X509Extension<'a>]) -> Result<Self, LeafError> {
         require_unique(list)?;
-        let mut found =
-            Self { subject_alt_name: None, usages: None, has_basic_constraints: false, key_usage: None };
+        let mut found = Self { subject_alt_name: None, usages: None, has_basic_constraints: false, key_usage: None };
         for extension in list {
             found.take(extension)?;
         }

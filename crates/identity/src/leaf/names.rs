@@ -1,7 +1,7 @@
 //! The subject alternative names of a leaf, and the SPIFFE ID among them.
 
-use super::der::{self, SEQUENCE};
 use super::LeafError;
+use super::der::{self, SEQUENCE};
 use crate::{San, SanError, SpiffeId, SpiffeIdError};
 
 #[derive(Clone, Debug)]
@@ -32,9 +32,8 @@ impl Names {
 #[expect(clippy::option_option, reason = "broken, ignored and read are three things")]
 fn parse_name(tag: u8, content: &[u8]) -> Option<Option<Result<San, SanError>>> {
     // NUL, newline and other alphabets are refused by the constructors: an IA5String is not taken on trust.
-    let text = |read: fn(&str) -> Result<San, SanError>, otherwise| {
-        std::str::from_utf8(content).map_or(Err(otherwise), read)
-    };
+    let text =
+        |read: fn(&str) -> Result<San, SanError>, otherwise| std::str::from_utf8(content).map_or(Err(otherwise), read);
     match tag {
         0x81 => Some(Some(text(San::email, SanError::Email))),
         0x82 => Some(Some(text(San::dns, SanError::Dns))),

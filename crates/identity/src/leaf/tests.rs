@@ -159,7 +159,11 @@ fn refuses_by_its_extensions() {
         ("no digitalSignature", replaced(2, key_usage(0x20)), LeafError::NoDigitalSignature),
         ("no BasicConstraints", without(svid(&[uri(ID)]), 1), LeafError::NoBasicConstraints),
         ("no keyUsage", without(svid(&[uri(ID)]), 2), LeafError::NoKeyUsage),
-        ("keyUsage not critical", replaced(2, extension(KEY_USAGE, false, &[3, 2, 7, 0x80])), LeafError::KeyUsageNotCritical),
+        (
+            "keyUsage not critical",
+            replaced(2, extension(KEY_USAGE, false, &[3, 2, 7, 0x80])),
+            LeafError::KeyUsageNotCritical,
+        ),
         ("CN only", without(svid(&[uri(ID)]), 0), LeafError::NoSan),
         ("two SAN extensions", twice(san(&[dns("a")])), LeafError::DuplicateSan),
         ("the same SAN extension twice", twice(san(&[uri(ID)])), LeafError::DuplicateSan),
@@ -204,7 +208,11 @@ fn refuses_by_its_names() {
         ("dot segment", vec![uri("spiffe://own/agent/../server/x")], id(SpiffeIdError::DotSegment)),
         ("percent", vec![uri("spiffe://own/agent%2fx")], id(SpiffeIdError::Character { found: '%' })),
         ("NUL in a URI", vec![uri("spiffe://own/agent/x\0.evil")], LeafError::San(SanError::Uri)),
-        ("newline in a URI", vec![uri("spiffe://own/agent/x\nURI:spiffe://own/agent/y")], LeafError::San(SanError::Uri)),
+        (
+            "newline in a URI",
+            vec![uri("spiffe://own/agent/x\nURI:spiffe://own/agent/y")],
+            LeafError::San(SanError::Uri),
+        ),
         ("NUL in a DNS name", vec![uri(ID), dns("ledger.corp\0.evil")], LeafError::San(SanError::Dns)),
         ("newline in a DNS name", vec![dns("a\nb")], LeafError::San(SanError::Dns)),
         ("comma in a DNS name", vec![dns("a,DNS:b")], LeafError::San(SanError::Dns)),
@@ -280,9 +288,13 @@ fn bytes_behind_the_extensions_are_not_overlooked() {
 
 #[test]
 fn usage_is_what_the_extension_lists() {
-    for (purposes, client, server) in
-        [(&[1, 2][..], true, true), (&[2], true, false), (&[1], false, true), (&[0], false, false), (&[3], false, false)]
-    {
+    for (purposes, client, server) in [
+        (&[1, 2][..], true, true),
+        (&[2], true, false),
+        (&[1], false, true),
+        (&[0], false, false),
+        (&[3], false, false),
+    ] {
         let leaf = Leaf::parse(&with(&replaced(3, extended_key_usage(purposes)))).unwrap();
         assert_eq!((leaf.permits(Usage::Client).is_ok(), leaf.permits(Usage::Server).is_ok()), (client, server));
     }

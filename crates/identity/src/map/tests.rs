@@ -24,8 +24,12 @@ fn agent_of(claim: Result<Claim, IdentityError>) -> Option<String> {
 #[test]
 fn exactly_one_entry_matches_or_nobody() {
     let map = map(&[
-        ("dns:etl.corp", "etl"), ("dns:*.etl.corp", "etl-shard"), ("dns:one.etl.corp", "one"),
-        ("email:Bot@corp", "mailer"), ("ip:10.0.0.1", "legacy"), ("uri:urn:bot:7", "seven"),
+        ("dns:etl.corp", "etl"),
+        ("dns:*.etl.corp", "etl-shard"),
+        ("dns:one.etl.corp", "one"),
+        ("email:Bot@corp", "mailer"),
+        ("ip:10.0.0.1", "legacy"),
+        ("uri:urn:bot:7", "seven"),
     ]);
     let dns = |name| San::dns(name).unwrap();
     for (sans, agent) in [
@@ -125,7 +129,9 @@ fn refuses_entries_by_name() {
         assert!(matches!(refusal(&format!("spiffe://own/{own}"), "a", None), MapError::OwnIdentity { .. }), "{own}");
     }
     for (first, second) in [
-        ("dns:a", "dns:A"), ("dns:*.a", "dns:*.A"), ("spiffe://own/x", "uri:spiffe://own/x"),
+        ("dns:a", "dns:A"),
+        ("dns:*.a", "dns:*.A"),
+        ("spiffe://own/x", "uri:spiffe://own/x"),
         ("ip:2001:db8::1", "ip:2001:0db8::0:1"),
     ] {
         let entries = [entry(first, "x", None), entry(second, "y", None)];

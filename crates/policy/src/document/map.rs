@@ -6,24 +6,30 @@ use countermark_identity::{MapEntry, SanMap, TrustDomain};
 use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, Value};
+use crate::text::Place;
 use crate::{Fault, RevocationMode};
 
-/// Which certificates' names stand for which agents.
-pub(super) fn parse_map(reader: &mut Reader<'_>, root: &DeTable<'_>, own: &TrustDomain) -> SanMap {
-    let mut map = SanMap::empty(own.clone());
+/// Which certificates' names stand for which agents, and where each of those agents is named.
+pub(super) fn parse_map(
+    reader: &mut Reader<'_>,
+    root: &DeTable<'_>,
+    own: &TrustDomain,
+) -> (SanMap, Vec<(String, Place)>) {
+    let (mut map, mut mapped) = (SanMap::empty(own.clone()), Vec::new());
     let Some(table) = root.get("map").and_then(|value| reader.table("map", value)) else {
-        return map;
+        return (map, mapped);
     };
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in entries {
         let Some((agent, bundle)) = parse_target(reader, value) else { continue };
+        mapped.push((agent.clone(), reader.place(key.span())));
         let entry = MapEntry { san: key.get_ref().to_string(), agent, bundle };
         if let Err(error) = map.insert(entry) {
             reader.fault(key.span(), Fault::Map(error));
         }
     }
-    map
+    (map, mapped)
 }
 
 /// `"agent"` or `{ agent = "agent", bundle = "trust domain" }`.
@@ -67,4 +73,3 @@ pub(super) fn parse_revocation(reader: &mut Reader<'_>, root: &DeTable<'_>) -> B
     }
     modes
 }
-

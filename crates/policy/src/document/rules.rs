@@ -121,5 +121,4 @@ fn refuse_conditions(reader: &mut Reader<'_>, table: &DeTable<'_>) {
     }
 }
 
-const RULE_KEYS: &[&str] =
-    &["who", "servers", "tools", "prompts", "resources", "methods", "scopes", "roles", "when"];
+const RULE_KEYS: &[&str] = &["who", "servers", "tools", "prompts", "resources", "methods", "scopes", "roles", "when"];

@@ -1,0 +1,161 @@
+use super::*;
+use crate::Policy;
+use crate::testing::HEAD;
+
+/// `line:column message; remedy` of each fault of a policy that begins with [`HEAD`].
+fn faults(rest: &str) -> Vec<String> {
+    faults_of(&format!("{HEAD}{rest}"))
+}
+
+fn faults_of(text: &str) -> Vec<String> {
+    let errors = Policy::parse(text).map(drop).unwrap_err();
+    errors.iter().map(|e| format!("{}:{} {}; {}", e.line, e.column, e.message(), e.remedy())).collect()
+}
+
+#[test]
+fn each_fault_has_its_place_and_remedy() {
+    const GRANT: &str = "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\n";
+    for (rest, expected) in [
+        ("[[grnat]]\n", "3:3 unknown key `grnat` in the policy file; did you mean `grant`?"),
+        ("allow_all = true\n", "3:1 unknown key `allow_all` in the policy file; known keys: version"),
+        (
+            &format!("{GRANT}tool = [\"x\"]\ntools = [\"y\"]"),
+            "6:1 unknown key `tool` in a grant; did you mean `tools`?",
+        ),
+        (
+            &format!("{GRANT}tools = \"x\"\n"),
+            "6:9 `tools` is a text, but a list of texts is wanted; write tools = [\"…\"]",
+        ),
+        (&format!("{GRANT}tools = [\"x\", 1]\n"), "6:15 `tools` is an integer, but a list of texts is wanted"),
+        (&format!("{GRANT}tools = []\n"), "6:9 `tools` is empty; list at least one name"),
+        (&format!("{GRANT}tools = [\"\"]\n"), "6:10 `tools` is empty"),
+        (&format!("{GRANT}tools = ['a\\b']\n"), "6:10 \"a\\\\b\" has a lone backslash in it; write \\\\"),
+        (GRANT, "3:1 the grant lists no tools, prompts, resources or methods"),
+        (&format!("{GRANT}tools = [\"x\"]\nwhen = \"true\"\n"), "7:1 `when` is not enforced by this version"),
+        (&format!("{GRANT}tools = [\"x\"]\nscopes = [\"x\"]\n"), "7:1 `scopes` is not enforced by this version"),
+        (&format!("{GRANT}tools = [\"x\"]\nroles = [\"x\"]\n"), "7:1 `roles` is not enforced by this version"),
+        (&format!("{GRANT}tools = [\"x\"]\nwhen = 1\n"), "7:8 `when` is an integer, but a text is wanted"),
+        (
+            &format!("{GRANT}resources = [\"file:///a/../*\"]\n"),
+            "6:14 \"file:///a/../*\" can never match: it has a segment",
+        ),
+        (&format!("{GRANT}resources = [\"file:///%2e*\"]\n"), "6:14 \"file:///%2e*\" can never match: it has a dot"),
+        (
+            "[[grant]]\nservers = [\"s\"]\ntools = [\"x\"]\n",
+            "3:1 `who` is missing from a grant; add who = [\"agent-name\"]",
+        ),
+        ("[[grant]]\nwho = [\"a\"]\ntools = [\"x\"]\n", "3:1 `servers` is missing from a grant"),
+        ("[[deny]]\nservers = [\"s\"]\n", "3:1 `who` is missing from a deny"),
+        ("[[deny]]\nwho = []\nservers = [\"s\"]\n", "4:7 `who` is empty"),
+        ("[[deny]]\nwho = [\"*\"]\nservers = [\"s\"]\ntools = []\n", "6:9 `tools` is empty"),
+        ("[[deny]]\nwho = [\"*\"]\nservers = [\"s\"]\nwhen = \"x\"\n", "6:1 `when` is not enforced"),
+        ("[grant]\nwho = [\"a\"]\n", "3:1 `grant` is a table, but a list of tables is wanted"),
+        ("grant = [1]\n", "3:10 `grant` is an integer, but a list of tables is wanted"),
+        ("[map]\n\"etl\" = \"x\"\n", "4:1 \"etl\" does not say what kind of name it is"),
+        (
+            "[map]\n\"spiffe://agents.internal/agent/x\" = \"x\"\n",
+            "4:1 spiffe://agents.internal/agent/x says by itself",
+        ),
+        (
+            "[map]\n\"spiffe://agents.internal/server/x\" = \"x\"\n",
+            "4:1 spiffe://agents.internal/server/x says by itself",
+        ),
+        ("[map]\n\"spiffe://other/x\" = \"x\"\n", "4:1 spiffe://other/x verifies under the bundle of other"),
+        (
+            "[map]\n\"dns:a\" = { agent = \"x\", bundel = \"y\" }\n",
+            "4:26 unknown key `bundel` in an entry of [map]; did you mean `bundle`?",
+        ),
+        ("[map]\n\"dns:a\" = { bundle = \"y\" }\n", "4:11 `agent` is missing from an entry of [map]"),
+        ("[map]\n\"dns:a\" = { agent = \"x\", bundle = \"Y\" }\n", "4:35 \"Y\" is no trust domain"),
+        ("[map]\n\"dns:a\" = 1\n", "4:11 `map` is an integer"),
+        ("map = 1\n", "3:7 `map` is an integer, but a table is wanted"),
+        ("[revocation]\nx = \"off\"\n", "4:5 \"off\" is no revocation mode; write \"required\" or \"danger_none\""),
+        ("[revocation]\n\"X y\" = \"required\"\n", "4:1 \"X y\" is no trust domain"),
+        ("[groups]\nfinance = [\"@finanse\"]\n", "4:12 @finanse is not defined; did you mean @finance?"),
+        ("[groups]\n\"a b\" = [\"x\"]\n", "4:1 \"a b\" is no name for a group"),
+        ("[groups]\na = []\n", "4:5 `a` is empty"),
+        ("[groups]\na = \"x\"\n", "4:5 `a` is a text, but a list of texts is wanted"),
+        ("[groups]\na = [\"@a\"]\n", "4:1 @a contains itself"),
+    ] {
+        let found = faults(rest);
+        assert!(
+            found.iter().any(|fault| fault.starts_with(expected)),
+            "wanted {expected}\nfound {found:#?}\nin {rest}"
+        );
+    }
+}
+
+#[test]
+fn each_odd_name_has_its_own_fault() {
+    for (who, expected) in [
+        ("@finance", "@finance is not defined; define it"),
+        ("dns:etl.corp", "\"dns:etl.corp\" is a name of a certificate, not of an agent; map it"),
+        ("a/sub/b", "\"a/sub/b\" names a sub-agent"),
+        ("spiffe://partner/agent/a/sub/b", "\"spiffe://partner/agent/a/sub/b\" names a sub-agent"),
+        ("spiffe://partner/agent/*", "\"spiffe://partner/agent/*\" has a '*' in it"),
+        ("spiffe://partner/server/x", "\"spiffe://partner/server/x\" is no agent's SPIFFE ID"),
+        ("spiffe://Partner/agent/x", "\"spiffe://Partner/agent/x\" is no SPIFFE ID"),
+        ("billing bot", "\"billing bot\" can be no agent's name"),
+        ("b\u{456}lling-*", "\"b\u{456}lling-*\" can never match: such a name has no '\u{456}' in it"),
+        ("..", "\"..\" can be no agent's name"),
+    ] {
+        let found = faults(&format!("[[grant]]\nwho = ['{who}']\nservers = [\"s\"]\ntools = [\"x\"]\n"));
+        assert!(matches!(&found[..], [one] if one.starts_with(&format!("4:8 {expected}"))), "{who}: {found:#?}");
+    }
+    for (servers, expected) in [
+        ("a/b", "\"a/b\" can be no server's name"),
+        ("@finance", "\"@finance\" can be no server's name"),
+        ("spiffe://partner/server/x", "\"spiffe://partner/server/x\" is no server of this trust domain"),
+        ("spiffe://agents.internal/agent/x", "\"spiffe://agents.internal/agent/x\" is no server of this"),
+        ("led ger*", "\"led ger*\" can never match"),
+    ] {
+        let found = faults(&format!("[[grant]]\nwho = [\"a\"]\nservers = ['{servers}']\ntools = [\"x\"]\n"));
+        assert!(matches!(&found[..], [one] if one.starts_with(&format!("5:12 {expected}"))), "{servers}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_head_is_demanded() {
+    let td = "trust_domain = \"a\"\n";
+    for (text, expected) in [
+        (String::new(), "1:1 `version` is missing from the policy file; add version = 1"),
+        (String::from("version = 1\n"), "1:1 `trust_domain` is missing from the policy file; add trust_domain ="),
+        (format!("version = 2\n{td}"), "1:11 version 2 of the policy format is not known here; write version = 1"),
+        (format!("version = \"1\"\n{td}"), "1:11 `version` is a text, but an integer is wanted"),
+        (format!("version = 1.0\n{td}"), "1:11 `version` is a float"),
+        (String::from("version = 1\ntrust_domain = \"A\"\n"), "2:16 \"A\" is no trust domain"),
+        (String::from("version = 1\ntrust_domain = \"spiffe://a\"\n"), "2:16 \"spiffe://a\" is no trust domain"),
+        (String::from("version = 1\nversion = 1\n"), "2:1 not TOML: duplicate key"),
+        (String::from("version = 1\n[[grant]\n"), "2:9 not TOML:"),
+    ] {
+        let found = faults_of(&text);
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "wanted {expected}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_order() {
+    let found = faults("[[grant]]\nwho = [\"@x\"]\nservers = [\"a b\"]\ntolls = [\"t\"]\n[[deny]]\nwhom = [\"*\"]\n");
+    let places: Vec<&str> = found.iter().filter_map(|fault| fault.split(' ').next()).collect();
+    assert_eq!(places, ["3:1", "4:8", "5:12", "6:1", "7:1", "7:1", "8:1"], "{found:#?}");
+}
+
+#[test]
+fn groups_nest_but_not_in_circles() {
+    let good = "[groups]\na = [\"@b\", \"x\"]\nb = [\"@c\"]\nc = [\"y-*\", \"spiffe://partner/agent/z\"]\n";
+    let document = Document::parse(&format!("{HEAD}{good}")).map_err(|e| e.to_string()).ok().unwrap();
+    assert_eq!((document.groups[0].members.own.len(), document.groups[0].members.foreign.len()), (2, 1));
+    assert!(document.groups[1].used && !document.groups[0].used);
+    let circle = faults("[groups]\na = [\"@b\"]\nb = [\"@c\"]\nc = [\"@a\"]\nd = [\"@a\"]\ne = [\"x\"]\n");
+    assert_eq!(circle.len(), 4, "{circle:#?}");
+}
+
+#[test]
+fn errors_serialize_for_machines() {
+    let errors = Policy::parse("version = 2\ntrust_domain = \"a\"\n").map(drop).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "line 1, column 11: version 2 of the policy format is not known here; write version = 1"
+    );
+    assert_eq!(errors.into_iter().count(), 1);
+}

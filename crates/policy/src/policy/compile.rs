@@ -11,7 +11,7 @@ use crate::{Effect, RuleId};
 impl Compiled {
     /// Interns lists that recur, so that neither memory nor time multiplies agents by servers by rules.
     pub(super) fn new(document: Document) -> Self {
-        let Document { trust_domain, map, revocation, groups, rules } = document;
+        let Document { trust_domain, map, mapped, revocation, groups, rules } = document;
         let mut sets = Interned::default();
         let groups: Vec<(Members, Option<Group>)> = groups.into_iter().map(split_group).collect();
         let group_count = groups.len();
@@ -36,6 +36,7 @@ impl Compiled {
         Self {
             trust_domain,
             map,
+            mapped,
             revocation,
             sets: who.into_iter().map(who_set).collect(),
             servers: lists.values.into_iter().map(FromIterator::from_iter).collect(),
@@ -51,9 +52,10 @@ fn index(who: &[(Members, Option<Group>)], servers: &[Vec<Pattern>], rules: &[Ru
         let foreign = members.foreign.iter().cloned().map(Member::Foreign);
         own.chain(foreign).map(move |member| (member, to_u32(set)))
     });
-    let servers = servers.iter().enumerate().flat_map(|(set, list)| {
-        list.iter().cloned().map(move |pattern| (pattern, to_u32(set)))
-    });
+    let servers = servers
+        .iter()
+        .enumerate()
+        .flat_map(|(set, list)| list.iter().cloned().map(move |pattern| (pattern, to_u32(set))));
     let mut index = Index::new(who.len(), members, servers);
     for (at, rule) in rules.iter().enumerate() {
         for &set in &rule.who {
