@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     /// Say step by step whether a call would work, and what mends it
     Doctor(doctor::DoctorArgs),
     /// Stand before an MCP server: mTLS, identity, policy for each call
-    Guard(guard::GuardArgs),
+    Guard(Box<guard::GuardArgs>),
     /// Stand behind an MCP client: give it an identity that renews itself
     Connect(connect::ConnectArgs),
     /// Check, question or draft a policy file

@@ -93,7 +93,10 @@ fn arguments(text: &str, file: &Path, verb: &Command, typed: &[OsString]) -> Out
                 flags.extend(words.into_iter().map(|word| joined(&flag, &word)));
             }
             _ => {
-                return Err(wrong(format!("`{key}` takes one value, as the flag does"), format!("write {key} = \"…\"")));
+                return Err(wrong(
+                    format!("`{key}` takes one value, as the flag does"),
+                    format!("write {key} = \"…\""),
+                ));
             }
         }
     }

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     };
     let cli = Cli::parse_from(typed);
     cli.global.color.write_global();
-    logging::start(cli.global.log_format, cli.global.log.as_deref().unwrap_or(cli.verb.log()));
+    let filter = cli.global.log.as_deref().unwrap_or_else(|| cli.verb.log());
+    logging::start(cli.global.log_format, filter);
     match run(cli.verb) {
         Ok(exit) => exit.into(),
         Err(error) => failure::report(&error).into(),
@@ -53,7 +54,7 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Mint(args) => mint::run(args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
-        Verb::Guard(args) => guard::run(args),
+        Verb::Guard(args) => guard::run(*args),
         Verb::Connect(args) => connect::run(args),
         Verb::Policy(args) => policy::run(args),
     }

@@ -118,7 +118,7 @@ fn server(
     chart.passed("server chain", format!("verifies; expires in {}", span(left)))?;
     let identity = leaf.spiffe_id().cloned().map(Identity::try_from);
     let Some(Ok(Identity::Server(server))) = identity else {
-        let id = leaf.spiffe_id().map_or("it has no SPIFFE ID".to_owned(), ToString::to_string);
+        let id = leaf.spiffe_id().map_or_else(|| "it has no SPIFFE ID".to_owned(), ToString::to_string);
         chart.failed(
             "server name",
             format!("{id}: not a /server/ identity"),

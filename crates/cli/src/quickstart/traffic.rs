@@ -94,7 +94,7 @@ async fn call(agent: Agent, count: Arc<Count>) -> Option<String> {
             }
             Ok(other) => {
                 count.failed.fetch_add(1, Ordering::Relaxed);
-                first.get_or_insert(format!("{other:?}"));
+                first.get_or_insert_with(|| format!("{other:?}"));
             }
             Err(error) => {
                 count.failed.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,20 @@
+//! The built binary, as a user runs it.
+
+#[cfg(test)]
+mod authority;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod help;
+#[cfg(test)]
+mod inspect;
+#[cfg(test)]
+mod mint;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod quickstart;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod serve;
