@@ -59,10 +59,7 @@ pub struct AuditLine<'a> {
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new outcome must break whoever counts them"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new outcome must break whoever counts them")]
 pub enum Outcome {
     /// Forwarded.
     Permit,

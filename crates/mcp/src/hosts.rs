@@ -22,12 +22,7 @@ pub struct HostNames(BTreeSet<String>);
 impl HostNames {
     /// These names and addresses, without ports.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(
-            names
-                .into_iter()
-                .map(|name| name.as_ref().trim_matches(['[', ']']).to_ascii_lowercase())
-                .collect(),
-        )
+        Self(names.into_iter().map(|name| name.as_ref().trim_matches(['[', ']']).to_ascii_lowercase()).collect())
     }
 }
 

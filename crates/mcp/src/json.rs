@@ -30,24 +30,13 @@ pub(crate) trait Sink<'a> {
     type Place: Copy + Default + PartialEq;
 
     /// The place of a member's value in an object at `place`; `at` is the offset of the key.
-    fn member(
-        &mut self,
-        place: Self::Place,
-        key: &str,
-        at: usize,
-    ) -> Result<Self::Place, ParseRefusal>;
+    fn member(&mut self, place: Self::Place, key: &str, at: usize) -> Result<Self::Place, ParseRefusal>;
 
     /// The place of an element in an array at `place`.
     fn element(&mut self, place: Self::Place) -> Self::Place;
 
     /// A whole value at a place of interest has been read; `raw` is its text, `at` where it begins.
-    fn value(
-        &mut self,
-        place: Self::Place,
-        kind: Kind,
-        raw: &'a str,
-        at: usize,
-    ) -> Result<(), ParseRefusal>;
+    fn value(&mut self, place: Self::Place, kind: Kind, raw: &'a str, at: usize) -> Result<(), ParseRefusal>;
 }
 
 /// Reads one JSON text, whole, and nothing after it.
@@ -60,18 +49,8 @@ pub(crate) fn scan<'a, S: Sink<'a>>(
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         return Err(ParseRefusal::ByteOrderMark);
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| ParseRefusal::NotUtf8 {
-        offset: error.valid_up_to(),
-    })?;
-    let mut scanner = Scanner {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        left: depth,
-        depth,
-        keys: Keys::new(),
-        sink,
-    };
+    let text = std::str::from_utf8(bytes).map_err(|error| ParseRefusal::NotUtf8 { offset: error.valid_up_to() })?;
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0, left: depth, depth, keys: Keys::new(), sink };
     scanner.whitespace();
     scanner.value(root)?;
     scanner.whitespace();
@@ -120,10 +99,7 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
         read: fn(&mut Self, S::Place) -> Result<(), ParseRefusal>,
         kind: Kind,
     ) -> Result<Kind, ParseRefusal> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or(ParseRefusal::TooDeep { limit: self.depth })?;
+        self.left = self.left.checked_sub(1).ok_or(ParseRefusal::TooDeep { limit: self.depth })?;
         self.at += 1;
         read(self, place)?;
         self.left += 1;
@@ -238,9 +214,6 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
     }
 
     fn expected(&self, expected: &'static str) -> ParseRefusal {
-        ParseRefusal::Syntax {
-            offset: self.at,
-            expected,
-        }
+        ParseRefusal::Syntax { offset: self.at, expected }
     }
 }

@@ -19,6 +19,8 @@ mod message;
 mod method;
 mod pending;
 mod refusal;
+#[cfg(feature = "rmcp")]
+pub mod rmcp;
 mod sessions;
 mod tasks;
 mod version;
@@ -29,8 +31,7 @@ pub use caller::Caller;
 pub use hosts::{CredentialHosts, HostNames, Hosts};
 pub use limits::Limits;
 pub use message::{
-    Message, Notification, Params, ParseRefusal, Reference, Request, RequestId, Response,
-    Subscriptions, parse,
+    Message, Notification, Params, ParseRefusal, Reference, Request, RequestId, Response, Subscriptions, parse,
 };
 pub use version::{Era, ProtocolVersion};
 

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 /// Bounds on everything that a client or an upstream can make grow.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "configuration: users build it with `..Default::default()`"
-)]
+#[expect(clippy::exhaustive_structs, reason = "configuration: users build it with `..Default::default()`")]
 pub struct Limits {
     /// Bytes of one request body.
     pub body: usize,

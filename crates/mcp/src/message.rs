@@ -85,10 +85,7 @@ pub struct Params<'a> {
 
 /// What `completion/complete` refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a third kind must be judged by a rule of its own"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a third kind must be judged by a rule of its own")]
 pub enum Reference<'a> {
     /// A prompt by name.
     Prompt(Cow<'a, str>),

@@ -51,11 +51,9 @@ impl Demand {
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Protocol => None,
-            Self::Tool(name)
-            | Self::Prompt(name)
-            | Self::Resource(name)
-            | Self::Method(name)
-            | Self::Task(name) => Some(name),
+            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) | Self::Method(name) | Self::Task(name) => {
+                Some(name)
+            }
         }
     }
 }
@@ -82,19 +80,11 @@ impl List {
         }
     }
 
-    const ALL: [Self; 5] = [
-        Self::Tools,
-        Self::Prompts,
-        Self::Resources,
-        Self::Templates,
-        Self::Tasks,
-    ];
+    const ALL: [Self; 5] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates, Self::Tasks];
 
     /// The list that this member of a result could be.
     pub(crate) fn in_result(member: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|list| list.members().0 == member)
+        Self::ALL.into_iter().find(|list| list.members().0 == member)
     }
 
     /// The member of `result`, and the member of each item that names it.
@@ -162,25 +152,13 @@ pub(crate) fn requires_name(method: &str) -> bool {
 fn listen(params: &Params<'_>) -> Vec<Demand> {
     let named = &params.subscriptions;
     std::iter::once(Demand::Protocol)
-        .chain(
-            named
-                .resources
-                .iter()
-                .map(|uri| Demand::Resource(uri.as_ref().into())),
-        )
-        .chain(
-            named
-                .tasks
-                .iter()
-                .map(|task| Demand::Task(task.as_ref().into())),
-        )
+        .chain(named.resources.iter().map(|uri| Demand::Resource(uri.as_ref().into())))
+        .chain(named.tasks.iter().map(|task| Demand::Task(task.as_ref().into())))
         .collect()
 }
 
 fn owned(value: Option<&Cow<'_, str>>, key: &'static str) -> Result<Box<str>, Unnamed> {
-    value
-        .map(|text| Box::from(text.as_ref()))
-        .ok_or(Unnamed(key))
+    value.map(|text| Box::from(text.as_ref())).ok_or(Unnamed(key))
 }
 
 #[cfg(test)]
@@ -211,37 +189,18 @@ mod tests {
         ] {
             assert_eq!(of(method, "{}"), Ok(vec![Demand::Protocol]), "{method}");
         }
-        assert_eq!(
-            of("tools/call", r#"{"name":"t"}"#),
-            Ok(vec![Demand::Tool("t".into())])
-        );
-        assert_eq!(
-            of("prompts/get", r#"{"name":"p"}"#),
-            Ok(vec![Demand::Prompt("p".into())])
-        );
-        for method in [
-            "resources/read",
-            "resources/subscribe",
-            "resources/unsubscribe",
-        ] {
-            assert_eq!(
-                of(method, r#"{"uri":"u:x"}"#),
-                Ok(vec![Demand::Resource("u:x".into())])
-            );
+        assert_eq!(of("tools/call", r#"{"name":"t"}"#), Ok(vec![Demand::Tool("t".into())]));
+        assert_eq!(of("prompts/get", r#"{"name":"p"}"#), Ok(vec![Demand::Prompt("p".into())]));
+        for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
+            assert_eq!(of(method, r#"{"uri":"u:x"}"#), Ok(vec![Demand::Resource("u:x".into())]));
             assert_eq!(of(method, r#"{"name":"u:x"}"#), Err(Unnamed("params.uri")));
         }
         for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"] {
-            assert_eq!(
-                of(method, r#"{"taskId":"t"}"#),
-                Ok(vec![Demand::Task("t".into())])
-            );
+            assert_eq!(of(method, r#"{"taskId":"t"}"#), Ok(vec![Demand::Task("t".into())]));
             assert_eq!(of(method, "{}"), Err(Unnamed("params.taskId")));
         }
         assert_eq!(
-            of(
-                "completion/complete",
-                r#"{"ref":{"type":"ref/prompt","name":"p"}}"#
-            ),
+            of("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"p"}}"#),
             Ok(vec![Demand::Prompt("p".into())])
         );
         assert_eq!(of("completion/complete", "{}"), Err(Unnamed("params.ref")));
@@ -251,34 +210,17 @@ mod tests {
     #[test]
     fn listening_needs_everything_that_it_names() {
         assert_eq!(
-            of(
-                "subscriptions/listen",
-                r#"{"notifications":{"resourceSubscriptions":["a:"],"taskIds":["t"]}}"#
-            ),
-            Ok(vec![
-                Demand::Protocol,
-                Demand::Resource("a:".into()),
-                Demand::Task("t".into())
-            ])
+            of("subscriptions/listen", r#"{"notifications":{"resourceSubscriptions":["a:"],"taskIds":["t"]}}"#),
+            Ok(vec![Demand::Protocol, Demand::Resource("a:".into()), Demand::Task("t".into())])
         );
     }
 
     #[test]
     fn any_other_method_needs_a_grant_of_its_own() {
-        for method in [
-            "Tools/call",
-            "tools/call ",
-            "tools/Call",
-            "vendor/x",
-            "",
-            "resources/directory/read",
-            "skills/get",
-        ] {
-            assert_eq!(
-                of(method, r#"{"name":"t"}"#),
-                Ok(vec![Demand::Method(method.into())]),
-                "{method}"
-            );
+        for method in
+            ["Tools/call", "tools/call ", "tools/Call", "vendor/x", "", "resources/directory/read", "skills/get"]
+        {
+            assert_eq!(of(method, r#"{"name":"t"}"#), Ok(vec![Demand::Method(method.into())]), "{method}");
         }
     }
 }

@@ -19,10 +19,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn new(per_owner: usize) -> Self {
-        Self {
-            per_owner,
-            open: Mutex::default(),
-        }
+        Self { per_owner, open: Mutex::default() }
     }
 
     /// The server has asked; the oldest question is forgotten beyond the limit.
@@ -39,12 +36,7 @@ impl Pending {
     }
 
     /// Whether this answers a question to this identity; each question is answered once.
-    pub(crate) fn take(
-        &self,
-        agent: &AgentId,
-        session: Option<&str>,
-        id: &RequestId<'_>,
-    ) -> Option<()> {
+    pub(crate) fn take(&self, agent: &AgentId, session: Option<&str>, id: &RequestId<'_>) -> Option<()> {
         let mut open = self.lock();
         let owner = owner(agent, session);
         let ids = open.get_mut(&owner)?;
@@ -83,19 +75,12 @@ mod tests {
         assert_eq!(pending.take(&b, Some("s"), &RequestId::Number(1)), None);
         assert_eq!(pending.take(&a, Some("t"), &RequestId::Number(1)), None);
         assert_eq!(pending.take(&a, None, &RequestId::Number(1)), None);
-        assert_eq!(
-            pending.take(&a, Some("s"), &RequestId::String("1".into())),
-            None
-        );
+        assert_eq!(pending.take(&a, Some("s"), &RequestId::String("1".into())), None);
         assert_eq!(pending.take(&a, Some("s"), &RequestId::Number(1)), Some(()));
         assert_eq!(pending.take(&a, Some("s"), &RequestId::Number(1)), None);
         for n in 0..3 {
             pending.asked(&a, None, RequestId::Number(n));
         }
-        assert_eq!(
-            pending.take(&a, None, &RequestId::Number(0)),
-            None,
-            "questions are bounded"
-        );
+        assert_eq!(pending.take(&a, None, &RequestId::Number(0)), None, "questions are bounded");
     }
 }

@@ -27,17 +27,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(
-        status: StatusCode,
-        code: i32,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            data: None,
-        }
+    pub(crate) fn new(status: StatusCode, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), data: None }
     }
 
     /// A request that is wrong in itself: 400.
@@ -66,11 +57,7 @@ impl Refusal {
 
     /// The same for a session that never was, has ended, or belongs to another identity.
     pub(crate) fn session() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            code::INVALID_REQUEST,
-            "session not found; initialize again",
-        )
+        Self::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "session not found; initialize again")
     }
 }
 

@@ -45,10 +45,7 @@ pub(crate) enum CannotOpen {
 
 impl Sessions {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            open: Mutex::default(),
-        }
+        Self { limits, open: Mutex::default() }
     }
 
     /// Whether one more session could be opened; idle ones are forgotten first.
@@ -57,11 +54,7 @@ impl Sessions {
         if open.len() >= self.limits.sessions {
             self.forget_idle(&mut open, now);
         }
-        if open.len() < self.limits.sessions {
-            Ok(())
-        } else {
-            Err(CannotOpen::Full)
-        }
+        if open.len() < self.limits.sessions { Ok(()) } else { Err(CannotOpen::Full) }
     }
 
     /// Binds the id that the upstream gave to the identity that asked.
@@ -76,18 +69,12 @@ impl Sessions {
         }
         let held = open.iter().filter(|(_, session)| session.agent == *agent);
         if held.clone().count() >= self.limits.sessions_per_agent {
-            let oldest = held
-                .min_by_key(|(_, session)| session.used)
-                .map(|(id, _)| id.clone());
+            let oldest = held.min_by_key(|(_, session)| session.used).map(|(id, _)| id.clone());
             if let Some(oldest) = oldest {
                 open.remove(&oldest);
             }
         }
-        let session = Session {
-            agent: agent.clone(),
-            used: now,
-            records: Records::default(),
-        };
+        let session = Session { agent: agent.clone(), used: now, records: Records::default() };
         open.insert(id.into(), session);
         Ok(())
     }
@@ -125,9 +112,7 @@ impl Sessions {
 
     /// What the answer to this request of the session is.
     pub(crate) fn expected(&self, id: &str, request: &RequestId<'_>) -> Option<Record> {
-        self.lock()
-            .get(id)
-            .and_then(|session| session.records.get(request))
+        self.lock().get(id).and_then(|session| session.records.get(request))
     }
 
     #[cfg(test)]

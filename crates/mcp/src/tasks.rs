@@ -16,10 +16,7 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new(per_agent: usize) -> Self {
-        Self {
-            per_agent,
-            made: Mutex::default(),
-        }
+        Self { per_agent, made: Mutex::default() }
     }
 
     /// This call of this agent made this task. The agent's oldest task is forgotten beyond its limit.
@@ -41,10 +38,7 @@ impl Tasks {
     /// What made this task, if this agent made it.
     pub(crate) fn maker(&self, agent: &AgentId, task: &str) -> Option<Demand> {
         let made = self.lock();
-        let (_, demand) = made
-            .get(agent)?
-            .iter()
-            .find(|(known, _)| **known == *task)?;
+        let (_, demand) = made.get(agent)?.iter().find(|(known, _)| **known == *task)?;
         Some(demand.clone())
     }
 
@@ -66,11 +60,7 @@ mod tests {
         assert_eq!(tasks.maker(&agent("a"), "t1"), Some(tool.clone()));
         assert_eq!(tasks.maker(&agent("b"), "t1"), None);
         tasks.made(&agent("a"), "t1", &Demand::Tool("read".into()));
-        assert_eq!(
-            tasks.maker(&agent("a"), "t1"),
-            Some(tool.clone()),
-            "the first maker stays"
-        );
+        assert_eq!(tasks.maker(&agent("a"), "t1"), Some(tool.clone()), "the first maker stays");
         tasks.made(&agent("a"), "t2", &tool);
         tasks.made(&agent("a"), "t3", &tool);
         assert_eq!(tasks.maker(&agent("a"), "t1"), None);

@@ -2,10 +2,7 @@
 
 /// A version of MCP that this crate judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new version must break every match that decides by version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new version must break every match that decides by version")]
 pub enum ProtocolVersion {
     /// 2025-03-26, without its batches. Also what an absent header means.
     V2025_03_26,
@@ -19,10 +16,7 @@ pub enum ProtocolVersion {
 
 /// The two ways to speak MCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new era must break every match that decides by era"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new era must break every match that decides by era")]
 pub enum Era {
     /// Up to 2025-11-25: `initialize`, sessions, GET streams.
     Legacy,
@@ -32,12 +26,7 @@ pub enum Era {
 
 impl ProtocolVersion {
     /// All of them, oldest first.
-    pub const ALL: [Self; 4] = [
-        Self::V2025_03_26,
-        Self::V2025_06_18,
-        Self::V2025_11_25,
-        Self::V2026_07_28,
-    ];
+    pub const ALL: [Self; 4] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// The newest version.
     pub const LATEST: Self = Self::V2026_07_28;
@@ -45,9 +34,7 @@ impl ProtocolVersion {
     /// The version of this name, if it is served.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|version| version.as_str() == text)
+        Self::ALL.into_iter().find(|version| version.as_str() == text)
     }
 
     /// Its name.

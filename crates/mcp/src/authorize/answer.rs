@@ -17,13 +17,9 @@ pub(super) type AnswerBody = BoxBody<Bytes, BoxError>;
 pub(super) fn error(refusal: &Refusal, id: Option<&RequestId<'_>>) -> Response<AnswerBody> {
     let mut response = Response::new(full(error_text(refusal, id)));
     *response.status_mut() = refusal.status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("POST"));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }
     response
 }
@@ -43,7 +39,5 @@ pub(super) fn error_text(refusal: &Refusal, id: Option<&RequestId<'_>>) -> Strin
 }
 
 pub(super) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 
 use super::answer::AnswerBody;
@@ -17,10 +18,31 @@ use crate::BoxError;
 /// The body as it comes, without a copy.
 pub(super) fn passed<R>(body: R) -> AnswerBody
 where
-    R: Body<Data = Bytes> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    body.map_err(Into::into).boxed()
+    BodyExt::boxed(Exclusive(Mutex::new(body.map_err(Into::into).boxed_unsync())))
+}
+
+/// A body that is `Send` made `Sync`: it is only ever read through `&mut`, so the lock is never contended.
+struct Exclusive(Mutex<UnsyncBoxBody<Bytes, BoxError>>);
+
+impl Body for Exclusive {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
 }
 
 pin_project! {
@@ -39,10 +61,7 @@ where
     type Data = Bytes;
     type Error = R::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let this = self.project();
         match this.read.pop_front() {
             Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -55,11 +74,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self
-            .read
-            .iter()
-            .map(|bytes| bytes.len() as u64)
-            .sum::<u64>();
+        let read = self.read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let rest = self.rest.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(read + rest.lower());
@@ -74,9 +89,7 @@ where
 pub(super) struct Chunks(Mutex<Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>>);
 
 impl Chunks {
-    pub(super) fn new(
-        stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
-    ) -> Self {
+    pub(super) fn new(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self(Mutex::new(Box::pin(stream)))
     }
 }
@@ -85,15 +98,9 @@ impl Body for Chunks {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.0.get_mut() {
-            Ok(stream) => stream
-                .as_mut()
-                .poll_next(cx)
-                .map(|item| item.map(|chunk| chunk.map(Frame::data))),
+            Ok(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|chunk| chunk.map(Frame::data))),
             Err(_) => Poll::Ready(None),
         }
     }

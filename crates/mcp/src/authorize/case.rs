@@ -41,13 +41,7 @@ impl Case {
 
     /// Writes the line of a refusal and gives its answer.
     pub(super) fn refuse(&self, config: &Authorization, refusal: Refusal) -> Refusal {
-        match self.record(
-            config,
-            Outcome::Refused,
-            self.demands.first(),
-            Some(&refusal.message),
-            None,
-        ) {
+        match self.record(config, Outcome::Refused, self.demands.first(), Some(&refusal.message), None) {
             Ok(()) => refusal,
             Err(unwritten) => unwritten,
         }
@@ -57,22 +51,13 @@ impl Case {
     pub(super) fn deny(&self, config: &Authorization, denial: &Denial) -> Refusal {
         let rule = denial.rule();
         let demand = self.demands.get(denial.demand);
-        if let Err(unwritten) = self.record(
-            config,
-            Outcome::Denied,
-            demand,
-            Some(&denial.to_string()),
-            rule.as_deref(),
-        ) {
+        if let Err(unwritten) = self.record(config, Outcome::Denied, demand, Some(&denial.to_string()), rule.as_deref())
+        {
             return unwritten;
         }
         let agent = self.peer.agent();
         let what = match demand.and_then(Demand::name) {
-            Some(name) => format!(
-                "`{}` is not available to `{agent}` on `{}`",
-                shown(name),
-                config.server
-            ),
+            Some(name) => format!("`{}` is not available to `{agent}` on `{}`", shown(name), config.server),
             None => format!("`{}` is not available to `{agent}`", config.server),
         };
         let (status, code) = match demand {
@@ -92,19 +77,10 @@ impl Case {
         match &verdict.would_deny {
             Some(denial) => {
                 let demand = self.demands.get(denial.demand);
-                self.record(
-                    config,
-                    Outcome::WouldDeny,
-                    demand,
-                    Some(&denial.to_string()),
-                    None,
-                )
+                self.record(config, Outcome::WouldDeny, demand, Some(&denial.to_string()), None)
             }
             None => {
-                let rule = verdict
-                    .permit
-                    .as_ref()
-                    .map(|permit| permit.rule().to_string());
+                let rule = verdict.permit.as_ref().map(|permit| permit.rule().to_string());
                 self.record(config, Outcome::Permit, demand, None, rule.as_deref())
             }
         }
@@ -112,13 +88,7 @@ impl Case {
 
     /// Writes the line of a stream that is ended; it ends whether or not the line can be written.
     pub(super) fn ended(&self, config: &Authorization, reason: &str) {
-        drop(self.record(
-            config,
-            Outcome::Ended,
-            self.demands.first(),
-            Some(reason),
-            None,
-        ));
+        drop(self.record(config, Outcome::Ended, self.demands.first(), Some(reason), None));
     }
 
     fn record(
@@ -161,9 +131,6 @@ fn shown(name: &str) -> Cow<'_, str> {
     if name.len() <= SHOWN {
         return Cow::Borrowed(name);
     }
-    let end = (0..=SHOWN)
-        .rev()
-        .find(|at| name.is_char_boundary(*at))
-        .unwrap_or(0);
+    let end = (0..=SHOWN).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     Cow::Owned(format!("{}\u{2026}", name.get(..end).unwrap_or_default()))
 }

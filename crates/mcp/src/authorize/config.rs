@@ -11,10 +11,7 @@ use crate::{Audit, Hosts, Limits};
 
 /// Whom to let through to which server, and where to write it down. Nothing here has a permissive default.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "callers fill it; `new` gives the safe defaults"
-)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it; `new` gives the safe defaults")]
 pub struct Authorization {
     /// The server that stands behind.
     pub server: ServerId,

@@ -29,15 +29,12 @@ impl Gate {
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Send + 'static,
         S::Future: Send,
         S::Error: Into<BoxError>,
-        R: Body<Data = Bytes> + Send + Sync + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
         headers::strip(&mut parts.headers);
         parts.extensions.insert(case.peer.agent().clone());
-        parts.extensions.insert(Caller::assertion(
-            case.peer.clone(),
-            judged.verdict.permit.clone(),
-        ));
+        parts.extensions.insert(Caller::assertion(case.peer.clone(), judged.verdict.permit.clone()));
         if let Some(permit) = judged.verdict.permit {
             parts.extensions.insert(permit);
         }
@@ -82,8 +79,6 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>>,
     S::Error: Into<BoxError>,
 {
-    poll_fn(|cx| inner.poll_ready(cx))
-        .await
-        .map_err(Into::into)?;
+    poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into)?;
     inner.call(request).await.map_err(Into::into)
 }

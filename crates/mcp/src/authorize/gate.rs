@@ -82,11 +82,7 @@ impl Gate {
     }
 
     /// Judges a request and forwards it, or answers why not.
-    pub(super) async fn pass<S, B, R>(
-        self: Arc<Self>,
-        request: Request<B>,
-        inner: S,
-    ) -> Response<AnswerBody>
+    pub(super) async fn pass<S, B, R>(self: Arc<Self>, request: Request<B>, inner: S) -> Response<AnswerBody>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Send + 'static,
         S::Future: Send,
@@ -94,7 +90,7 @@ impl Gate {
         B: Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
-        R: Body<Data = Bytes> + Send + Sync + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
@@ -163,26 +159,15 @@ impl Gate {
                     Some(host) => Some(host.as_str()),
                     None => headers::single(&parts.headers, &http::header::HOST)?,
                 };
-                let message = format!(
-                    "not served here; the MCP endpoint is https://{}{path}",
-                    host.unwrap_or_default()
-                );
-                Err(Refusal::new(
-                    StatusCode::NOT_FOUND,
-                    code::INVALID_REQUEST,
-                    message,
-                ))
+                let message =
+                    format!("not served here; the MCP endpoint is https://{}{path}", host.unwrap_or_default());
+                Err(Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message))
             }
             _ => Ok(()),
         }
     }
 
-    fn judge_message(
-        &self,
-        case: &mut Case,
-        parts: &mut Parts,
-        body: Bytes,
-    ) -> Result<Judged, Stop> {
+    fn judge_message(&self, case: &mut Case, parts: &mut Parts, body: Bytes) -> Result<Judged, Stop> {
         let message = parse(&body, &self.config.limits)?;
         case.describe(&message);
         let era = headers::verify_mirrored(&parts.headers, &message)?.era();
@@ -191,23 +176,12 @@ impl Gate {
         let verdict = authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
         if let Message::Response(response) = &message {
             // > a client's response passes only if its id answers a request sent on a stream of that identity
-            let asked = self
-                .pending
-                .take(case.peer.agent(), session.as_deref(), &response.id);
-            asked.ok_or_else(|| {
-                Refusal::invalid("no request with this id waits for your response")
-            })?;
+            let asked = self.pending.take(case.peer.agent(), session.as_deref(), &response.id);
+            asked.ok_or_else(|| Refusal::invalid("no request with this id waits for your response"))?;
         }
         let record = case.method.as_deref().map_or(Record::Plain, Record::of);
         drop(message);
-        Ok(Judged {
-            verdict,
-            body,
-            era,
-            session,
-            record,
-            effect,
-        })
+        Ok(Judged { verdict, body, era, session, record, effect })
     }
 
     fn judge_session(
@@ -230,20 +204,13 @@ impl Gate {
                     "too many sessions are open; try again later",
                 )
             };
-            self.sessions
-                .make_room(self.config.clock.now())
-                .map_err(full)?;
+            self.sessions.make_room(self.config.clock.now()).map_err(full)?;
             return Ok((None, Effect::Opens));
         }
         Ok((self.session(case, parts)?, Effect::Uses))
     }
 
-    fn judge_bodiless(
-        &self,
-        case: &mut Case,
-        parts: &mut Parts,
-        effect: Effect,
-    ) -> Result<Judged, Stop> {
+    fn judge_bodiless(&self, case: &mut Case, parts: &mut Parts, effect: Effect) -> Result<Judged, Stop> {
         case.method = Some(parts.method.as_str().into());
         case.demands = vec![Demand::Protocol];
         let era = headers::bodiless_version(&parts.headers)?.era();
@@ -255,14 +222,7 @@ impl Gate {
             return Err(Refusal::invalid("Mcp-Session-Id is missing").into());
         }
         let verdict = authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
-        Ok(Judged {
-            verdict,
-            body: Bytes::new(),
-            era,
-            session,
-            record: Record::Plain,
-            effect,
-        })
+        Ok(Judged { verdict, body: Bytes::new(), era, session, record: Record::Plain, effect })
     }
 
     /// The session that the request claims, if it is the caller's.
@@ -270,9 +230,7 @@ impl Gate {
         let Some(id) = headers::single(&parts.headers, &SESSION_ID)? else {
             return Ok(None);
         };
-        self.sessions
-            .touch(case.peer.agent(), id, self.config.clock.now())
-            .map_err(|_| Refusal::session())?;
+        self.sessions.touch(case.peer.agent(), id, self.config.clock.now()).map_err(|_| Refusal::session())?;
         Ok(Some(id.into()))
     }
 }
@@ -284,9 +242,7 @@ impl Case {
                 self.id = Some(request.id.clone().into_owned());
                 self.method = Some(request.method.as_ref().into());
             }
-            Message::Notification(notification) => {
-                self.method = Some(notification.method.as_ref().into())
-            }
+            Message::Notification(notification) => self.method = Some(notification.method.as_ref().into()),
             Message::Response(_) => {}
         }
     }
@@ -299,18 +255,10 @@ fn needs(message: &Message<'_>) -> Result<Vec<Demand>, Refusal> {
         Message::Response(_) => Ok(vec![Demand::Protocol]),
     };
     named.map_err(|missing| {
-        Refusal::new(
-            StatusCode::BAD_REQUEST,
-            code::INVALID_PARAMS,
-            format!("`{}` is missing", missing.0),
-        )
+        Refusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, format!("`{}` is missing", missing.0))
     })
 }
 
 fn not_allowed(message: &'static str) -> Refusal {
-    Refusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        code::INVALID_REQUEST,
-        message,
-    )
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, code::INVALID_REQUEST, message)
 }

@@ -17,13 +17,10 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
+    let declared =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
     let limit = limits.body;
-    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
-    {
+    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(ParseRefusal::TooLarge { limit }.into());
     }
     match tokio::time::timeout(limits.body_time, collect(body, limit)).await {
@@ -63,11 +60,7 @@ where
             }
         }
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 fn timed_out(limit: Duration) -> Refusal {

@@ -24,7 +24,7 @@ const LOOKED_AT: usize = 64 * 1024;
 /// The answer with its list filtered, or as it came.
 pub(super) async fn filtered<R>(context: Context, mut parts: Parts, body: R) -> Response<AnswerBody>
 where
-    R: Body<Data = Bytes> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
     let limit = match context.record {
@@ -48,9 +48,7 @@ where
     match context.judge_answer(&whole) {
         Ok(None) => Response::from_parts(parts, full(whole)),
         Ok(Some(text)) => {
-            parts
-                .headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
             Response::from_parts(parts, full(text))
         }
         Err(message) => context.bad_gateway(message),
@@ -83,11 +81,7 @@ impl Context {
         }
     }
 
-    pub(super) fn rewritten(
-        &self,
-        text: &[u8],
-        outcome: &crate::filter::Outcome<'_>,
-    ) -> Option<String> {
+    pub(super) fn rewritten(&self, text: &[u8], outcome: &crate::filter::Outcome<'_>) -> Option<String> {
         self.rewritten_as(self.record, text, outcome)
     }
 
@@ -104,9 +98,7 @@ impl Context {
         let policy = gate.config.policy.borrow().clone();
         let agent = self.case.peer.agent();
         let text = std::str::from_utf8(text).unwrap_or_default();
-        rewrite(text, outcome, self.era, |list, name| {
-            shows(&gate.config, &policy, &gate.tasks, agent, (list, name))
-        })
+        rewrite(text, outcome, self.era, |list, name| shows(&gate.config, &policy, &gate.tasks, agent, (list, name)))
     }
 
     /// A task belongs to the identity and to the call that made it.
@@ -114,12 +106,7 @@ impl Context {
         use crate::method::Demand;
         if let (
             Some(task),
-            Some(
-                made @ (Demand::Tool(_)
-                | Demand::Prompt(_)
-                | Demand::Resource(_)
-                | Demand::Method(_)),
-            ),
+            Some(made @ (Demand::Tool(_) | Demand::Prompt(_) | Demand::Resource(_) | Demand::Method(_))),
         ) = (&outcome.task, self.case.demands.first())
         {
             self.gate.tasks.made(self.case.peer.agent(), task, made);
@@ -143,10 +130,7 @@ where
         return Err(Cut::TooLarge(chunks));
     }
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame
-            .map_err(|error| Cut::Broken(error.into()))?
-            .into_data()
-        else {
+        let Ok(data) = frame.map_err(|error| Cut::Broken(error.into()))?.into_data() else {
             continue;
         };
         length = length.saturating_add(data.len());

@@ -28,9 +28,7 @@ impl AuthorizeLayer {
     /// A layer that lets through what `authorization` permits.
     #[must_use]
     pub fn new(authorization: Authorization) -> Self {
-        Self {
-            gate: Arc::new(Gate::new(authorization)),
-        }
+        Self { gate: Arc::new(Gate::new(authorization)) }
     }
 }
 
@@ -38,10 +36,7 @@ impl<S> Layer<S> for AuthorizeLayer {
     type Service = Authorize<S>;
 
     fn layer(&self, inner: S) -> Authorize<S> {
-        Authorize {
-            inner,
-            gate: Arc::clone(&self.gate),
-        }
+        Authorize { inner, gate: Arc::clone(&self.gate) }
     }
 }
 
@@ -63,7 +58,7 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
-    R: Body<Data = Bytes> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
     type Response = Response<BoxBody<Bytes, BoxError>>;

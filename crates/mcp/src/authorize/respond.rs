@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
@@ -41,18 +40,13 @@ enum Media {
 impl Context {
     pub(super) async fn respond<R>(mut self, response: Response<R>) -> Response<AnswerBody>
     where
-        R: Body<Data = Bytes> + Send + Sync + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
         let (mut parts, body) = response.into_parts();
-        let encoded = parts
-            .headers
-            .get_all(CONTENT_ENCODING)
-            .iter()
-            .any(|value| value != "identity");
+        let encoded = parts.headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity");
         if encoded {
-            return self
-                .bad_gateway("the server behind encoded its answer although it was asked not to");
+            return self.bad_gateway("the server behind encoded its answer although it was asked not to");
         }
         if let Err(answer) = self.settle_session(parts.status, &mut parts.headers) {
             return *answer;
@@ -68,43 +62,28 @@ impl Context {
                 Response::from_parts(parts, stream::filtered(self, body))
             }
             Media::Json => json::filtered(self, parts, body).await,
-            Media::Other
-                if body.is_end_stream()
-                    || (self.record == Record::Plain && !parts.status.is_success()) =>
-            {
+            Media::Other if body.is_end_stream() || (self.record == Record::Plain && !parts.status.is_success()) => {
                 Response::from_parts(parts, passed(body))
             }
             Media::Other if self.case.id.is_none() => Response::from_parts(parts, passed(body)),
-            Media::Other => {
-                self.bad_gateway("the server behind answered neither JSON nor an event stream")
-            }
+            Media::Other => self.bad_gateway("the server behind answered neither JSON nor an event stream"),
         }
     }
 
     /// Binds, keeps or ends the session, as the upstream has decided.
-    fn settle_session(
-        &mut self,
-        status: StatusCode,
-        headers: &mut HeaderMap,
-    ) -> Result<(), Box<Response<AnswerBody>>> {
+    fn settle_session(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Result<(), Box<Response<AnswerBody>>> {
         let agent = self.case.peer.agent();
         let given = headers.remove(SESSION_ID);
         match (self.effect, &self.session) {
             (Effect::Opens, _) if status.is_success() => {
                 let Some(value) = given else { return Ok(()) };
                 let id = value.to_str().unwrap_or_default();
-                let opened = self
-                    .gate
-                    .sessions
-                    .open(agent, id, self.gate.config.clock.now());
+                let opened = self.gate.sessions.open(agent, id, self.gate.config.clock.now());
                 if let Err(error) = opened {
-                    tracing::warn!(
-                        ?error,
-                        "the session that the server behind opened cannot be bound"
-                    );
-                    return Err(Box::new(self.bad_gateway(
-                        "the session that the server behind opened cannot be bound",
-                    )));
+                    tracing::warn!(?error, "the session that the server behind opened cannot be bound");
+                    return Err(Box::new(
+                        self.bad_gateway("the session that the server behind opened cannot be bound"),
+                    ));
                 }
                 if let Some(request) = &self.case.id {
                     self.gate.sessions.expect(id, request.clone(), self.record);
@@ -114,14 +93,11 @@ impl Context {
             }
             (Effect::Opens, _) => {}
             (effect, Some(session)) => {
-                let gone = status == StatusCode::NOT_FOUND
-                    || (effect == Effect::Ends && status.is_success());
+                let gone = status == StatusCode::NOT_FOUND || (effect == Effect::Ends && status.is_success());
                 if gone {
                     self.gate.sessions.end(agent, session);
                     self.gate.pending.forget(agent, session);
-                } else if let Some(value) =
-                    given.filter(|value| value.as_bytes() == session.as_bytes())
-                {
+                } else if let Some(value) = given.filter(|value| value.as_bytes() == session.as_bytes()) {
                     headers.insert(SESSION_ID, value);
                 }
             }
@@ -136,13 +112,7 @@ fn media(headers: &HeaderMap) -> Media {
     let (Some(value), None) = (values.next(), values.next()) else {
         return Media::Other;
     };
-    let essence = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("text/event-stream") {
         Media::Events
     } else if essence.eq_ignore_ascii_case("application/json") {

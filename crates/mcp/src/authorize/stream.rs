@@ -22,7 +22,7 @@ use crate::filter::{ServerMessage, read};
 /// The stream with its events judged, until it ends or the right to it does.
 pub(super) fn filtered<R>(context: Context, body: R) -> AnswerBody
 where
-    R: Body<Data = Bytes> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
     let peer = context.case.peer.clone();
@@ -34,13 +34,10 @@ where
         over: false,
         context,
     };
-    BodyExt::boxed(Chunks::new(stream::unfold(
-        events,
-        |mut events| async move {
-            let chunk = events.next().await?;
-            Some((chunk, events))
-        },
-    )))
+    BodyExt::boxed(Chunks::new(stream::unfold(events, |mut events| async move {
+        let chunk = events.next().await?;
+        Some((chunk, events))
+    })))
 }
 
 struct Events<R> {
@@ -81,9 +78,7 @@ where
                 Ok(None) => {}
                 Err(sse::TooLarge) => {
                     self.over = true;
-                    return Some(Ok(
-                        self.broken("the server behind sent an event that is too large")
-                    ));
+                    return Some(Ok(self.broken("the server behind sent an event that is too large")));
                 }
             }
             match self.wait().await {
@@ -104,10 +99,7 @@ where
     async fn wait(&mut self) -> Next<R::Error> {
         let changed = async {
             match &mut self.policy {
-                Some(policy) => policy
-                    .changed()
-                    .await
-                    .map_or(Next::PolicyFixed, |()| Next::PolicyChanged),
+                Some(policy) => policy.changed().await.map_or(Next::PolicyFixed, |()| Next::PolicyChanged),
                 None => std::future::pending().await,
             }
         };
@@ -155,28 +147,19 @@ where
             Err(error) => {
                 tracing::warn!(%error, decision = %context.case.decision, "an event is not one JSON-RPC message");
                 self.over = context.case.id.is_some();
-                return self.over.then(|| {
-                    self.broken("the server behind sent what is not one JSON-RPC message")
-                });
+                return self.over.then(|| self.broken("the server behind sent what is not one JSON-RPC message"));
             }
         };
         match message {
             ServerMessage::Notification => Some(event.raw),
             ServerMessage::Request(id) => {
                 let agent = context.case.peer.agent();
-                context
-                    .gate
-                    .pending
-                    .asked(agent, context.session.as_deref(), id.into_owned());
+                context.gate.pending.asked(agent, context.session.as_deref(), id.into_owned());
                 Some(event.raw)
             }
             ServerMessage::Response(id, outcome) => {
                 let own = context.case.id.as_ref() == Some(&id);
-                let record = if own {
-                    Some(context.record)
-                } else {
-                    context.elsewhere(&id)
-                };
+                let record = if own { Some(context.record) } else { context.elsewhere(&id) };
                 let Some(record) = record else {
                     tracing::warn!(decision = %context.case.decision, "an answer to a request that was not asked was dropped");
                     return None;

@@ -59,30 +59,18 @@ pub(super) fn authorize(
     demands: &[Demand],
 ) -> Result<Verdict, Denial> {
     let policy = config.policy.borrow().clone();
-    let mut verdict = Verdict {
-        permit: None,
-        would_deny: None,
-    };
+    let mut verdict = Verdict { permit: None, would_deny: None };
     for (index, demand) in demands.iter().enumerate() {
-        let denial = |reason| Denial {
-            demand: index,
-            reason,
-        };
+        let denial = |reason| Denial { demand: index, reason };
         let maker = match demand {
-            Demand::Task(task) => Some(
-                tasks
-                    .maker(agent, task)
-                    .ok_or_else(|| denial(Reason::ForeignTask))?,
-            ),
+            Demand::Task(task) => Some(tasks.maker(agent, task).ok_or_else(|| denial(Reason::ForeignTask))?),
             _ => None,
         };
         let action = maker.as_ref().unwrap_or(demand).action();
         match policy.authorize(agent, &config.server, action) {
             Ok(permit) => verdict.permit = verdict.permit.or(Some(permit)),
             Err(denied) if config.danger_observe && denied.lacks_grant() => {
-                verdict.would_deny = verdict
-                    .would_deny
-                    .or_else(|| Some(denial(Reason::Policy(denied))));
+                verdict.would_deny = verdict.would_deny.or_else(|| Some(denial(Reason::Policy(denied))));
             }
             Err(denied) => return Err(denial(Reason::Policy(denied))),
         }

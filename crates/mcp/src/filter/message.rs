@@ -94,9 +94,7 @@ impl<'a> Sink<'a> for Fields<'a> {
             (Place::Result, "cacheScope") => Place::CacheScope,
             (Place::Result, "task") => Place::Task,
             (Place::Result | Place::Task, "taskId") => Place::TaskId,
-            (Place::Result, member) => {
-                List::in_result(member).map_or(Place::Elsewhere, Place::List)
-            }
+            (Place::Result, member) => List::in_result(member).map_or(Place::Elsewhere, Place::List),
             (Place::Item(list), key) if key == list.members().1 => Place::Name(list),
             _ => Place::Elsewhere,
         })
@@ -109,13 +107,7 @@ impl<'a> Sink<'a> for Fields<'a> {
         }
     }
 
-    fn value(
-        &mut self,
-        place: Place,
-        kind: Kind,
-        raw: &'a str,
-        at: usize,
-    ) -> Result<(), ParseRefusal> {
+    fn value(&mut self, place: Place, kind: Kind, raw: &'a str, at: usize) -> Result<(), ParseRefusal> {
         let range = at..at + raw.len();
         let text = || (kind == Kind::String).then(|| json::unescape(raw));
         match place {

@@ -42,11 +42,8 @@ fn filtered(
         .filter_map(|item| text.get(item.range.clone()))
         .collect();
     // Not an array at all: nothing in it can be told apart.
-    let is_array = text
-        .get(array.clone())
-        .is_some_and(|raw| raw.starts_with('['));
-    (!is_array || kept.len() != items().count())
-        .then(|| (array.clone(), format!("[{}]", kept.join(","))))
+    let is_array = text.get(array.clone()).is_some_and(|raw| raw.starts_with('['));
+    (!is_array || kept.len() != items().count()).then(|| (array.clone(), format!("[{}]", kept.join(","))))
 }
 
 fn private(text: &str, outcome: &Outcome<'_>, era: Era) -> Option<Edit> {
@@ -57,11 +54,7 @@ fn private(text: &str, outcome: &Outcome<'_>, era: Era) -> Option<Edit> {
     }
     let result = outcome.result.as_ref().filter(|_| era == Era::Modern)?;
     let inner = text.get(result.clone())?.strip_prefix('{')?;
-    let comma = if inner.trim_start().starts_with('}') {
-        ""
-    } else {
-        ","
-    };
+    let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
     let at = result.start + 1;
     Some((at..at, format!("\"cacheScope\":{PRIVATE}{comma}")))
 }

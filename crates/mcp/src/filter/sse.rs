@@ -37,13 +37,7 @@ pub(crate) struct TooLarge;
 
 impl Decoder {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            chunk: Bytes::new(),
-            partial: BytesMut::new(),
-            searched: Search::default(),
-            limit,
-            begun: false,
-        }
+        Self { chunk: Bytes::new(), partial: BytesMut::new(), searched: Search::default(), limit, begun: false }
     }
 
     /// Takes the next bytes. All events must have been taken out before.
@@ -88,11 +82,7 @@ impl Decoder {
     }
 
     fn bounded(&self) -> Result<Option<Event>, TooLarge> {
-        if self.partial.len() > self.limit {
-            Err(TooLarge)
-        } else {
-            Ok(None)
-        }
+        if self.partial.len() > self.limit { Err(TooLarge) } else { Ok(None) }
     }
 }
 
@@ -132,10 +122,7 @@ fn find_end(bytes: &[u8], search: &mut Search) -> Option<usize> {
             _ => end + 1,
         };
         let blank = search.line == end;
-        *search = Search {
-            at: after,
-            line: after,
-        };
+        *search = Search { at: after, line: after };
         if blank {
             return Some(after);
         }
@@ -144,11 +131,7 @@ fn find_end(bytes: &[u8], search: &mut Search) -> Option<usize> {
 }
 
 fn data(raw: &Bytes, first: bool) -> Option<Bytes> {
-    let body = if first && raw.starts_with(b"\xEF\xBB\xBF") {
-        raw.slice(3..)
-    } else {
-        raw.clone()
-    };
+    let body = if first && raw.starts_with(b"\xEF\xBB\xBF") { raw.slice(3..) } else { raw.clone() };
     let mut values = lines(&body).filter_map(|line| match field(line) {
         (b"data", value) => Some(value),
         _ => None,
@@ -166,9 +149,7 @@ fn data(raw: &Bytes, first: bool) -> Option<Bytes> {
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .filter(|line| !line.is_empty())
+    bytes.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty())
 }
 
 /// > If the line contains a colon: … the field's name before it, and its value after it, less one leading space.
@@ -205,28 +186,16 @@ mod tests {
             "id: 1\r\ndata: a\r\n\r\n: c\r\n\r\ndata:b\r\ndata: c\r\n\r\n",
         ] {
             for size in 1..=text.len() {
-                let bytes: Vec<_> = text
-                    .as_bytes()
-                    .chunks(size)
-                    .map(|chunk| std::str::from_utf8(chunk).unwrap())
-                    .collect();
+                let bytes: Vec<_> =
+                    text.as_bytes().chunks(size).map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
                 let events = decode(&bytes);
                 let data: Vec<_> = events.iter().map(|(_, data)| data.as_deref()).collect();
                 // A trailing `\r` waits for its `\n`, so nothing is cut between them.
                 assert_eq!(data, [Some("a"), None, Some("b\nc")], "{size}");
-                assert_eq!(
-                    events
-                        .iter()
-                        .map(|(raw, _)| raw.as_str())
-                        .collect::<String>(),
-                    text
-                );
+                assert_eq!(events.iter().map(|(raw, _)| raw.as_str()).collect::<String>(), text);
             }
         }
-        let data: Vec<_> = decode(&["data: a\r\rdata: b\r\r", "\r"])
-            .into_iter()
-            .map(|(_, data)| data)
-            .collect();
+        let data: Vec<_> = decode(&["data: a\r\rdata: b\r\r", "\r"]).into_iter().map(|(_, data)| data).collect();
         assert_eq!(data[..2], [Some("a".to_owned()), Some("b".to_owned())]);
     }
 
@@ -253,9 +222,7 @@ mod tests {
     #[test]
     fn a_replaced_event_keeps_its_id() {
         let mut decoder = Decoder::new(100);
-        decoder.push(Bytes::from_static(
-            b": x\nid: 7\nevent: message\ndata: old\n\n",
-        ));
+        decoder.push(Bytes::from_static(b": x\nid: 7\nevent: message\ndata: old\n\n"));
         let old = decoder.next().unwrap().unwrap();
         assert_eq!(event(&old, "new"), "id: 7\nevent: message\ndata: new\n\n");
     }

@@ -10,10 +10,7 @@ fn outcome(text: &str) -> Outcome<'_> {
 }
 
 fn filtered(text: &str, era: Era) -> String {
-    rewrite(text, &outcome(text), era, |_, name| {
-        name.starts_with("read")
-    })
-    .unwrap_or_else(|| text.to_owned())
+    rewrite(text, &outcome(text), era, |_, name| name.starts_with("read")).unwrap_or_else(|| text.to_owned())
 }
 
 #[test]
@@ -27,56 +24,34 @@ fn cuts_what_is_not_kept_and_leaves_the_rest_as_it_came() {
 
 #[test]
 fn filters_each_list_by_its_own_key() {
-    for (list, key) in [
-        ("prompts", "name"),
-        ("resources", "uri"),
-        ("resourceTemplates", "uriTemplate"),
-        ("tasks", "taskId"),
-    ] {
-        let text =
-            format!(r#"{{"id":1,"result":{{"{list}":[{{"{key}":"read"}},{{"{key}":"drop"}}]}}}}"#);
-        assert_eq!(
-            filtered(&text, Era::Legacy),
-            format!(r#"{{"id":1,"result":{{"{list}":[{{"{key}":"read"}}]}}}}"#)
-        );
+    for (list, key) in
+        [("prompts", "name"), ("resources", "uri"), ("resourceTemplates", "uriTemplate"), ("tasks", "taskId")]
+    {
+        let text = format!(r#"{{"id":1,"result":{{"{list}":[{{"{key}":"read"}},{{"{key}":"drop"}}]}}}}"#);
+        assert_eq!(filtered(&text, Era::Legacy), format!(r#"{{"id":1,"result":{{"{list}":[{{"{key}":"read"}}]}}}}"#));
     }
 }
 
 #[test]
 fn a_name_is_never_taken_from_the_item_before() {
     let text = r#"{"id":1,"result":{"tools":[{"name":"read"},{}]}}"#;
-    assert_eq!(
-        filtered(text, Era::Legacy),
-        r#"{"id":1,"result":{"tools":[{"name":"read"}]}}"#
-    );
+    assert_eq!(filtered(text, Era::Legacy), r#"{"id":1,"result":{"tools":[{"name":"read"}]}}"#);
 }
 
 #[test]
 fn a_list_that_is_no_list_is_emptied() {
     let text = r#"{"id":1,"result":{"tools":{"name":"read"}}}"#;
-    assert_eq!(
-        filtered(text, Era::Legacy),
-        r#"{"id":1,"result":{"tools":[]}}"#
-    );
+    assert_eq!(filtered(text, Era::Legacy), r#"{"id":1,"result":{"tools":[]}}"#);
 }
 
 #[test]
 fn a_filtered_list_is_private() {
     let text = r#"{"id":1,"result":{"tools":[],"cacheScope":"public"}}"#;
-    assert_eq!(
-        filtered(text, Era::Legacy),
-        r#"{"id":1,"result":{"tools":[],"cacheScope":"private"}}"#
-    );
+    assert_eq!(filtered(text, Era::Legacy), r#"{"id":1,"result":{"tools":[],"cacheScope":"private"}}"#);
     let text = r#"{"id":1,"result":{"tools":[]}}"#;
-    assert_eq!(
-        filtered(text, Era::Modern),
-        r#"{"id":1,"result":{"cacheScope":"private","tools":[]}}"#
-    );
+    assert_eq!(filtered(text, Era::Modern), r#"{"id":1,"result":{"cacheScope":"private","tools":[]}}"#);
     assert_eq!(filtered(text, Era::Legacy), text);
-    assert_eq!(
-        filtered(r#"{"id":1,"result":{}}"#, Era::Modern),
-        r#"{"id":1,"result":{"cacheScope":"private"}}"#
-    );
+    assert_eq!(filtered(r#"{"id":1,"result":{}}"#, Era::Modern), r#"{"id":1,"result":{"cacheScope":"private"}}"#);
 }
 
 #[test]
@@ -86,48 +61,17 @@ fn tells_messages_apart() {
         read(r#"{"id":"q","method":"sampling/createMessage"}"#),
         Ok(ServerMessage::Request(RequestId::String(_)))
     ));
-    assert!(matches!(
-        read(r#"{"method":"notifications/message"}"#),
-        Ok(ServerMessage::Notification)
-    ));
-    assert!(matches!(
-        read(r#"{"id":null,"error":{}}"#),
-        Ok(ServerMessage::Notification)
-    ));
-    assert!(matches!(
-        read(r#"{"id":null,"result":{}}"#),
-        Err(ParseRefusal::Nothing)
-    ));
-    assert!(matches!(
-        read(r#"[{"id":1,"result":{}}]"#),
-        Err(ParseRefusal::Batch)
-    ));
-    assert!(matches!(
-        read(r#"{"id":1,"result":{},"method":"x"}"#),
-        Err(ParseRefusal::Mixed)
-    ));
-    assert!(matches!(
-        read(r#"{"id":1,"result":{"tools":[],"tools":[]}}"#),
-        Err(ParseRefusal::DuplicateKey { .. })
-    ));
+    assert!(matches!(read(r#"{"method":"notifications/message"}"#), Ok(ServerMessage::Notification)));
+    assert!(matches!(read(r#"{"id":null,"error":{}}"#), Ok(ServerMessage::Notification)));
+    assert!(matches!(read(r#"{"id":null,"result":{}}"#), Err(ParseRefusal::Nothing)));
+    assert!(matches!(read(r#"[{"id":1,"result":{}}]"#), Err(ParseRefusal::Batch)));
+    assert!(matches!(read(r#"{"id":1,"result":{},"method":"x"}"#), Err(ParseRefusal::Mixed)));
+    assert!(matches!(read(r#"{"id":1,"result":{"tools":[],"tools":[]}}"#), Err(ParseRefusal::DuplicateKey { .. })));
 }
 
 #[test]
 fn finds_the_task_that_was_made() {
-    assert_eq!(
-        outcome(r#"{"id":1,"result":{"resultType":"task","taskId":"t1"}}"#)
-            .task
-            .as_deref(),
-        Some("t1")
-    );
-    assert_eq!(
-        outcome(r#"{"id":1,"result":{"task":{"taskId":"t2"}}}"#)
-            .task
-            .as_deref(),
-        Some("t2")
-    );
-    assert_eq!(
-        outcome(r#"{"id":1,"result":{"structuredContent":{"taskId":"t2"}}}"#).task,
-        None
-    );
+    assert_eq!(outcome(r#"{"id":1,"result":{"resultType":"task","taskId":"t1"}}"#).task.as_deref(), Some("t1"));
+    assert_eq!(outcome(r#"{"id":1,"result":{"task":{"taskId":"t2"}}}"#).task.as_deref(), Some("t2"));
+    assert_eq!(outcome(r#"{"id":1,"result":{"structuredContent":{"taskId":"t2"}}}"#).task, None);
 }

@@ -20,16 +20,11 @@ pub(crate) fn verify_host(parts: &Parts, hosts: &dyn Hosts) -> Result<(), Refusa
         (Some(named), _) | (None, Some(named)) => named,
         (None, None) => return Err(Refusal::invalid("Host is missing")),
     };
-    let authority: Authority = named
-        .parse()
-        .map_err(|_| Refusal::invalid("Host is not a host"))?;
+    let authority: Authority = named.parse().map_err(|_| Refusal::invalid("Host is not a host"))?;
     if named.contains('@') {
         return Err(Refusal::invalid("Host is not a host"));
     }
-    let host = authority
-        .host()
-        .trim_matches(['[', ']'])
-        .to_ascii_lowercase();
+    let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
     if hosts.names(&host) {
         return Ok(());
     }
@@ -44,17 +39,7 @@ pub(crate) fn verify_host(parts: &Parts, hosts: &dyn Hosts) -> Result<(), Refusa
 pub(crate) fn verify_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
     match single(headers, &ORIGIN)? {
         None => Ok(()),
-        Some(origin)
-            if allowed
-                .iter()
-                .any(|other| other.eq_ignore_ascii_case(origin)) =>
-        {
-            Ok(())
-        }
-        Some(_) => Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            code::INVALID_REQUEST,
-            "this Origin is not allowed",
-        )),
+        Some(origin) if allowed.iter().any(|other| other.eq_ignore_ascii_case(origin)) => Ok(()),
+        Some(_) => Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, "this Origin is not allowed")),
     }
 }

@@ -29,40 +29,19 @@ const ASSUMED: ProtocolVersion = ProtocolVersion::V2025_03_26;
 
 /// Verifies every mirrored header against the body, in either era; a lie is refused even where the upstream would not
 /// look, since something between may.
-pub(crate) fn verify_mirrored(
-    headers: &HeaderMap,
-    message: &Message<'_>,
-) -> Result<Spoken, Refusal> {
+pub(crate) fn verify_mirrored(headers: &HeaderMap, message: &Message<'_>) -> Result<Spoken, Refusal> {
     let header = single(headers, &PROTOCOL_VERSION)?;
     let version = match message {
-        Message::Request(request) if request.method == "initialize" => {
-            initialize(header, &request.params)?
-        }
-        Message::Request(request) => {
-            request_version(header, request.params.protocol_version.as_deref())?
-        }
-        Message::Notification(notification) => {
-            bare_version(header, notification.params.protocol_version.as_deref())?
-        }
+        Message::Request(request) if request.method == "initialize" => initialize(header, &request.params)?,
+        Message::Request(request) => request_version(header, request.params.protocol_version.as_deref())?,
+        Message::Notification(notification) => bare_version(header, notification.params.protocol_version.as_deref())?,
         Message::Response(_) => bare_version(header, None)?,
     };
     let spoken = Spoken { version };
     match message {
-        Message::Request(request) => names(
-            headers,
-            spoken.era(),
-            &request.method,
-            &request.params,
-            true,
-        )?,
+        Message::Request(request) => names(headers, spoken.era(), &request.method, &request.params, true)?,
         Message::Notification(notification) => {
-            names(
-                headers,
-                spoken.era(),
-                &notification.method,
-                &notification.params,
-                false,
-            )?;
+            names(headers, spoken.era(), &notification.method, &notification.params, false)?;
         }
         Message::Response(_) => absent(headers, "a response", &[METHOD, NAME])?,
     }
@@ -79,18 +58,16 @@ pub(crate) fn bodiless_version(headers: &HeaderMap) -> Result<Spoken, Refusal> {
 /// `initialize` is of the older era, whatever it offers to speak.
 fn initialize(header: Option<&str>, params: &Params<'_>) -> Result<ProtocolVersion, Refusal> {
     if params.protocol_version.is_some() {
-        return Err(Refusal::mismatch(
-            "initialize does not carry a protocol version in _meta",
-        ));
+        return Err(Refusal::mismatch("initialize does not carry a protocol version in _meta"));
     }
     if let Some(offered @ "2024-11-05") = params.offered_version.as_deref() {
         return Err(Refusal::version(offered));
     }
     match bare_version(header, None)? {
         version if version.era() == Era::Legacy => Ok(version),
-        _ => Err(Refusal::mismatch(
-            "initialize is not a method of 2026-07-28; its MCP-Protocol-Version header says so",
-        )),
+        _ => {
+            Err(Refusal::mismatch("initialize is not a method of 2026-07-28; its MCP-Protocol-Version header says so"))
+        }
     }
 }
 
@@ -118,29 +95,17 @@ fn bare_version(header: Option<&str>, body: Option<&str>) -> Result<ProtocolVers
     if let (Some(body), header) = (body, header)
         && header != Some(body)
     {
-        return Err(Refusal::mismatch(
-            "MCP-Protocol-Version is missing or differs from _meta",
-        ));
+        return Err(Refusal::mismatch("MCP-Protocol-Version is missing or differs from _meta"));
     }
-    header.map_or(Ok(ASSUMED), |text| {
-        ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text))
-    })
+    header.map_or(Ok(ASSUMED), |text| ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text)))
 }
 
-fn names(
-    headers: &HeaderMap,
-    era: Era,
-    method: &str,
-    params: &Params<'_>,
-    request: bool,
-) -> Result<(), Refusal> {
+fn names(headers: &HeaderMap, era: Era, method: &str, params: &Params<'_>, request: bool) -> Result<(), Refusal> {
     let required = era == Era::Modern && request;
     match mirrored(headers, &METHOD)? {
         Some(header) if header == method => {}
         Some(_) => {
-            return Err(Refusal::mismatch(
-                "Mcp-Method differs from the body's method",
-            ));
+            return Err(Refusal::mismatch("Mcp-Method differs from the body's method"));
         }
         None if required => return Err(Refusal::mismatch("Mcp-Method is missing")),
         None => {}
@@ -149,30 +114,21 @@ fn names(
         (Some(header), Some(name)) if header == name => Ok(()),
         (Some(_), Some(_)) => Err(Refusal::mismatch("Mcp-Name differs from the body's name")),
         (Some(header), None) if any_name(params).any(|name| name == header) => Ok(()),
-        (Some(_), None) => Err(Refusal::mismatch(
-            "Mcp-Name names something that the body does not",
-        )),
-        (None, _) if required && requires_name(method) => {
-            Err(Refusal::mismatch("Mcp-Name is missing"))
-        }
+        (Some(_), None) => Err(Refusal::mismatch("Mcp-Name names something that the body does not")),
+        (None, _) if required && requires_name(method) => Err(Refusal::mismatch("Mcp-Name is missing")),
         (None, _) => Ok(()),
     }
 }
 
 /// For methods that no table knows: any name that the body carries.
 fn any_name<'p>(params: &'p Params<'_>) -> impl Iterator<Item = &'p str> {
-    [&params.name, &params.uri, &params.task_id]
-        .into_iter()
-        .filter_map(|name| name.as_deref())
+    [&params.name, &params.uri, &params.task_id].into_iter().filter_map(|name| name.as_deref())
 }
 
 /// `Mcp-Param-*` mirrors arguments by annotations of the tool's schema, which only the server knows and verifies. Here:
 /// each stands once, decodes, and belongs to the era that has them.
 fn params(headers: &HeaderMap, era: Era) -> Result<(), Refusal> {
-    for name in headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(PARAM_PREFIX))
-    {
+    for name in headers.keys().filter(|name| name.as_str().starts_with(PARAM_PREFIX)) {
         if era == Era::Legacy {
             return Err(Refusal::mismatch(
                 "Mcp-Param headers belong to 2026-07-28 and mean nothing in an older version",
@@ -190,15 +146,10 @@ fn absent(headers: &HeaderMap, what: &str, names: &[HeaderName]) -> Result<(), R
     }
 }
 
-fn mirrored<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<Cow<'h, str>>, Refusal> {
+fn mirrored<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<Cow<'h, str>>, Refusal> {
     single(headers, name)?
         .map(|value| {
-            decode(value).ok_or_else(|| {
-                Refusal::mismatch(format!("header {name} is not valid base64 of UTF-8"))
-            })
+            decode(value).ok_or_else(|| Refusal::mismatch(format!("header {name} is not valid base64 of UTF-8")))
         })
         .transpose()
 }

@@ -10,11 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// `_` is read as `-`, since many servers do. The body is forwarded with a framing of its own.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    let unwanted: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_unwanted(name.as_str()) || named.contains(*name))
-        .cloned()
-        .collect();
+    let unwanted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_unwanted(name.as_str()) || named.contains(*name)).cloned().collect();
     for name in unwanted {
         headers.remove(name);
     }
@@ -30,9 +27,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         // Nobody may remove by `Connection` what has been verified and is relied on.
-        .filter(|name: &HeaderName| {
-            !name.as_str().starts_with("mcp-") && name != http::header::CONTENT_TYPE
-        })
+        .filter(|name: &HeaderName| !name.as_str().starts_with("mcp-") && name != http::header::CONTENT_TYPE)
         .collect()
 }
 
@@ -56,26 +51,13 @@ fn is_unwanted(name: &str) -> bool {
         "via",
         "x-real-ip",
     ];
-    const BEGINNING: [&str; 6] = [
-        "client-cert",
-        "x-forwarded-",
-        "x-ssl-",
-        "x-client-",
-        "countermark-",
-        "ssl-client-",
-    ];
+    const BEGINNING: [&str; 6] = ["client-cert", "x-forwarded-", "x-ssl-", "x-client-", "countermark-", "ssl-client-"];
     let dashed = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),
     };
     // A spelling with `_` may be read as the header that was verified: it goes.
-    let alias = dashed != name
-        && (dashed.starts_with("mcp-")
-            || dashed.starts_with("content-")
-            || dashed == "last-event-id");
-    alias
-        || WHOLE.contains(&dashed.as_ref())
-        || BEGINNING
-            .iter()
-            .any(|beginning| dashed.starts_with(beginning))
+    let alias =
+        dashed != name && (dashed.starts_with("mcp-") || dashed.starts_with("content-") || dashed == "last-event-id");
+    alias || WHOLE.contains(&dashed.as_ref()) || BEGINNING.iter().any(|beginning| dashed.starts_with(beginning))
 }

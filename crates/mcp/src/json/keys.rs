@@ -22,12 +22,7 @@ impl<'a> Keys<'a> {
         Frame(self.0.len())
     }
 
-    pub(super) fn push(
-        &mut self,
-        frame: &Frame,
-        key: Cow<'a, str>,
-        at: usize,
-    ) -> Result<(), ParseRefusal> {
+    pub(super) fn push(&mut self, frame: &Frame, key: Cow<'a, str>, at: usize) -> Result<(), ParseRefusal> {
         let before = self.0.get(frame.0..).unwrap_or_default();
         if before.len() < LINEAR && before.iter().any(|(other, _)| *other == key) {
             return Err(ParseRefusal::DuplicateKey { offset: at });

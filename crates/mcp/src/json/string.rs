@@ -19,10 +19,7 @@ pub(super) fn skip(bytes: &[u8], start: usize) -> Result<usize, ParseRefusal> {
                 });
             }
             None => {
-                return Err(ParseRefusal::Syntax {
-                    offset: at,
-                    expected: "the quote that ends the string",
-                });
+                return Err(ParseRefusal::Syntax { offset: at, expected: "the quote that ends the string" });
             }
         }
     }
@@ -30,10 +27,7 @@ pub(super) fn skip(bytes: &[u8], start: usize) -> Result<usize, ParseRefusal> {
 
 /// The text of a string that [`skip`] has accepted, quotes included in `raw`.
 pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
-    let inner = raw
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(raw);
+    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
     if !inner.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(inner);
     }
@@ -57,10 +51,7 @@ fn plain(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    while bytes
-        .get(at)
-        .is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
+    while bytes.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         at += 1;
     }
     at
@@ -71,26 +62,18 @@ fn escape(bytes: &[u8], at: usize) -> Result<usize, ParseRefusal> {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => match unit(bytes, at)? {
             0xD800..=0xDBFF => match (bytes.get(at + 6), bytes.get(at + 7)) {
-                (Some(b'\\'), Some(b'u')) if (0xDC00..=0xDFFF).contains(&unit(bytes, at + 6)?) => {
-                    Ok(at + 12)
-                }
+                (Some(b'\\'), Some(b'u')) if (0xDC00..=0xDFFF).contains(&unit(bytes, at + 6)?) => Ok(at + 12),
                 _ => Err(ParseRefusal::LoneSurrogate { offset: at }),
             },
             0xDC00..=0xDFFF => Err(ParseRefusal::LoneSurrogate { offset: at }),
             _ => Ok(at + 6),
         },
-        _ => Err(ParseRefusal::Syntax {
-            offset: at,
-            expected: "an escape that JSON knows",
-        }),
+        _ => Err(ParseRefusal::Syntax { offset: at, expected: "an escape that JSON knows" }),
     }
 }
 
 fn unit(bytes: &[u8], at: usize) -> Result<u32, ParseRefusal> {
-    let refusal = ParseRefusal::Syntax {
-        offset: at,
-        expected: "four hexadecimal digits after `\\u`",
-    };
+    let refusal = ParseRefusal::Syntax { offset: at, expected: "four hexadecimal digits after `\\u`" };
     let Some(digits) = bytes.get(at + 2..at + 6) else {
         return Err(refusal);
     };

@@ -6,17 +6,12 @@ pub(crate) fn lookalike(key: &str, significant: &[&'static str]) -> Option<&'sta
     if significant.contains(&key) {
         return None;
     }
-    significant
-        .iter()
-        .copied()
-        .find(|other| folded(key).eq(folded(other)))
+    significant.iter().copied().find(|other| folded(key).eq(folded(other)))
 }
 
 /// Upper, then lower case: both simple foldings and the special letters end at the same text.
 fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars()
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -29,10 +24,7 @@ mod tests {
             assert_eq!(lookalike(key, &["uri", "name"]), Some("name"), "{key}");
         }
         assert_eq!(lookalike("param\u{17f}", &["params"]), Some("params"));
-        assert_eq!(
-            lookalike("ta\u{17f}\u{212a}Id", &["taskId"]),
-            Some("taskId")
-        );
+        assert_eq!(lookalike("ta\u{17f}\u{212a}Id", &["taskId"]), Some("taskId"));
         assert_eq!(lookalike("ur\u{131}", &["uri"]), Some("uri"));
     }
 

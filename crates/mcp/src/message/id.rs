@@ -28,9 +28,7 @@ impl<'a> RequestId<'a> {
             Kind::String => Some(Self::String(json::unescape(raw))),
             Kind::Number => {
                 let number = raw.parse().ok()?;
-                (-MAX_SAFE..=MAX_SAFE)
-                    .contains(&number)
-                    .then_some(Self::Number(number))
+                (-MAX_SAFE..=MAX_SAFE).contains(&number).then_some(Self::Number(number))
             }
             _ => None,
         }

@@ -55,9 +55,7 @@ pub enum ParseRefusal {
         offset: usize,
     },
     /// A key that some parsers take for another.
-    #[error(
-        "a key differs from `{key}` only in case or by a letter that folds to it, at byte {offset}"
-    )]
+    #[error("a key differs from `{key}` only in case or by a letter that folds to it, at byte {offset}")]
     Lookalike {
         /// The key that it resembles.
         key: &'static str,

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    Message, Notification, Params, ParseRefusal, Reference, Request, RequestId, Response, lookalike,
-};
+use super::{Message, Notification, Params, ParseRefusal, Reference, Request, RequestId, Response, lookalike};
 use crate::json::{self, Kind, Sink};
 
 /// Where in a message a value stands.
@@ -45,16 +43,7 @@ impl Place {
     fn members(self) -> &'static [&'static str] {
         match self {
             Self::Root => &["jsonrpc", "id", "method", "params", "result", "error"],
-            Self::Params => &[
-                "name",
-                "uri",
-                "taskId",
-                "_meta",
-                "arguments",
-                "ref",
-                "notifications",
-                "protocolVersion",
-            ],
+            Self::Params => &["name", "uri", "taskId", "_meta", "arguments", "ref", "notifications", "protocolVersion"],
             Self::Meta => &[META_VERSION, "progressToken"],
             Self::Ref => &["type", "name", "uri"],
             Self::Listen => &["resourceSubscriptions", "taskIds"],
@@ -128,13 +117,7 @@ impl<'a> Sink<'a> for Fields<'a> {
         }
     }
 
-    fn value(
-        &mut self,
-        place: Place,
-        kind: Kind,
-        raw: &'a str,
-        _: usize,
-    ) -> Result<(), ParseRefusal> {
+    fn value(&mut self, place: Place, kind: Kind, raw: &'a str, _: usize) -> Result<(), ParseRefusal> {
         match place {
             Place::Elsewhere => {}
             Place::Root => match kind {
@@ -149,11 +132,7 @@ impl<'a> Sink<'a> for Fields<'a> {
             }
             Place::Id => {
                 let id = RequestId::read(kind, raw);
-                demand(
-                    id.is_some(),
-                    "id",
-                    "a string or an integer of at most 53 bits",
-                )?;
+                demand(id.is_some(), "id", "a string or an integer of at most 53 bits")?;
                 self.id = id;
             }
             Place::JsonRpc => self.version = Some(text(kind, raw).ok_or(ParseRefusal::Version)?),
@@ -172,15 +151,10 @@ impl<'a> Fields<'a> {
             Place::Name => params.name = Some(string("params.name", kind, raw)?),
             Place::Uri => params.uri = Some(string("params.uri", kind, raw)?),
             Place::TaskId => params.task_id = Some(string("params.taskId", kind, raw)?),
-            Place::OfferedVersion => {
-                params.offered_version = Some(string("params.protocolVersion", kind, raw)?)
-            }
+            Place::OfferedVersion => params.offered_version = Some(string("params.protocolVersion", kind, raw)?),
             Place::Arguments => params.arguments = Some(raw),
             Place::Meta => demand(kind == Kind::Object, "params._meta", "an object")?,
-            Place::MetaVersion => {
-                params.protocol_version =
-                    Some(string("protocolVersion in params._meta", kind, raw)?)
-            }
+            Place::MetaVersion => params.protocol_version = Some(string("protocolVersion in params._meta", kind, raw)?),
             Place::ProgressToken => {
                 let scalar = matches!(kind, Kind::String | Kind::Number);
                 demand(scalar, "params._meta.progressToken", "a string or a number")?;
@@ -201,23 +175,14 @@ impl<'a> Fields<'a> {
                 let uri = string("an element of resourceSubscriptions", kind, raw)?;
                 params.subscriptions.resources.push(uri);
             }
-            Place::Task => {
-                params
-                    .subscriptions
-                    .tasks
-                    .push(string("an element of taskIds", kind, raw)?)
-            }
+            Place::Task => params.subscriptions.tasks.push(string("an element of taskIds", kind, raw)?),
             _ => {}
         }
         Ok(())
     }
 
     fn reference(&mut self) -> Result<Reference<'a>, ParseRefusal> {
-        match (
-            self.kind.as_deref(),
-            self.ref_name.take(),
-            self.ref_uri.take(),
-        ) {
+        match (self.kind.as_deref(), self.ref_name.take(), self.ref_uri.take()) {
             (Some("ref/prompt"), Some(name), None) => Ok(Reference::Prompt(name)),
             (Some("ref/resource"), None, Some(uri)) => Ok(Reference::Resource(uri)),
             _ => Err(ParseRefusal::Type {
@@ -232,27 +197,14 @@ impl<'a> Fields<'a> {
             return Err(ParseRefusal::Version);
         }
         match (self.method, self.id, self.outcome, self.error) {
-            (Some(_), _, true, _) | (Some(_), _, _, true) | (_, _, true, true) => {
-                Err(ParseRefusal::Mixed)
-            }
-            (Some(method), Some(_), ..) if is_notification(&method) => {
-                Err(ParseRefusal::NotificationWithId)
-            }
-            (Some(method), Some(id), ..) => Ok(Message::Request(Request {
-                id,
-                method,
-                params: self.params,
-            })),
+            (Some(_), _, true, _) | (Some(_), _, _, true) | (_, _, true, true) => Err(ParseRefusal::Mixed),
+            (Some(method), Some(_), ..) if is_notification(&method) => Err(ParseRefusal::NotificationWithId),
+            (Some(method), Some(id), ..) => Ok(Message::Request(Request { id, method, params: self.params })),
             (Some(method), None, ..) if is_notification(&method) => {
-                Ok(Message::Notification(Notification {
-                    method,
-                    params: self.params,
-                }))
+                Ok(Message::Notification(Notification { method, params: self.params }))
             }
             (Some(_), None, ..) => Err(ParseRefusal::RequestWithoutId),
-            (None, Some(id), ..) if self.outcome || self.error => {
-                Ok(Message::Response(Response { id }))
-            }
+            (None, Some(id), ..) if self.outcome || self.error => Ok(Message::Response(Response { id })),
             (None, ..) => Err(ParseRefusal::Nothing),
         }
     }
@@ -267,16 +219,9 @@ fn text(kind: Kind, raw: &str) -> Option<Cow<'_, str>> {
 }
 
 fn string<'a>(key: &'static str, kind: Kind, raw: &'a str) -> Result<Cow<'a, str>, ParseRefusal> {
-    text(kind, raw).ok_or(ParseRefusal::Type {
-        key,
-        expected: "a string",
-    })
+    text(kind, raw).ok_or(ParseRefusal::Type { key, expected: "a string" })
 }
 
 fn demand(holds: bool, key: &'static str, expected: &'static str) -> Result<(), ParseRefusal> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ParseRefusal::Type { key, expected })
-    }
+    if holds { Ok(()) } else { Err(ParseRefusal::Type { key, expected }) }
 }

@@ -43,15 +43,9 @@ fn reads_references_and_subscriptions() {
         )
     };
     let text = complete(r#"{"type":"ref/prompt","name":"p","title":"t"}"#);
-    assert_eq!(
-        request(&text).params.reference,
-        Some(Reference::Prompt("p".into()))
-    );
+    assert_eq!(request(&text).params.reference, Some(Reference::Prompt("p".into())));
     let text = complete(r#"{"uri":"f:///a","type":"ref/resource"}"#);
-    assert_eq!(
-        request(&text).params.reference,
-        Some(Reference::Resource("f:///a".into()))
-    );
+    assert_eq!(request(&text).params.reference, Some(Reference::Resource("f:///a".into())));
     for lie in [
         r#"{"type":"ref/prompt","name":"p","uri":"u"}"#,
         r#"{"type":"ref/prompt"}"#,
@@ -59,10 +53,7 @@ fn reads_references_and_subscriptions() {
         r#"{"type":"ref/tool","name":"p"}"#,
         r#""ref/prompt""#,
     ] {
-        assert!(
-            matches!(read(&complete(lie)), Err(ParseRefusal::Type { .. })),
-            "{lie}"
-        );
+        assert!(matches!(read(&complete(lie)), Err(ParseRefusal::Type { .. })), "{lie}");
     }
     let listen = request(
         r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["a","b"],"taskIds":["t"]}}}"#,
@@ -73,56 +64,23 @@ fn reads_references_and_subscriptions() {
 
 #[test]
 fn tells_the_three_kinds_apart() {
-    assert!(matches!(
-        read(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#),
-        Ok(Message::Notification(_))
-    ));
-    assert!(matches!(
-        read(r#"{"jsonrpc":"2.0","id":3,"result":{}}"#),
-        Ok(Message::Response(_))
-    ));
-    assert!(matches!(
-        read(r#"{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":""}}"#),
-        Ok(Message::Response(_))
-    ));
+    assert!(matches!(read(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), Ok(Message::Notification(_))));
+    assert!(matches!(read(r#"{"jsonrpc":"2.0","id":3,"result":{}}"#), Ok(Message::Response(_))));
+    assert!(matches!(read(r#"{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":""}}"#), Ok(Message::Response(_))));
     for (text, refusal) in [
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
-            ParseRefusal::Mixed,
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","error":{}}"#,
-            ParseRefusal::Mixed,
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
-            ParseRefusal::Mixed,
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, ParseRefusal::Mixed),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","error":{}}"#, ParseRefusal::Mixed),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, ParseRefusal::Mixed),
         (r#"{"jsonrpc":"2.0","id":1}"#, ParseRefusal::Nothing),
         (r#"{"jsonrpc":"2.0","result":{}}"#, ParseRefusal::Nothing),
-        (
-            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#,
-            ParseRefusal::RequestWithoutId,
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#,
-            ParseRefusal::NotificationWithId,
-        ),
-        (
-            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
-            ParseRefusal::Batch,
-        ),
+        (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#, ParseRefusal::RequestWithoutId),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#, ParseRefusal::NotificationWithId),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, ParseRefusal::Batch),
         ("[]", ParseRefusal::Batch),
         ("1", ParseRefusal::NotAnObject),
         (r#"{"id":1,"method":"ping"}"#, ParseRefusal::Version),
-        (
-            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
-            ParseRefusal::Version,
-        ),
-        (
-            r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#,
-            ParseRefusal::Version,
-        ),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, ParseRefusal::Version),
+        (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, ParseRefusal::Version),
     ] {
         assert_eq!(read(text), Err(refusal), "{text}");
     }
@@ -146,11 +104,7 @@ fn refuses_wrong_types() {
         r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":{}}}"#,
         r#"{"jsonrpc":"2.0","id":1,"error":"x"}"#,
     ] {
-        assert!(
-            matches!(read(text), Err(ParseRefusal::Type { .. })),
-            "{text}: {:?}",
-            read(text)
-        );
+        assert!(matches!(read(text), Err(ParseRefusal::Type { .. })), "{text}: {:?}", read(text));
     }
 }
 
@@ -166,11 +120,7 @@ fn refuses_keys_that_another_parser_would_fold() {
         r#"{"jsonrpc":"2.0","ID":1,"method":"tools/call"}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"type":"ref/prompt","name":"a","URI":"b"}}}"#,
     ] {
-        assert!(
-            matches!(read(text), Err(ParseRefusal::Lookalike { .. })),
-            "{text}: {:?}",
-            read(text)
-        );
+        assert!(matches!(read(text), Err(ParseRefusal::Lookalike { .. })), "{text}: {:?}", read(text));
     }
     assert!(matches!(
         read(
@@ -182,14 +132,8 @@ fn refuses_keys_that_another_parser_would_fold() {
 
 #[test]
 fn refuses_a_body_beyond_the_limit() {
-    let limits = Limits {
-        body: 10,
-        ..Limits::default()
-    };
-    assert_eq!(
-        parse(b"{\"a\":\"bcdef\"}", &limits),
-        Err(ParseRefusal::TooLarge { limit: 10 })
-    );
+    let limits = Limits { body: 10, ..Limits::default() };
+    assert_eq!(parse(b"{\"a\":\"bcdef\"}", &limits), Err(ParseRefusal::TooLarge { limit: 10 }));
 }
 
 #[test]

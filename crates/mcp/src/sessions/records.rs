@@ -43,9 +43,6 @@ impl Records {
     }
 
     pub(super) fn get(&self, id: &RequestId<'_>) -> Option<Record> {
-        self.0
-            .iter()
-            .find(|(other, _)| other == id)
-            .map(|(_, record)| *record)
+        self.0.iter().find(|(other, _)| other == id).map(|(_, record)| *record)
     }
 }

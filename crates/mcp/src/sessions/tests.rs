@@ -21,26 +21,16 @@ fn a_session_is_its_openers_alone() {
     assert_eq!(sessions.touch(&agent("a"), "s1", at(1)), Ok(()));
     assert_eq!(sessions.touch(&agent("b"), "s1", at(1)), Err(NotFound));
     assert_eq!(sessions.touch(&agent("a"), "s2", at(1)), Err(NotFound));
-    assert_eq!(
-        sessions.open(&agent("b"), "s1", at(1)),
-        Err(CannotOpen::Foreign)
-    );
+    assert_eq!(sessions.open(&agent("b"), "s1", at(1)), Err(CannotOpen::Foreign));
     sessions.end(&agent("b"), "s1");
-    assert_eq!(
-        sessions.touch(&agent("a"), "s1", at(1)),
-        Ok(()),
-        "another identity cannot end it"
-    );
+    assert_eq!(sessions.touch(&agent("a"), "s1", at(1)), Ok(()), "another identity cannot end it");
     sessions.end(&agent("a"), "s1");
     assert_eq!(sessions.touch(&agent("a"), "s1", at(1)), Err(NotFound));
 }
 
 #[test]
 fn an_idle_session_is_forgotten() {
-    let sessions = sessions(Limits {
-        session_idle: Duration::from_secs(60),
-        ..Limits::default()
-    });
+    let sessions = sessions(Limits { session_idle: Duration::from_secs(60), ..Limits::default() });
     sessions.open(&agent("a"), "s1", at(0)).unwrap();
     assert_eq!(sessions.touch(&agent("a"), "s1", at(60)), Ok(()));
     assert_eq!(sessions.touch(&agent("a"), "s1", at(121)), Err(NotFound));
@@ -58,34 +48,18 @@ fn sessions_are_bounded_for_each_agent_and_in_total() {
     for (second, id) in [(0, "a1"), (1, "a2"), (2, "a3")] {
         sessions.open(&agent("a"), id, at(second)).unwrap();
     }
-    assert_eq!(
-        sessions.touch(&agent("a"), "a1", at(3)),
-        Err(NotFound),
-        "the agent's own oldest gives way"
-    );
+    assert_eq!(sessions.touch(&agent("a"), "a1", at(3)), Err(NotFound), "the agent's own oldest gives way");
     assert_eq!(sessions.len(), 2);
     sessions.open(&agent("b"), "b1", at(3)).unwrap();
-    assert_eq!(
-        sessions.open(&agent("c"), "c1", at(4)),
-        Err(CannotOpen::Full),
-        "nobody loses a session to another"
-    );
-    assert_eq!(
-        sessions.open(&agent("c"), "c1", at(100)),
-        Ok(()),
-        "idle ones make room"
-    );
+    assert_eq!(sessions.open(&agent("c"), "c1", at(4)), Err(CannotOpen::Full), "nobody loses a session to another");
+    assert_eq!(sessions.open(&agent("c"), "c1", at(100)), Ok(()), "idle ones make room");
 }
 
 #[test]
 fn an_upstreams_id_must_be_visible_ascii() {
     let sessions = sessions(Limits::default());
     for id in ["", "a b", "a\u{7f}", &"x".repeat(257)] {
-        assert_eq!(
-            sessions.open(&agent("a"), id, at(0)),
-            Err(CannotOpen::Malformed),
-            "{id}"
-        );
+        assert_eq!(sessions.open(&agent("a"), id, at(0)), Err(CannotOpen::Malformed), "{id}");
     }
 }
 
@@ -94,22 +68,12 @@ fn an_id_used_for_two_methods_is_still_filtered_as_a_list() {
     let sessions = sessions(Limits::default());
     sessions.open(&agent("a"), "s", at(0)).unwrap();
     sessions.expect("s", RequestId::Number(1), Record::of("tools/list"));
-    assert_eq!(
-        sessions.expected("s", &RequestId::Number(1)),
-        Some(Record::List)
-    );
+    assert_eq!(sessions.expected("s", &RequestId::Number(1)), Some(Record::List));
     sessions.expect("s", RequestId::Number(1), Record::of("tools/call"));
-    assert_eq!(
-        sessions.expected("s", &RequestId::Number(1)),
-        Some(Record::List)
-    );
+    assert_eq!(sessions.expected("s", &RequestId::Number(1)), Some(Record::List));
     assert_eq!(sessions.expected("s", &RequestId::String("1".into())), None);
     for n in 0..500 {
         sessions.expect("s", RequestId::Number(1000 + n), Record::Plain);
     }
-    assert_eq!(
-        sessions.expected("s", &RequestId::Number(1)),
-        None,
-        "records are bounded"
-    );
+    assert_eq!(sessions.expected("s", &RequestId::Number(1)), None, "records are bounded");
 }

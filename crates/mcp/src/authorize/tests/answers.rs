@@ -31,7 +31,9 @@ async fn all_lists_are_filtered() {
         ("resources/list", "resources", "uri", "file:///books/1", "file:///etc/x"),
         ("resources/templates/list", "resourceTemplates", "uriTemplate", "file:///books/{year}", "file:///{path}"),
     ] {
-        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"{list}":[{{"{key}":"{hidden}"}},{{"{key}":"{shown}"}}]}}}}"#);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"{list}":[{{"{key}":"{hidden}"}},{{"{key}":"{shown}"}}]}}}}"#
+        );
         world.upstream_answers(move |_| json(&text));
         let answer = world.post(request(method, "{}")).await;
         assert_eq!(answer.json()["result"][list], serde_json::json!([{ key: shown }]), "{method}");
@@ -67,7 +69,9 @@ async fn a_list_is_filtered_whatever_its_media_type_is_spelled_like() {
 async fn answers_that_cannot_be_judged_do_not_pass() {
     let world = World::new().await;
     for answer in [
-        "garbage", "[]", r#"[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"drop_all"}]}}]"#,
+        "garbage",
+        "[]",
+        r#"[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"drop_all"}]}}]"#,
         r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_a"}],"tools":[{"name":"drop_all"}]}}"#,
         r#"{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"drop_all"}]}}"#,
         r#"{"jsonrpc":"2.0","id":"1","result":{"tools":[{"name":"drop_all"}]}}"#,

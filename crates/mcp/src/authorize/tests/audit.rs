@@ -61,7 +61,11 @@ async fn a_denial_can_be_a_403() {
 async fn who_has_no_grant_gets_nothing_not_even_the_lists() {
     let world = World::new().await;
     world.set_policy(&POLICY.replace("intern-bot", "somebody-else"));
-    for body in [request("initialize", r#"{"protocolVersion":"2025-11-25"}"#), request("ping", "{}"), request("tools/list", "{}")] {
+    for body in [
+        request("initialize", r#"{"protocolVersion":"2025-11-25"}"#),
+        request("ping", "{}"),
+        request("tools/list", "{}"),
+    ] {
         let answer = world.send(world.intern(), legacy(body)).await;
         assert_eq!(answer.code(), Some(-32602));
         assert!(answer.text.contains("`ledger` is not available to `intern-bot` (decision"), "{answer:?}");

@@ -123,7 +123,12 @@ async fn notifications_of_both_eras_pass() {
         response
     });
     let body = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    for headers in [&[][..], &[("mcp-protocol-version", "2025-06-18")], &[MODERN], &[MODERN, ("mcp-method", "notifications/initialized")]] {
+    for headers in [
+        &[][..],
+        &[("mcp-protocol-version", "2025-06-18")],
+        &[MODERN],
+        &[MODERN, ("mcp-method", "notifications/initialized")],
+    ] {
         assert_eq!(world.send(world.billing(), with(body, headers)).await.status, StatusCode::ACCEPTED, "{headers:?}");
     }
 }

@@ -153,10 +153,7 @@ impl World {
             intern: pair(&ca, "intern-bot", "ledger").await,
             policy,
             lines,
-            upstream: Upstream {
-                seen: Arc::default(),
-                handler: Arc::new(Mutex::new(Arc::new(|_: &Seen| ok()))),
-            },
+            upstream: Upstream { seen: Arc::default(), handler: Arc::new(Mutex::new(Arc::new(|_: &Seen| ok()))) },
             layer: AuthorizeLayer::new(config),
             ca,
         }
@@ -214,11 +211,7 @@ pub(super) fn parse(text: &str) -> Policy {
 pub(super) async fn read(response: Response<AnswerBody>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        text: String::from_utf8(bytes.to_vec()).unwrap(),
-    }
+    Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
 }
 
 /// An answer that suits any request with id 1.

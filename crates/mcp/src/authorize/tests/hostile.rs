@@ -77,7 +77,8 @@ async fn what_is_not_json() {
 #[tokio::test]
 async fn bombs_of_depth_and_size() {
     let world = World::new().await;
-    let deep = request("tools/call", &format!(r#"{{"name":"read_a","arguments":{}{}}}"#, "[".repeat(63), "]".repeat(63)));
+    let deep =
+        request("tools/call", &format!(r#"{{"name":"read_a","arguments":{}{}}}"#, "[".repeat(63), "]".repeat(63)));
     assert_eq!(world.post(deep).await.status, StatusCode::BAD_REQUEST);
     let large = request("tools/call", &format!(r#"{{"name":"read_a","arguments":"{}"}}"#, "x".repeat(4 << 20)));
     assert_eq!(world.post(large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -144,8 +145,13 @@ async fn escaped_names_are_judged_as_what_they_say() {
 async fn resources_that_a_server_would_resolve_elsewhere() {
     let world = World::new().await;
     for uri in [
-        "file:///books/../etc/passwd", "file:///books/%2e%2e/x", "file:///books/a%2fb", "file:///books/a%5Cb", "file:///books/a\\\\b",
-        "FILE:///books/a", "file:///other/a",
+        "file:///books/../etc/passwd",
+        "file:///books/%2e%2e/x",
+        "file:///books/a%2fb",
+        "file:///books/a%5Cb",
+        "file:///books/a\\\\b",
+        "FILE:///books/a",
+        "file:///other/a",
     ] {
         for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
             let answer = world.post(request(method, &format!(r#"{{"uri":"{uri}"}}"#))).await;
@@ -159,7 +165,9 @@ async fn resources_that_a_server_would_resolve_elsewhere() {
 #[tokio::test]
 async fn completion_and_subscriptions_follow_what_they_name() {
     let world = World::new().await;
-    let complete = |reference: &str| request("completion/complete", &format!(r#"{{"ref":{reference},"argument":{{"name":"a","value":""}}}}"#));
+    let complete = |reference: &str| {
+        request("completion/complete", &format!(r#"{{"ref":{reference},"argument":{{"name":"a","value":""}}}}"#))
+    };
     for (reference, code) in [
         (r#"{"type":"ref/prompt","name":"summary"}"#, None),
         (r#"{"type":"ref/prompt","name":"other"}"#, Some(-32602)),
@@ -168,8 +176,11 @@ async fn completion_and_subscriptions_follow_what_they_name() {
     ] {
         assert_eq!(world.post(complete(reference)).await.code(), code, "{reference}");
     }
-    for (uris, code) in [(r#"["file:///books/1"]"#, None), (r#"["file:///books/1","file:///etc/x"]"#, Some(-32602)), ("[]", None)] {
-        let body = modern_body("subscriptions/listen", &format!(r#""notifications":{{"resourceSubscriptions":{uris}}}"#));
+    for (uris, code) in
+        [(r#"["file:///books/1"]"#, None), (r#"["file:///books/1","file:///etc/x"]"#, Some(-32602)), ("[]", None)]
+    {
+        let body =
+            modern_body("subscriptions/listen", &format!(r#""notifications":{{"resourceSubscriptions":{uris}}}"#));
         let request = with(body, &[MODERN, ("mcp-method", "subscriptions/listen")]);
         assert_eq!(world.send(world.billing(), request).await.code(), code, "{uris}");
     }
@@ -216,10 +227,25 @@ async fn hosts_and_origins() {
 async fn identity_and_routing_headers_from_outside() {
     let world = World::new().await;
     let claimed = [
-        ("Client-Cert", "x"), ("Client-Cert-Chain", "x"), ("Client_Cert", "x"), ("X-Forwarded-Client-Cert", "x"), ("X_Forwarded_For", "x"),
-        ("Forwarded", "x"), ("X-SSL-Client-S-DN", "x"), ("x_ssl_cert", "x"), ("Countermark-Agent", "root"), ("countermark_agent", "root"),
-        ("Authorization", "Bearer x"), ("Proxy-Authorization", "x"), ("Connection", "close, X-Hop"), ("X-Hop", "x"), ("Te", "trailers"),
-        ("Mcp_Name", "drop_all"), ("Transfer-Encoding", "chunked"), ("Accept-Encoding", "gzip"), ("X-Kept", "yes"),
+        ("Client-Cert", "x"),
+        ("Client-Cert-Chain", "x"),
+        ("Client_Cert", "x"),
+        ("X-Forwarded-Client-Cert", "x"),
+        ("X_Forwarded_For", "x"),
+        ("Forwarded", "x"),
+        ("X-SSL-Client-S-DN", "x"),
+        ("x_ssl_cert", "x"),
+        ("Countermark-Agent", "root"),
+        ("countermark_agent", "root"),
+        ("Authorization", "Bearer x"),
+        ("Proxy-Authorization", "x"),
+        ("Connection", "close, X-Hop"),
+        ("X-Hop", "x"),
+        ("Te", "trailers"),
+        ("Mcp_Name", "drop_all"),
+        ("Transfer-Encoding", "chunked"),
+        ("Accept-Encoding", "gzip"),
+        ("X-Kept", "yes"),
     ];
     assert_eq!(world.send(world.billing(), with(call("read_a"), &claimed)).await.status, StatusCode::OK);
     world.sent_on(|seen| {

@@ -24,7 +24,9 @@ async fn in_session() -> World {
 async fn a_session_belongs_to_the_identity_that_opened_it() {
     let world = in_session().await;
     let before = world.forwarded();
-    for request in [with(call("read_a"), &[SESSION]), bodiless(Method::GET, &[SESSION]), bodiless(Method::DELETE, &[SESSION])] {
+    for request in
+        [with(call("read_a"), &[SESSION]), bodiless(Method::GET, &[SESSION]), bodiless(Method::DELETE, &[SESSION])]
+    {
         let answer = world.send(world.intern(), request).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
         assert_eq!(world.last_line()["outcome"], "refused");
@@ -79,7 +81,9 @@ async fn an_id_that_another_identity_holds_is_not_handed_out_again() {
 async fn a_response_passes_only_if_this_identity_was_asked() {
     let world = in_session().await;
     world.upstream_answers(|seen| match seen.method {
-        Method::GET => events("data: {\"jsonrpc\":\"2.0\",\"id\":\"q1\",\"method\":\"elicitation/create\",\"params\":{}}\n\n"),
+        Method::GET => {
+            events("data: {\"jsonrpc\":\"2.0\",\"id\":\"q1\",\"method\":\"elicitation/create\",\"params\":{}}\n\n")
+        }
         _ => {
             let mut response = typed("text/plain", "");
             *response.status_mut() = StatusCode::ACCEPTED;
@@ -93,7 +97,11 @@ async fn a_response_passes_only_if_this_identity_was_asked() {
     assert_eq!(world.send(world.intern(), legacy(response("\"q1\""))).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.send(world.billing(), with(response("\"q2\""), &[SESSION])).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.send(world.billing(), with(response("\"q1\""), &[SESSION])).await.status, StatusCode::ACCEPTED);
-    assert_eq!(world.send(world.billing(), with(response("\"q1\""), &[SESSION])).await.status, StatusCode::BAD_REQUEST, "once");
+    assert_eq!(
+        world.send(world.billing(), with(response("\"q1\""), &[SESSION])).await.status,
+        StatusCode::BAD_REQUEST,
+        "once"
+    );
 }
 
 #[tokio::test]
@@ -108,7 +116,8 @@ async fn a_task_belongs_to_the_identity_and_the_tool_that_made_it() {
         assert_eq!(world.send(world.billing(), legacy(body.clone())).await.code(), None, "{method}");
         assert_eq!(world.send(world.intern(), legacy(body)).await.code(), Some(-32602), "{method}");
     }
-    world.upstream_answers(|_| json(r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"t1"},{"taskId":"t2"}]}}"#));
+    world
+        .upstream_answers(|_| json(r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"t1"},{"taskId":"t2"}]}}"#));
     assert!(world.post(request("tasks/list", "{}")).await.text.contains(r#""tasks":[{"taskId":"t1"}]"#));
     assert!(world.send(world.intern(), legacy(request("tasks/list", "{}"))).await.text.contains(r#""tasks":[]"#));
     world.set_policy(&POLICY.replace(r#""post_entry", "#, ""));

@@ -18,10 +18,15 @@ const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params"
 #[tokio::test]
 async fn a_list_in_a_stream_is_filtered_and_the_rest_passes() {
     let world = World::new().await;
-    world.upstream_answers(|_| events(&format!(": hello\n\nid: 0\ndata: \n\nevent: message\ndata: {NOTE}\n\nid: 9\r\ndata: {LIST}\r\n\r\n")));
+    world.upstream_answers(|_| {
+        events(&format!(": hello\n\nid: 0\ndata: \n\nevent: message\ndata: {NOTE}\n\nid: 9\r\ndata: {LIST}\r\n\r\n"))
+    });
     let answer = world.post(request("tools/list", "{}")).await;
     let filtered = LIST.replace(r#",{"name":"drop_all"}"#, "");
-    assert_eq!(answer.text, format!(": hello\n\nid: 0\ndata: \n\nevent: message\ndata: {NOTE}\n\nid: 9\ndata: {filtered}\n\n"));
+    assert_eq!(
+        answer.text,
+        format!(": hello\n\nid: 0\ndata: \n\nevent: message\ndata: {NOTE}\n\nid: 9\ndata: {filtered}\n\n")
+    );
 }
 
 #[tokio::test]
@@ -58,7 +63,11 @@ async fn a_resumed_stream_filters_the_lists_that_the_session_asked_for() {
     let world = World::new().await;
     world.upstream_answers(|seen| {
         if seen.method == Method::GET {
-            return events(&format!("data: {}\n\ndata: {}\n\n", LIST.replace("\"id\":1", "\"id\":7"), LIST.replace("\"id\":1", "\"id\":8")));
+            return events(&format!(
+                "data: {}\n\ndata: {}\n\n",
+                LIST.replace("\"id\":1", "\"id\":7"),
+                LIST.replace("\"id\":1", "\"id\":8")
+            ));
         }
         let mut response = events("");
         response.headers_mut().insert("mcp-session-id", "s1".parse().unwrap());
@@ -98,29 +107,15 @@ async fn open_stream(world: &World) -> (AnswerBody, Feed) {
     let fed = std::sync::Mutex::new(Some(fed));
     world.upstream_answers(move |_| {
         let fed = fed.lock().unwrap().take().expect("one stream");
-        let frames = futures_util::stream::unfold(fed, |mut fed| async move { Some((fed.recv().await?.map(Frame::data), fed)) });
-        let mut response = Response::new(BodyExt::boxed(Sendable(std::sync::Mutex::new(Box::pin(StreamBody::new(frames))))));
+        let frames =
+            futures_util::stream::unfold(fed, |mut fed| async move { Some((fed.recv().await?.map(Frame::data), fed)) });
+        let mut response = Response::new(crate::authorize::body::passed(StreamBody::new(Box::pin(frames))));
         response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
         response
     });
     let response = world.open(world.billing(), bodiless(Method::GET, &[])).await;
     assert_eq!(response.status(), StatusCode::OK);
     (response.into_body(), feed)
-}
-
-/// Makes a body that is `Send` also `Sync`.
-struct Sendable<B>(std::sync::Mutex<std::pin::Pin<Box<B>>>);
-
-impl<B: http_body::Body> http_body::Body for Sendable<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.0.get_mut().unwrap().as_mut().poll_frame(cx)
-    }
 }
 
 async fn passes(body: &mut AnswerBody, feed: &Feed) {
