@@ -8,6 +8,5 @@ mod clients;
 mod conformance;
 mod curl;
 mod estate;
-mod program;
 mod servers;
 mod set_up;

@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::estate::Estate;
-use super::program::{run, succeed};
 use super::set_up;
+use crate::program::{run, succeed};
 
 /// What an authority has made, taken apart into one file each.
 struct Minted {
@@ -24,10 +24,7 @@ struct Minted {
 /// An agent, a server, an administrator, the key types that profiles name, and one revoked agent.
 fn mint(binary: &Path) -> Result<Minted> {
     let estate = Estate::new(binary, "tools = [\"*\"]")?;
-    let mut leaves = vec![
-        ("agent", leaf(&estate.path("billing-bot"))?),
-        ("server", leaf(&estate.path("ledger"))?),
-    ];
+    let mut leaves = vec![("agent", leaf(&estate.path("billing-bot"))?), ("server", leaf(&estate.path("ledger"))?)];
     let admin = estate.mint("admin", "root-admin", &[])?;
     leaves.push(("admin", leaf(&admin)?));
     let revoked = leaf(&estate.mint("agent", "fired-bot", &[])?)?;
@@ -47,8 +44,7 @@ fn mint(binary: &Path) -> Result<Minted> {
 
 #[test]
 fn openssl_agrees() -> Result<()> {
-    let (Some(binary), Some(openssl)) = (set_up::countermark(), set_up::installed("openssl"))
-    else {
+    let (Some(binary), Some(openssl)) = (set_up::countermark(), set_up::installed("openssl")) else {
         return Ok(());
     };
     let minted = mint(&binary)?;
@@ -81,8 +77,7 @@ fn openssl_agrees() -> Result<()> {
 
 #[test]
 fn certtool_agrees() -> Result<()> {
-    let (Some(binary), Some(certtool)) = (set_up::countermark(), set_up::installed("certtool"))
-    else {
+    let (Some(binary), Some(certtool)) = (set_up::countermark(), set_up::installed("certtool")) else {
         return Ok(());
     };
     let minted = mint(&binary)?;
@@ -94,12 +89,7 @@ fn certtool_agrees() -> Result<()> {
         let text = std::fs::read_to_string(leaf)? + &std::fs::read_to_string(&minted.intermediate)?;
         std::fs::write(chain.path(), text)?;
         let mut command = Command::new(&certtool);
-        command.args([
-            "--verify",
-            "--verify-profile",
-            "medium",
-            "--load-ca-certificate",
-        ]);
+        command.args(["--verify", "--verify-profile", "medium", "--load-ca-certificate"]);
         command.arg(&minted.root).arg("--load-crl").arg(crls.path());
         run(command.arg("--infile").arg(chain.path()))
     };
@@ -123,10 +113,7 @@ fn pkilint_agrees() -> Result<()> {
     };
     let minted = mint(&binary)?;
     let certificates = minted.leaves.iter().map(|(name, leaf)| (*name, leaf));
-    let authorities = [
-        ("intermediate", &minted.intermediate),
-        ("root", &minted.root),
-    ];
+    let authorities = [("intermediate", &minted.intermediate), ("root", &minted.root)];
     for (name, file) in certificates.chain(authorities) {
         let findings = pkilint(&python, "lint_pkix_cert", file)?;
         ensure!(findings.is_empty(), "{name}: {findings:#?}");
@@ -141,22 +128,14 @@ fn pkilint_agrees() -> Result<()> {
 /// What pkilint finds, from warnings up, except that it takes every `spiffe://` URI for a malformed one.
 fn pkilint(python: &Command, linter: &str, file: &Path) -> Result<Vec<String>> {
     let mut command = Command::new(python.get_program());
-    let environment = python
-        .get_envs()
-        .filter_map(|(name, value)| Some((name, value?)));
-    command
-        .envs(environment)
-        .args(["-m", &format!("pkilint.bin.{linter}"), "lint"]);
+    let environment = python.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command.envs(environment).args(["-m", &format!("pkilint.bin.{linter}"), "lint"]);
     if linter == "lint_crl" {
         command.args(["--profile", "PKIX", "--type", "CRL"]);
     }
-    let ended = run(command
-        .args(["--severity", "WARNING", "--format", "CSV"])
-        .arg(file))?;
+    let ended = run(command.args(["--severity", "WARNING", "--format", "CSV"]).arg(file))?;
     let mut lines = ended.stdout.lines();
-    lines
-        .next()
-        .with_context(|| format!("pkilint says nothing: {}", ended.stderr))?;
+    lines.next().with_context(|| format!("pkilint says nothing: {}", ended.stderr))?;
     let known = |line: &&str| !line.contains("pkix.invalid_uri_syntax");
     Ok(lines.filter(known).map(str::to_owned).collect())
 }

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::estate::{Estate, Upstream};
-use super::program::{Running, succeed};
 use super::set_up;
+use crate::program::{Running, succeed};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +37,7 @@ pub(super) struct Errand<'a> {
 
 impl Errand<'_> {
     fn flags(&self) -> [&str; 6] {
-        let Self {
-            allow,
-            arguments,
-            deny,
-        } = self;
+        let Self { allow, arguments, deny } = self;
         ["--allow", allow, "--arguments", arguments, "--deny", deny]
     }
 
@@ -56,10 +52,7 @@ impl Errand<'_> {
 
     /// The allowed tool answers, the denied one is told so by name and does not even show in the list.
     fn judge(&self, report: &str) -> Result<()> {
-        let line = report
-            .lines()
-            .last()
-            .context("the client reports nothing")?;
+        let line = report.lines().last().context("the client reports nothing")?;
         let report: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         let listed = |tool: &str| {
             let tools = report["tools"].as_array().into_iter().flatten();
@@ -68,10 +61,7 @@ impl Errand<'_> {
         ensure!(listed(self.allow), "{} is not listed: {line}", self.allow);
         ensure!(!listed(self.deny), "{} is listed: {line}", self.deny);
         let allowed = &report["allowed"]["result"];
-        ensure!(
-            allowed.is_object() && allowed["isError"] != true,
-            "the allowed call: {line}"
-        );
+        ensure!(allowed.is_object() && allowed["isError"] != true, "the allowed call: {line}");
         let denied = &report["denied"];
         let message = denied["message"].as_str().unwrap_or_default();
         ensure!(denied["code"] == -32602, "the denied call's code: {line}");
@@ -91,11 +81,7 @@ fn calls(client: Client, way: Way) -> Result<()> {
     let mut server = Running::start(Command::new(fixture).arg("server"))?;
     let estate = Estate::new(&binary, "tools = [\"test_simple_*\"]")?;
     let (_guard, url) = estate.guard(&Upstream::Url(server.url()?))?;
-    let errand = Errand {
-        allow: "test_simple_text",
-        arguments: "{}",
-        deny: "test_image_content",
-    };
+    let errand = Errand { allow: "test_simple_text", arguments: "{}", deny: "test_image_content" };
     command.args(errand.flags());
     let mut _connect = None;
     match way {

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::estate::{Estate, Upstream};
-use super::program::{Running, run};
 use super::set_up;
+use crate::program::{Running, run};
 
 /// Which way the suite's requests take.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +88,7 @@ fn passed(output: &Path) -> Result<BTreeSet<String>> {
         };
         let found: Vec<Value> = serde_json::from_str(&text)?;
         for check in found {
-            let id = format!(
-                "{}:{}",
-                scenario(&name),
-                check["id"].as_str().unwrap_or_default()
-            );
+            let id = format!("{}:{}", scenario(&name), check["id"].as_str().unwrap_or_default());
             let passed = checks.entry(id).or_insert(true);
             *passed &= check["status"] == "SUCCESS";
         }
@@ -111,20 +107,13 @@ fn scenario(folder: &str) -> &str {
 fn compare(pins: &Path, passed: &BTreeSet<String>) -> Result<()> {
     if std::env::var_os("COUNTERMARK_PIN").is_some() {
         let mut text: String = passed.iter().map(|id| format!("{id}\n")).collect();
-        text.insert_str(
-            0,
-            "# What passes, by scenario and check; COUNTERMARK_PIN=1 writes this file.\n",
-        );
+        text.insert_str(0, "# What passes, by scenario and check; COUNTERMARK_PIN=1 writes this file.\n");
         return Ok(std::fs::write(pins, text)?);
     }
     let text = std::fs::read_to_string(pins).with_context(|| pins.display().to_string())?;
     let pinned: BTreeSet<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let lost: Vec<_> = pinned.iter().filter(|id| !passed.contains(**id)).collect();
-    ensure!(
-        lost.is_empty(),
-        "pinned in {} and no longer passed: {lost:#?}",
-        pins.display()
-    );
+    ensure!(lost.is_empty(), "pinned in {} and no longer passed: {lost:#?}", pins.display());
     for id in passed.iter().filter(|id| !pinned.contains(id.as_str())) {
         println!("passes and is not pinned: {id}");
     }

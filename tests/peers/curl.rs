@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::estate::{Estate, Upstream};
-use super::program::{Ended, Running, run};
 use super::set_up;
+use crate::program::{Ended, Running, run};
 
 #[test]
 fn a_tool_answers_and_another_is_denied() -> Result<()> {
@@ -24,34 +24,19 @@ fn a_tool_answers_and_another_is_denied() -> Result<()> {
     let agent = estate.path("billing-bot");
 
     let allowed = call(&curl, &url, Some(&agent), &agent, "test_simple_text")?;
-    ensure!(
-        allowed.stdout.contains("A short text"),
-        "allowed: {allowed:?}"
-    );
+    ensure!(allowed.stdout.contains("A short text"), "allowed: {allowed:?}");
 
     let denied = call(&curl, &url, Some(&agent), &agent, "test_image_content")?;
     let answer: Value = serde_json::from_str(denied.stdout.trim())?;
     ensure!(answer["error"]["code"] == -32602, "denied: {denied:?}");
-    ensure!(
-        answer["error"]["data"]["decision"].is_string(),
-        "denied: {denied:?}"
-    );
+    ensure!(answer["error"]["data"]["decision"].is_string(), "denied: {denied:?}");
 
     let stranger = call(&curl, &url, None, &agent, "test_simple_text")?;
-    ensure!(
-        !stranger.succeeded && stranger.stdout.is_empty(),
-        "{stranger:?}"
-    );
+    ensure!(!stranger.succeeded && stranger.stdout.is_empty(), "{stranger:?}");
     Ok(())
 }
 
-fn call(
-    curl: &Path,
-    url: &str,
-    identity: Option<&Path>,
-    trust: &Path,
-    tool: &str,
-) -> Result<Ended> {
+fn call(curl: &Path, url: &str, identity: Option<&Path>, trust: &Path, tool: &str) -> Result<Ended> {
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}},"_meta":{{
         "io.modelcontextprotocol/protocolVersion":"2026-07-28",

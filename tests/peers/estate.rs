@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use super::program::{Running, succeed};
+use crate::program::{Running, succeed};
 
 /// Where an estate's files are; dropping it removes them.
 #[derive(Debug)]
@@ -21,10 +21,7 @@ pub(super) enum Upstream {
     /// A server that listens.
     Url(String),
     /// A stdio server with the variables that it wants to see.
-    Command {
-        command: Vec<String>,
-        environment: Vec<String>,
-    },
+    Command { command: Vec<String>, environment: Vec<String> },
 }
 
 impl Estate {
@@ -32,29 +29,11 @@ impl Estate {
     pub(super) fn new(binary: &Path, grant: &str) -> Result<Self> {
         let estate = Self {
             binary: binary.to_owned(),
-            folder: tempfile::Builder::new()
-                .prefix("countermark-peers-")
-                .tempdir()?,
+            folder: tempfile::Builder::new().prefix("countermark-peers-").tempdir()?,
         };
-        let init = [
-            "ca",
-            "init",
-            "--trust-domain",
-            "agents.internal",
-            "--plaintext-key",
-        ];
-        succeed(
-            estate
-                .countermark()
-                .args(init)
-                .arg("--dir")
-                .arg(estate.path("ca")),
-        )?;
-        estate.mint(
-            "server",
-            "ledger",
-            &["--dns", "localhost", "--ip", "127.0.0.1"],
-        )?;
+        let init = ["ca", "init", "--trust-domain", "agents.internal", "--plaintext-key"];
+        succeed(estate.countermark().args(init).arg("--dir").arg(estate.path("ca")))?;
+        estate.mint("server", "ledger", &["--dns", "localhost", "--ip", "127.0.0.1"])?;
         estate.mint("agent", "billing-bot", &[])?;
         std::fs::write(
             estate.path("policy.toml"),
@@ -85,10 +64,7 @@ impl Estate {
             Upstream::Url(url) => {
                 guard.args(["--upstream", url]);
             }
-            Upstream::Command {
-                command,
-                environment,
-            } => {
+            Upstream::Command { command, environment } => {
                 guard.args(environment.iter().flat_map(|set| ["--env", set]));
                 guard.arg("--").args(command);
             }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::clients::Errand;
 use super::estate::{Estate, Upstream};
-use super::program::Running;
 use super::set_up;
+use crate::program::Running;
 
 /// Puts guard before `upstream` and has a client call what it may and what it may not.
 fn stands_behind_guard(upstream: &Upstream, errand: &Errand<'_>) -> Result<()> {
@@ -17,52 +17,31 @@ fn stands_behind_guard(upstream: &Upstream, errand: &Errand<'_>) -> Result<()> {
     };
     let estate = Estate::new(&binary, &format!("tools = [\"{}\"]", errand.allow))?;
     let (mut guard, url) = estate.guard(upstream)?;
-    errand
-        .run_by_rmcp(&estate, &url)
-        .with_context(|| format!("guard said:\n{}", guard.said()))
+    errand.run_by_rmcp(&estate, &url).with_context(|| format!("guard said:\n{}", guard.said()))
 }
 
 fn stdio(command: &[&Path], words: &[&str], environment: &[String]) -> Upstream {
     let command = command.iter().map(|path| path.display().to_string());
     Upstream::Command {
-        command: command
-            .chain(words.iter().map(|word| (*word).to_owned()))
-            .collect(),
+        command: command.chain(words.iter().map(|word| (*word).to_owned())).collect(),
         environment: environment.to_vec(),
     }
 }
 
-const LEDGER: Errand<'_> = Errand {
-    allow: "read_balance",
-    arguments: "{}",
-    deny: "drop_ledger",
-};
+const LEDGER: Errand<'_> = Errand { allow: "read_balance", arguments: "{}", deny: "drop_ledger" };
 
-const FIXTURE: Errand<'_> = Errand {
-    allow: "test_simple_text",
-    arguments: "{}",
-    deny: "test_image_content",
-};
+const FIXTURE: Errand<'_> = Errand { allow: "test_simple_text", arguments: "{}", deny: "test_image_content" };
 
-const EVERYTHING: Errand<'_> = Errand {
-    allow: "echo",
-    arguments: r#"{"message":"hello"}"#,
-    deny: "get-env",
-};
+const EVERYTHING: Errand<'_> = Errand { allow: "echo", arguments: r#"{"message":"hello"}"#, deny: "get-env" };
 
 #[test]
 fn everything_over_http() -> Result<()> {
     let Some((node, home)) = set_up::node() else {
         return Ok(());
     };
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut server = Running::start(
-        Command::new(node)
-            .arg(home.join(npm("server-everything")))
-            .arg("streamableHttp")
-            .env("PORT", port.to_string()),
+        Command::new(node).arg(home.join(npm("server-everything"))).arg("streamableHttp").env("PORT", port.to_string()),
     )?;
     server.wait_for(|line| line.contains("listening on port").then_some(()))?;
     let upstream = Upstream::Url(format!("http://127.0.0.1:{port}/mcp"));
@@ -86,11 +65,7 @@ fn filesystem_over_stdio() -> Result<()> {
     let served = tempfile::tempdir()?;
     std::fs::write(served.path().join("note.txt"), "a note")?;
     let arguments = serde_json::json!({ "path": served.path() }).to_string();
-    let errand = Errand {
-        allow: "list_directory",
-        arguments: &arguments,
-        deny: "write_file",
-    };
+    let errand = Errand { allow: "list_directory", arguments: &arguments, deny: "write_file" };
     let server = home.join(npm("server-filesystem"));
     stands_behind_guard(&stdio(&[&node, &server, served.path()], &[], &[]), &errand)
 }
@@ -101,16 +76,9 @@ fn memory_over_stdio() -> Result<()> {
         return Ok(());
     };
     let kept = tempfile::tempdir()?;
-    let errand = Errand {
-        allow: "read_graph",
-        arguments: "{}",
-        deny: "delete_entities",
-    };
+    let errand = Errand { allow: "read_graph", arguments: "{}", deny: "delete_entities" };
     let server = home.join(npm("server-memory"));
-    let file = format!(
-        "MEMORY_FILE_PATH={}",
-        kept.path().join("memory.jsonl").display()
-    );
+    let file = format!("MEMORY_FILE_PATH={}", kept.path().join("memory.jsonl").display());
     stands_behind_guard(&stdio(&[&node, &server], &[], &[file]), &errand)
 }
 
@@ -134,10 +102,7 @@ fn python_over_stdio() -> Result<()> {
         .collect();
     let program = Path::new(python.get_program());
     let server = set_up::sources().join("python/server.py");
-    stands_behind_guard(
-        &stdio(&[program, &server], &["--stdio"], &environment),
-        &LEDGER,
-    )
+    stands_behind_guard(&stdio(&[program, &server], &["--stdio"], &environment), &LEDGER)
 }
 
 #[test]
@@ -145,8 +110,7 @@ fn java_over_http() -> Result<()> {
     let (Some(home), Some(java)) = (set_up::find("java"), set_up::installed("java")) else {
         return Ok(());
     };
-    let mut server =
-        Running::start(Command::new(java).args(["-cp", &class_path(&home), "Ledger"]))?;
+    let mut server = Running::start(Command::new(java).args(["-cp", &class_path(&home), "Ledger"]))?;
     stands_behind_guard(&Upstream::Url(server.url()?), &LEDGER)
 }
 

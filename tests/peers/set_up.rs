@@ -25,9 +25,7 @@ pub(super) fn countermark() -> Option<PathBuf> {
 /// A program on the search path, or `None` after the skip has been printed.
 pub(super) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file());
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file());
     if found.is_none() {
         return skip(&format!("{program} is not installed"));
     }

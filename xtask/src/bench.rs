@@ -1,9 +1,22 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: criterion for the pure parts, and whole processes on loopback, taking turns in one run.
+//!
+//! What is compared is CPU time per operation of the server's process tree, as the median of the ratios to `limit` within each
+//! round: rates on a shared machine drift by a factor of two, such ratios drift little.
+
+mod estate;
+mod process;
+mod servers;
+mod table;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use self::estate::Estate;
+use self::process::Server;
+use self::servers::Kind;
+use self::table::Table;
+use crate::command::Skip;
 use crate::context::Context;
 
 /// What to measure.
@@ -12,13 +25,68 @@ pub(crate) struct BenchArguments {
     /// Skip the criterion benchmarks of the pure parts
     #[arg(long)]
     processes_only: bool,
+    /// Rounds in which every server has its turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each turn
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
 }
 
 pub(crate) fn run(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
     if !arguments.processes_only {
-        context
-            .cargo(&["bench", "--workspace", "--all-features", "--benches"])
-            .run()?;
+        context.cargo(&["bench", "--workspace", "--all-features", "--benches"]).run()?;
     }
+    let packages = ["--package", "countermark-cli", "--package", "countermark-bench"];
+    context.cargo(&["build", "--release"]).args(packages).run()?;
+    let estate = Estate::new(context)?;
+    let mut started = Vec::new();
+    for kind in Kind::ALL {
+        match kind.start(context, &estate) {
+            Ok(server) => started.push(server),
+            Err(error) if error.is::<Skip>() => println!("SKIP {}: {error:#}", kind.name()),
+            Err(error) => return Err(error.context(kind.name())),
+        }
+    }
+    for server in &started {
+        is_right(&estate, server)?;
+    }
+    print!("{}", measure(&estate, &started, arguments)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A server that permits what it should refuse is not worth measuring.
+fn is_right(estate: &Estate, server: &Server) -> Result<()> {
+    let answers =
+        |agent: &str, tool: &str| -> Result<bool> { Ok(estate.call(server, agent, tool)?.contains("\"result\"")) };
+    if !answers("billing-bot", "read_balance")? {
+        bail!("{} does not answer the permitted call", server.name);
+    }
+    if server.kind.knows_tools() && answers("billing-bot", "drop_ledger")? {
+        bail!("{} answers the denied tool", server.name);
+    }
+    if server.kind.knows_agents() && answers("intern-bot", "read_balance")? {
+        bail!("{} answers the denied agent", server.name);
+    }
+    Ok(())
+}
+
+fn measure(estate: &Estate, servers: &[Server], arguments: &BenchArguments) -> Result<Table> {
+    let mut table = Table::new(servers);
+    for round in 0..arguments.rounds {
+        for what in ["calls", "handshakes", "resumptions"] {
+            for server in servers {
+                let before = server.cpu()?;
+                let done = estate.load(server, what, arguments.seconds)?;
+                let spent = server.cpu()? - before;
+                let each = spent.as_secs_f64() / done.max(1) as f64;
+                println!("round {round}: {} {what}: {done}, {:.1} µs each", server.name, each * 1e6);
+                table.add(what, server, each);
+            }
+        }
+    }
+    for server in servers {
+        table.set_idle(server, estate.idle(server)?);
+    }
+    Ok(table)
 }

@@ -31,10 +31,7 @@ impl Program {
     pub(crate) fn new(name: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(&name);
         command.stdin(Stdio::null());
-        Self {
-            command,
-            name: name.as_ref().to_owned(),
-        }
+        Self { command, name: name.as_ref().to_owned() }
     }
 
     pub(crate) fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, arguments: I) -> Self {
@@ -60,20 +57,13 @@ impl Program {
     /// Runs to the end with the output shown; anything but success is an error.
     pub(crate) fn run(mut self) -> Result<()> {
         self.announce();
-        let status = self
-            .command
-            .status()
-            .map_err(|error| self.unstarted(error))?;
+        let status = self.command.status().map_err(|error| self.unstarted(error))?;
         self.succeed(status)
     }
 
     /// Runs to the end and returns what it wrote to stdout.
     pub(crate) fn output(mut self) -> Result<String> {
-        let output = self
-            .command
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| self.unstarted(error))?;
+        let output = self.command.stderr(Stdio::inherit()).output().map_err(|error| self.unstarted(error))?;
         self.succeed(output.status)?;
         String::from_utf8(output.stdout).context("its output is not UTF-8")
     }
@@ -81,11 +71,7 @@ impl Program {
     /// Runs to the end, shows stdout while it comes, and returns it with whether the program succeeded.
     pub(crate) fn tee(mut self) -> Result<(String, bool)> {
         self.announce();
-        let mut child = self
-            .command
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| self.unstarted(error))?;
+        let mut child = self.command.stdout(Stdio::piped()).spawn().map_err(|error| self.unstarted(error))?;
         let mut seen = String::new();
         let stdout = child.stdout.take().context("stdout is piped")?;
         for line in BufReader::new(stdout).split(b'\n') {
@@ -121,9 +107,7 @@ impl Program {
 /// Where `program` is on the search path.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }
 
 /// Does it, and if that fails does it once more: registries stumble. A missing program is not tried again.

@@ -19,17 +19,10 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn find(system: bool) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask lies in the workspace's root")?
-            .to_owned();
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root.join("target"), |set| root.join(set));
-        Ok(Self {
-            root,
-            target,
-            system,
-        })
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace's root")?.to_owned();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |set| root.join(set));
+        Ok(Self { root, target, system })
     }
 
     /// `cargo` in the workspace's root.
@@ -49,10 +42,7 @@ impl Context {
 
     /// The files that git tracks, relative to the root.
     pub(crate) fn tracked(&self) -> Result<Vec<PathBuf>> {
-        let listed = Program::new("git")
-            .args(["ls-files", "-z"])
-            .directory(&self.root)
-            .output()?;
+        let listed = Program::new("git").args(["ls-files", "-z"]).directory(&self.root).output()?;
         Ok(listed
             .split('\0')
             .filter(|name| !name.is_empty())

@@ -23,34 +23,17 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
-    Peer {
-        name: "debian",
-        set_up: debian::set_up,
-    },
-    Peer {
-        name: "typescript",
-        set_up: node::set_up,
-    },
-    Peer {
-        name: "python",
-        set_up: python::set_up,
-    },
-    Peer {
-        name: "java",
-        set_up: java::set_up,
-    },
-    Peer {
-        name: "rmcp",
-        set_up: rmcp,
-    },
+    Peer { name: "debian", set_up: debian::set_up },
+    Peer { name: "typescript", set_up: node::set_up },
+    Peer { name: "python", set_up: python::set_up },
+    Peer { name: "java", set_up: java::set_up },
+    Peer { name: "rmcp", set_up: rmcp },
 ];
 
 pub(crate) fn run(context: &Context) -> Result<Vec<Row>> {
     set_up(context)?;
     if !context.binary().is_file() {
-        context
-            .cargo(&["build", "--release", "--package", "countermark-cli"])
-            .run()?;
+        context.cargo(&["build", "--release", "--package", "countermark-cli"]).run()?;
     }
     let (output, succeeded) = context
         .cargo(&["test", "--all-features", "--test", "main", "--"])
@@ -91,8 +74,7 @@ fn copy(context: &Context, peer: &str, home: &Path, names: &[&str]) -> Result<()
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::copy(&from, &to)
-            .with_context(|| format!("{} cannot be copied", from.display()))?;
+        std::fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
     }
     Ok(())
 }
@@ -116,9 +98,7 @@ fn required(program: &str) -> Result<()> {
 
 /// Our own fixture over rmcp: a server and a client that know nothing of Countermark.
 fn rmcp(context: &Context, _: &Path) -> Result<()> {
-    context
-        .cargo(&["build", "--release", "--package", "countermark-peers-rmcp"])
-        .run()
+    context.cargo(&["build", "--release", "--package", "countermark-peers-rmcp"]).run()
 }
 
 const STAMP: &str = "set-up-from";

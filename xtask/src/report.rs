@@ -24,26 +24,17 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn passed(name: impl Into<String>, note: impl Into<String>) -> Self {
-        let tally = Tally {
-            passed: 1,
-            ..Tally::default()
-        };
+        let tally = Tally { passed: 1, ..Tally::default() };
         Self::new(name, tally, note)
     }
 
     pub(crate) fn failed(name: impl Into<String>, note: impl Into<String>) -> Self {
-        let tally = Tally {
-            failed: 1,
-            ..Tally::default()
-        };
+        let tally = Tally { failed: 1, ..Tally::default() };
         Self::new(name, tally, note)
     }
 
     pub(crate) fn skipped(name: impl Into<String>, note: impl Into<String>) -> Self {
-        let tally = Tally {
-            skipped: 1,
-            ..Tally::default()
-        };
+        let tally = Tally { skipped: 1, ..Tally::default() };
         Self::new(name, tally, note)
     }
 
@@ -57,12 +48,7 @@ impl Row {
     }
 
     pub(crate) fn new(name: impl Into<String>, tally: Tally, note: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            tally,
-            took: Duration::ZERO,
-            note: note.into(),
-        }
+        Self { name: name.into(), tally, took: Duration::ZERO, note: note.into() }
     }
 
     fn verdict(&self) -> &'static str {
@@ -102,21 +88,13 @@ impl Report {
             let line = format!("{name:<width$}  {took:>9}  {verdict:<7}  {}", row.note);
             println!("{}", line.trim_end());
         }
-        let Tally {
-            passed,
-            failed,
-            skipped,
-        } = self.total();
+        let Tally { passed, failed, skipped } = self.total();
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
 
     pub(crate) fn exit_code(&self, require_all: bool) -> ExitCode {
         let total = self.total();
-        if total.failed > 0 || (require_all && total.skipped > 0) {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
+        if total.failed > 0 || (require_all && total.skipped > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
     fn total(&self) -> Tally {

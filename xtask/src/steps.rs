@@ -24,56 +24,16 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        what: "the sources are formatted",
-        run: cargo::fmt,
-    },
-    Step {
-        name: "clippy",
-        what: "no lint in any target with any feature",
-        run: cargo::clippy,
-    },
-    Step {
-        name: "tests",
-        what: "unit, flow and documentation tests",
-        run: cargo::tests,
-    },
-    Step {
-        name: "docs",
-        what: "the documentation builds without a warning",
-        run: cargo::docs,
-    },
-    Step {
-        name: "deny",
-        what: "dependency direction, bans, licences, sources, advisories",
-        run: deny::run,
-    },
-    Step {
-        name: "sizes",
-        what: "no source file over 500 lines",
-        run: sizes::run,
-    },
-    Step {
-        name: "secrets",
-        what: "no private key is tracked",
-        run: secrets::run,
-    },
-    Step {
-        name: "examples",
-        what: "the examples run and talk to each other",
-        run: cargo::examples,
-    },
-    Step {
-        name: "quickstart",
-        what: "the whole loop in one command, in release",
-        run: cargo::quickstart,
-    },
-    Step {
-        name: "peers",
-        what: "real third-party programs against the release binary",
-        run: peers::run,
-    },
+    Step { name: "fmt", what: "the sources are formatted", run: cargo::fmt },
+    Step { name: "clippy", what: "no lint in any target with any feature", run: cargo::clippy },
+    Step { name: "tests", what: "unit, flow and documentation tests", run: cargo::tests },
+    Step { name: "docs", what: "the documentation builds without a warning", run: cargo::docs },
+    Step { name: "deny", what: "dependency direction, bans, licences, sources, advisories", run: deny::run },
+    Step { name: "sizes", what: "no source file over 500 lines", run: sizes::run },
+    Step { name: "secrets", what: "no private key is tracked", run: secrets::run },
+    Step { name: "examples", what: "the examples run and talk to each other", run: cargo::examples },
+    Step { name: "quickstart", what: "the whole loop in one command, in release", run: cargo::quickstart },
+    Step { name: "peers", what: "real third-party programs against the release binary", run: peers::run },
 ];
 
 /// Runs the steps named in `only`, or all of them; a failure does not stop the rest.

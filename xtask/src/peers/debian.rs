@@ -25,11 +25,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// With `--system`, installs what is missing; without, each test that needs a program says so itself.
 pub(super) fn set_up(context: &Context, _: &Path) -> Result<()> {
-    let missing = || {
-        PROGRAMS
-            .iter()
-            .filter(|(program, _)| find(program).is_none())
-    };
+    let missing = || PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
     if context.system && missing().next().is_some() {
         if find("apt-get").is_none() {
             return Err(Skip("apt-get is not installed".to_owned()).into());
@@ -56,28 +52,19 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
-    Program::new("apt-get")
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .run()
+    Program::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").run()
 }
 
 /// Whether we placed the file: one that is there already is its owner's.
 fn forbid_services() -> Result<bool> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o755)
-        .open(POLICY);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY);
     match file {
         Ok(mut file) => {
             std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n")?;
             Ok(true)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => {
-            Err(error).context("Debian packages need root: run as root, or leave --system out")
-        }
+        Err(error) => Err(error).context("Debian packages need root: run as root, or leave --system out"),
     }
 }

@@ -14,19 +14,10 @@ pub(super) fn set_up(context: &Context, home: &Path) -> Result<()> {
     required("java")?;
     required("mvn")?;
     copy(context, "java", home, &["pom.xml", SOURCE])?;
-    let recipe = std::fs::read_to_string(home.join("pom.xml"))?
-        + &std::fs::read_to_string(home.join(SOURCE))?;
+    let recipe = std::fs::read_to_string(home.join("pom.xml"))? + &std::fs::read_to_string(home.join(SOURCE))?;
     if is_fresh(home, &recipe) {
         return Ok(());
     }
-    Program::new("mvn")
-        .args([
-            "--batch-mode",
-            "--quiet",
-            "--no-transfer-progress",
-            "package",
-        ])
-        .directory(home)
-        .run()?;
+    Program::new("mvn").args(["--batch-mode", "--quiet", "--no-transfer-progress", "package"]).directory(home).run()?;
     stamp(home, &recipe)
 }

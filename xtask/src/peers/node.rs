@@ -10,24 +10,13 @@ use crate::context::Context;
 
 pub(super) fn set_up(context: &Context, home: &Path) -> Result<()> {
     required("npm")?;
-    copy(
-        context,
-        "typescript",
-        home,
-        &["package.json", "package-lock.json"],
-    )?;
+    copy(context, "typescript", home, &["package.json", "package-lock.json"])?;
     let recipe = std::fs::read_to_string(home.join("package-lock.json"))?;
     if is_fresh(home, &recipe) {
         return Ok(());
     }
     Program::new("npm")
-        .args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ])
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
         .directory(home)
         .run()?;
     stamp(home, &recipe)

@@ -22,26 +22,10 @@ pub(super) fn set_up(context: &Context, home: &Path) -> Result<()> {
 
 /// The tests start `HOME/bin/python3` or, without a virtual environment, `python3` with `HOME/packages` on its path.
 fn install(home: &Path, pins: &Path) -> Result<()> {
-    let flags = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    let environment = Program::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .args([home])
-        .run();
+    let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    let environment = Program::new("python3").args(["-m", "venv", "--clear"]).args([home]).run();
     if environment.is_ok() {
-        return Program::new(home.join("bin/python3"))
-            .args(flags)
-            .arg_path("-r", pins)
-            .run();
+        return Program::new(home.join("bin/python3")).args(flags).arg_path("-r", pins).run();
     }
-    Program::new("python3")
-        .args(flags)
-        .arg_path("--target", &home.join("packages"))
-        .arg_path("-r", pins)
-        .run()
+    Program::new("python3").args(flags).arg_path("--target", &home.join("packages")).arg_path("-r", pins).run()
 }

@@ -12,17 +12,7 @@ pub(super) fn fmt(context: &Context) -> Result<Vec<Row>> {
 }
 
 pub(super) fn clippy(context: &Context) -> Result<Vec<Row>> {
-    context
-        .cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--all-features",
-            "--",
-            "-D",
-            "warnings",
-        ])
-        .run()?;
+    context.cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()?;
     Ok(vec![Row::passed("clippy", "")])
 }
 
@@ -45,26 +35,14 @@ pub(super) fn tests(context: &Context) -> Result<Vec<Row>> {
 }
 
 pub(super) fn docs(context: &Context) -> Result<Vec<Row>> {
-    context
-        .cargo(&["doc", "--workspace", "--no-deps", "--all-features"])
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .run()?;
+    context.cargo(&["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
     Ok(vec![Row::passed("docs", "")])
 }
 
 pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
     let build = ["build", "--all-features", "--examples"];
     context.cargo(&build).run()?;
-    let (output, succeeded) = context
-        .cargo(&[
-            "test",
-            "--all-features",
-            "--test",
-            "main",
-            "--",
-            "examples::",
-        ])
-        .tee()?;
+    let (output, succeeded) = context.cargo(&["test", "--all-features", "--test", "main", "--", "examples::"]).tee()?;
     let tests = LibTest::parse(&output);
     if tests.total() == 0 && succeeded {
         bail!("no test runs the examples");
@@ -73,8 +51,6 @@ pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
 }
 
 pub(super) fn quickstart(context: &Context) -> Result<Vec<Row>> {
-    context
-        .cargo(&["run", "--release", "--", "quickstart", "--once"])
-        .run()?;
+    context.cargo(&["run", "--release", "--", "quickstart", "--once"]).run()?;
     Ok(vec![Row::passed("quickstart", "")])
 }

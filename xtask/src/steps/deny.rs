@@ -26,13 +26,7 @@ pub(super) fn run(context: &Context) -> Result<Vec<Row>> {
 
 fn check(context: &Context, tool: &Path, checks: &[&str]) -> Result<()> {
     Program::new(tool)
-        .args([
-            "--offline",
-            "--all-features",
-            "--locked",
-            "check",
-            "--hide-inclusion-graph",
-        ])
+        .args(["--offline", "--all-features", "--locked", "check", "--hide-inclusion-graph"])
         .args(checks)
         .directory(&context.root)
         .run()
@@ -65,9 +59,5 @@ fn database() -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
     let known = home.join("advisory-dbs");
-    std::fs::read_dir(known)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .next()
+    std::fs::read_dir(known).ok()?.flatten().map(|entry| entry.path()).next()
 }

@@ -127,10 +127,6 @@ mod tests {
 
     #[test]
     fn a_run_that_stops_early_is_an_error() {
-        assert!(
-            LibTest::parse("test a ... ok\n")
-                .summary("tests", false)
-                .is_err()
-        );
+        assert!(LibTest::parse("test a ... ok\n").summary("tests", false).is_err());
     }
 }

@@ -25,8 +25,7 @@ fn holds_private_key(content: &[u8]) -> bool {
     let text = String::from_utf8_lossy(content);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let begins =
-            line.trim().starts_with("-----BEGIN ") && line.trim().ends_with("PRIVATE KEY-----");
+        let begins = line.trim().starts_with("-----BEGIN ") && line.trim().ends_with("PRIVATE KEY-----");
         let body = begins.then(|| lines.next().unwrap_or_default().trim());
         if body.is_some_and(|body| body.len() >= 16 && body.chars().all(is_base64)) {
             return true;

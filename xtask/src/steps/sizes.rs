@@ -45,9 +45,7 @@ fn without_tests(path: &Path, text: &str) -> usize {
     if of_tests {
         return 0;
     }
-    text.lines()
-        .take_while(|line| *line != "#[cfg(test)]")
-        .count()
+    text.lines().take_while(|line| *line != "#[cfg(test)]").count()
 }
 
 #[cfg(test)]

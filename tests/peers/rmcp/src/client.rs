@@ -42,27 +42,18 @@ type Session = RunningService<RoleClient, ClientConfig>;
 
 pub(crate) async fn run(arguments: ClientArguments) -> Result<()> {
     let session = open(&arguments).await?;
-    let era = session
-        .peer_info()
-        .map(|info| info.protocol_version.to_string());
+    let era = session.peer_info().map(|info| info.protocol_version.to_string());
     let tools = session.list_all_tools().await?;
     let given: JsonObject = serde_json::from_str(&arguments.arguments)?;
     let allowed = call(&session, &arguments.allow, given).await;
     let denied = call(&session, &arguments.deny, JsonObject::new()).await;
     let names: Vec<_> = tools.iter().map(|tool| &tool.name).collect();
-    println!(
-        "{}",
-        json!({ "era": era, "tools": names, "allowed": told(allowed), "denied": told(denied) })
-    );
+    println!("{}", json!({ "era": era, "tools": names, "allowed": told(allowed), "denied": told(denied) }));
     session.cancel().await.ok();
     Ok(())
 }
 
-async fn call(
-    session: &Session,
-    tool: &str,
-    arguments: JsonObject,
-) -> Result<CallToolResult, ServiceError> {
+async fn call(session: &Session, tool: &str, arguments: JsonObject) -> Result<CallToolResult, ServiceError> {
     let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
     session.call_tool(request).await
 }
@@ -80,9 +71,7 @@ fn told(outcome: Result<CallToolResult, ServiceError>) -> Value {
 
 async fn open(arguments: &ClientArguments) -> Result<Session> {
     let lifecycle = if arguments.modern {
-        ClientLifecycleMode::Discover {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-        }
+        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
     } else {
         ClientLifecycleMode::Initialize
     };
@@ -96,9 +85,7 @@ async fn open(arguments: &ClientArguments) -> Result<Session> {
             .with_context(|| format!("{program} cannot be started"))?;
         let input = child.stdin.take().context("stdin is piped")?;
         let output = child.stdout.take().context("stdout is piped")?;
-        return Ok(client
-            .serve_with_lifecycle((output, input), lifecycle)
-            .await?);
+        return Ok(client.serve_with_lifecycle((output, input), lifecycle).await?);
     }
     let url = arguments.url.clone().context("--url or a command")?;
     let http = http(arguments.identity.as_deref())?;
@@ -110,8 +97,7 @@ async fn open(arguments: &ClientArguments) -> Result<Session> {
 /// An HTTP client that presents a certificate and trusts one authority alone.
 fn http(identity: Option<&Path>) -> Result<reqwest::Client> {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?;
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut roots = rustls::RootCertStore::empty();
     let config = match identity {
         None => versions.with_root_certificates(roots).with_no_client_auth(),
@@ -122,12 +108,8 @@ fn http(identity: Option<&Path>) -> Result<reqwest::Client> {
             let chain = CertificateDer::pem_file_iter(folder.join("tls.crt"))?;
             let chain = chain.collect::<Result<Vec<_>, _>>()?;
             let key = PrivateKeyDer::from_pem_file(folder.join("tls.key"))?;
-            versions
-                .with_root_certificates(roots)
-                .with_client_auth_cert(chain, key)?
+            versions.with_root_certificates(roots).with_client_auth_cert(chain, key)?
         }
     };
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .build()?)
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(config).build()?)
 }

@@ -29,11 +29,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Result<Self> {
         // The conformance runs need a state that survives between requests, not between processes.
-        let key = format!(
-            "{:?}-{:0>32}",
-            std::time::Instant::now(),
-            std::process::id()
-        );
+        let key = format!("{:?}-{:0>32}", std::time::Instant::now(), std::process::id());
         Ok(Self {
             tools: tools::all()?.into(),
             state: RequestStateCodec::try_new(key)?,
@@ -43,10 +39,7 @@ impl Fixture {
     }
 
     fn subscribers(&self) -> Vec<SubscriptionSink> {
-        let held = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let held = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
         held.values().cloned().collect()
     }
 }
@@ -63,10 +56,7 @@ impl ServerHandler for Fixture {
             .enable_tools()
             .enable_tool_list_changed()
             .build();
-        ServerConfig::new(capabilities).with_server_info(Implementation::new(
-            "rmcp-fixture",
-            env!("CARGO_PKG_VERSION"),
-        ))
+        ServerConfig::new(capabilities).with_server_info(Implementation::new("rmcp-fixture", env!("CARGO_PKG_VERSION")))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -127,19 +117,11 @@ impl ServerHandler for Fixture {
         resources::read(&request.uri).map(Into::into)
     }
 
-    async fn subscribe(
-        &self,
-        _: SubscribeRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
+    async fn subscribe(&self, _: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         Ok(())
     }
 
-    async fn unsubscribe(
-        &self,
-        _: UnsubscribeRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
+    async fn unsubscribe(&self, _: UnsubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         Ok(())
     }
 
@@ -164,33 +146,20 @@ impl ServerHandler for Fixture {
         _: CompleteRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        complete(
-            serde_json::json!({ "completion": { "values": ["paris", "park"], "hasMore": false } }),
-        )
+        complete(serde_json::json!({ "completion": { "values": ["paris", "park"], "hasMore": false } }))
     }
 
-    async fn set_level(
-        &self,
-        _: SetLevelRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
+    async fn set_level(&self, _: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         Ok(())
     }
 
-    fn accepted_subscription_filter(
-        &self,
-        asked: &SubscriptionFilter,
-    ) -> Option<SubscriptionFilter> {
+    fn accepted_subscription_filter(&self, asked: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         Some(asked.supported_by(&self.get_info().capabilities))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let key = self.subscribed.fetch_add(1, Ordering::Relaxed);
-        let hold = || {
-            self.subscribers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let hold = || self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
         hold().insert(key, context.sink().clone());
         context.cancelled().await;
         hold().remove(&key);

@@ -1,13 +1,7 @@
 //! What a third party writes with rmcp alone: a server for the conformance scenarios and a client that reports what it saw.
 
-#![expect(
-    deprecated,
-    reason = "the older era's conformance asks for logging and sampling"
-)]
-#![expect(
-    clippy::indexing_slicing,
-    reason = "indexing a JSON value cannot panic"
-)]
+#![expect(deprecated, reason = "the older era's conformance asks for logging and sampling")]
+#![expect(clippy::indexing_slicing, reason = "indexing a JSON value cannot panic")]
 
 mod client;
 mod fixture;

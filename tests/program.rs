@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result, bail};
 
 /// A program that serves; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     said: String,
 }
 
 impl Running {
-    pub(super) fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -26,15 +26,11 @@ impl Running {
         let (sender, lines) = channel();
         forward(child.stdout.take().context("stdout")?, sender.clone());
         forward(child.stderr.take().context("stderr")?, sender);
-        Ok(Self {
-            child,
-            lines,
-            said: String::new(),
-        })
+        Ok(Self { child, lines, said: String::new() })
     }
 
     /// The URL that it prints when it is ready.
-    pub(super) fn url(&mut self) -> Result<String> {
+    pub(crate) fn url(&mut self) -> Result<String> {
         self.wait_for(|line| {
             let from = line.find("http://").or_else(|| line.find("https://"))?;
             let url = line.get(from..)?;
@@ -45,7 +41,7 @@ impl Running {
     }
 
     /// What `wanted` finds in the first line that has it.
-    pub(super) fn wait_for<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
+    pub(crate) fn wait_for<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -66,7 +62,7 @@ impl Running {
     }
 
     /// Everything that it has said so far.
-    pub(super) fn said(&mut self) -> &str {
+    pub(crate) fn said(&mut self) -> &str {
         for line in self.lines.try_iter() {
             self.said.push_str(&line);
             self.said.push('\n');
@@ -84,14 +80,14 @@ impl Drop for Running {
 
 /// How a program that ran to its end ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) succeeded: bool,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) succeeded: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs a program to its end, which must come within a bound.
-pub(super) fn run(command: &mut Command) -> Result<Ended> {
+pub(crate) fn run(command: &mut Command) -> Result<Ended> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -106,15 +102,11 @@ pub(super) fn run(command: &mut Command) -> Result<Ended> {
         child.wait().ok();
         bail!("{command:?} has not ended after {PATIENCE:?}");
     };
-    Ok(Ended {
-        succeeded: child.wait()?.success(),
-        stdout,
-        stderr,
-    })
+    Ok(Ended { succeeded: child.wait()?.success(), stdout, stderr })
 }
 
 /// Runs a program that must succeed, and returns its stdout.
-pub(super) fn succeed(command: &mut Command) -> Result<String> {
+pub(crate) fn succeed(command: &mut Command) -> Result<String> {
     let ended = run(command)?;
     if !ended.succeeded {
         bail!("{command:?} failed:\n{}{}", ended.stdout, ended.stderr);
@@ -137,9 +129,7 @@ fn collect(mut stream: impl Read + Send + 'static) -> Receiver<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).ok();
-        sender
-            .send(String::from_utf8_lossy(&bytes).into_owned())
-            .ok();
+        sender.send(String::from_utf8_lossy(&bytes).into_owned()).ok();
     });
     receiver
 }
