@@ -88,8 +88,9 @@ fn parse_root(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Document> {
     let (map, mapped) = map::parse_map(reader, root, &trust_domain);
     let revocation = map::parse_revocation(reader, root);
     let mut groups = groups::parse(reader, root, &trust_domain);
-    let mut rules = rules::parse(reader, root, Effect::Grant, &trust_domain, &mut groups);
-    rules.extend(rules::parse(reader, root, Effect::Deny, &trust_domain, &mut groups));
+    let mut scope = rules::Scope { own: &trust_domain, groups: &mut groups };
+    let mut rules = rules::parse(reader, root, Effect::Grant, &mut scope);
+    rules.extend(rules::parse(reader, root, Effect::Deny, &mut scope));
     Some(Document { trust_domain, map, mapped, revocation, groups, rules })
 }
 

@@ -23,7 +23,7 @@ mod warning;
 
 pub use action::{Action, Kind};
 pub use decision::{Denied, Effect, Permit, RuleId};
-pub use error::{Fault, PolicyError, PolicyErrors};
+pub use error::{Fault, NeverMatches, PolicyError, PolicyErrors};
 pub use explain::{Because, Explanation};
 pub use policy::{Policy, RevocationMode};
 pub use resource::UnsafeResource;

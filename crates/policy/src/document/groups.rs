@@ -35,7 +35,7 @@ pub(super) fn parse(reader: &mut Reader<'_>, root: &DeTable<'_>, own: &TrustDoma
         let mut draft = Draft { group, nested: Vec::new() };
         for (text, span) in reader.strings(name, value) {
             keep(reader, span.clone(), parse_who(text, own), |who| match who {
-                Who::Own(pattern) => draft.group.members.push(pattern),
+                Who::Own(pattern) => draft.group.members.own.push(pattern),
                 Who::Foreign(agent) => draft.group.members.foreign.push(agent),
                 Who::Group(name) => draft.nested.push((name, span)),
             });

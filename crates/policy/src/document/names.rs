@@ -19,10 +19,6 @@ pub(super) enum Who<'a> {
 }
 
 impl Members {
-    pub(super) fn push(&mut self, who: Pattern) {
-        self.own.push(who);
-    }
-
     pub(super) fn extend_from(&mut self, other: &Self) {
         self.own.extend_from_slice(&other.own);
         self.foreign.extend_from_slice(&other.foreign);

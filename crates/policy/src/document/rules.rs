@@ -1,21 +1,23 @@
 //! `[[grant]]` and `[[deny]]`.
 
+use std::ops::Range;
+
 use countermark_identity::TrustDomain;
 use toml::de::DeTable;
 
 use super::names::{Who, keep, parse_servers, parse_subjects, parse_who};
-use super::reader::{Reader, Value};
+use super::reader::{Reader, Text};
 use super::{Group, Members, Rule, groups};
 use crate::{Effect, Fault, Kind};
 
+/// What the names in a rule may refer to.
+pub(super) struct Scope<'a> {
+    pub(super) own: &'a TrustDomain,
+    pub(super) groups: &'a mut [Group],
+}
+
 /// Reads all rules of one effect, in the order of the file.
-pub(super) fn parse(
-    reader: &mut Reader<'_>,
-    root: &DeTable<'_>,
-    effect: Effect,
-    own: &TrustDomain,
-    groups: &mut [Group],
-) -> Vec<Rule> {
+pub(super) fn parse(reader: &mut Reader<'_>, root: &DeTable<'_>, effect: Effect, scope: &mut Scope<'_>) -> Vec<Rule> {
     let Some(value) = root.get(effect.as_str()) else {
         return Vec::new();
     };
@@ -26,84 +28,73 @@ pub(super) fn parse(
     let mut rules = Vec::with_capacity(list.len());
     for element in list.iter() {
         match element.get_ref().as_table() {
-            Some(table) => rules.push(parse_rule(reader, element, table, effect, own, groups)),
+            Some(table) => rules.push(parse_rule(reader, &RuleTable { table, span: element.span(), effect }, scope)),
             None => reader.wrong_type(effect.as_str(), element, "a list of tables"),
         }
     }
     rules
 }
 
-fn parse_rule(
-    reader: &mut Reader<'_>,
-    element: &Value<'_>,
-    table: &DeTable<'_>,
+/// One rule's table, and where it begins.
+struct RuleTable<'a, 'i> {
+    table: &'a DeTable<'i>,
+    span: Range<usize>,
     effect: Effect,
-    own: &TrustDomain,
-    groups: &mut [Group],
-) -> Rule {
-    let place_name = match effect {
-        Effect::Grant => "a grant",
-        Effect::Deny => "a deny",
-    };
-    reader.reject_unknown(table, RULE_KEYS, place_name);
-    refuse_conditions(reader, table);
-    let (members, groups) = parse_members(reader, element, table, (own, groups), place_name);
-    let servers = match required(reader, element, table, "servers", place_name) {
-        Some(value) => {
-            let texts = reader.strings("servers", value);
-            parse_servers(reader, texts, own)
-        }
-        None => Vec::new(),
-    };
-    let names = Kind::ALL.map(|kind| {
-        let texts = reader.strings(kind.key(), table.get(kind.key())?);
-        Some(parse_subjects(reader, texts, kind))
-    });
-    if effect == Effect::Grant && names.iter().all(Option::is_none) {
-        reader.fault(element.span(), Fault::NoKinds);
-    }
-    Rule { effect, place: reader.place(element.span()), members, groups, servers, names }
 }
 
-fn parse_members(
-    reader: &mut Reader<'_>,
-    element: &Value<'_>,
-    table: &DeTable<'_>,
-    (own, groups): (&TrustDomain, &mut [Group]),
-    place: &'static str,
-) -> (Members, Vec<usize>) {
+impl<'a, 'i> RuleTable<'a, 'i> {
+    const fn name(&self) -> &'static str {
+        match self.effect {
+            Effect::Grant => "a grant",
+            Effect::Deny => "a deny",
+        }
+    }
+
+    /// The texts of a list that must be there.
+    fn required(&self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Text<'a>> {
+        match self.table.get(key) {
+            Some(value) => reader.strings(key, value),
+            None => {
+                reader.fault(self.span.clone(), Fault::Missing { key, place: self.name() });
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn parse_rule(reader: &mut Reader<'_>, rule: &RuleTable<'_, '_>, scope: &mut Scope<'_>) -> Rule {
+    reader.reject_unknown(rule.table, RULE_KEYS, rule.name());
+    refuse_conditions(reader, rule.table);
+    let who = rule.required(reader, "who");
+    let (members, groups) = parse_members(reader, who, scope);
+    let servers = rule.required(reader, "servers");
+    let servers = parse_servers(reader, servers, scope.own);
+    let names = Kind::ALL.map(|kind| {
+        let texts = reader.strings(kind.key(), rule.table.get(kind.key())?);
+        Some(parse_subjects(reader, texts, kind))
+    });
+    if rule.effect == Effect::Grant && names.iter().all(Option::is_none) {
+        reader.fault(rule.span.clone(), Fault::NoKinds);
+    }
+    Rule { effect: rule.effect, place: reader.place(rule.span.clone()), members, groups, servers, names }
+}
+
+fn parse_members(reader: &mut Reader<'_>, who: Vec<Text<'_>>, scope: &mut Scope<'_>) -> (Members, Vec<usize>) {
     let (mut members, mut named) = (Members::default(), Vec::new());
-    let Some(value) = required(reader, element, table, "who", place) else {
-        return (members, named);
-    };
-    for (text, span) in reader.strings("who", value) {
+    for (text, span) in who {
         let mut group = None;
-        keep(reader, span.clone(), parse_who(text, own), |who| match who {
-            Who::Own(pattern) => members.push(pattern),
+        keep(reader, span.clone(), parse_who(text, scope.own), |who| match who {
+            Who::Own(pattern) => members.own.push(pattern),
             Who::Foreign(agent) => members.foreign.push(agent),
             Who::Group(name) => group = Some(name),
         });
-        let Some(at) = group.and_then(|name| groups::find(reader, groups, name, span)) else { continue };
+        let Some(at) = group.and_then(|name| groups::find(reader, scope.groups, name, span)) else { continue };
         named.push(at);
-        if let Some(group) = groups.get_mut(at) {
+        if let Some(group) = scope.groups.get_mut(at) {
             group.used = true;
         }
     }
     (members, named)
-}
-
-fn required<'a, 'i>(
-    reader: &mut Reader<'_>,
-    element: &Value<'_>,
-    table: &'a DeTable<'i>,
-    key: &'static str,
-    place: &'static str,
-) -> Option<&'a Value<'i>> {
-    let value = table.get(key);
-    if value.is_none() {
-        reader.fault(element.span(), Fault::Missing { key, place });
-    }
-    value
 }
 
 /// Conditions that nobody enforces yet are refused, never ignored: a grant would be wider than it reads.
