@@ -1,6 +1,7 @@
 //! Whom a process believes: the roots and revocation lists of each trust domain, and the one verification of a chain.
 
 mod error;
+mod judge;
 mod memo;
 mod revocation;
 pub(crate) mod signature;
@@ -96,7 +97,7 @@ impl Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("domains", &self.domains).finish_non_exhaustive()
+        f.debug_struct("Trust").field("trust_domains", &self.domains.keys()).finish_non_exhaustive()
     }
 }
 

@@ -52,10 +52,11 @@ pub(super) fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bund
 
 /// The stable names lead through `current`, so that they never have to change again.
 fn link_stable_names(dir: &Path) -> Result<(), DeliveryError> {
+    let mut moved = false;
     for name in [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT] {
-        disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
+        moved |= disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
     }
-    disk::sync_dir(dir)
+    if moved { disk::sync_dir(dir) } else { Ok(()) }
 }
 
 /// Refuses a directory that is another identity's, or whose owner cannot be read.

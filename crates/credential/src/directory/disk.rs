@@ -46,10 +46,10 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DeliveryError> {
     step().and_then(|()| fs::rename(from, to)).map_err(DeliveryError::io("rename into place", to))
 }
 
-/// Makes `link` lead to `target` by one rename, whatever it was before.
-pub(super) fn relink(link: &Path, target: &Path) -> Result<(), DeliveryError> {
+/// Makes `link` lead to `target` by one rename, whatever it was before. Says whether it led elsewhere.
+pub(super) fn relink(link: &Path, target: &Path) -> Result<bool, DeliveryError> {
     if fs::read_link(link).is_ok_and(|old| old == target) {
-        return Ok(());
+        return Ok(false);
     }
     let mut name = std::ffi::OsString::from(".");
     name.push(link.file_name().unwrap_or_default());
@@ -57,7 +57,8 @@ pub(super) fn relink(link: &Path, target: &Path) -> Result<(), DeliveryError> {
     let fresh = link.with_file_name(name);
     remove_file(&fresh)?;
     step().and_then(|()| symlink(target, &fresh)).map_err(DeliveryError::io("link", &fresh))?;
-    rename(&fresh, link)
+    rename(&fresh, link)?;
+    Ok(true)
 }
 
 /// Replaces a file by one rename: durable, mode 0600, never half of it.

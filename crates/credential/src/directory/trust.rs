@@ -81,17 +81,19 @@ fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) 
     let target = Path::new(TRUST).join(CURRENT);
     let mut names: Vec<String> = bundles.iter().map(|bundle| bundle_name(bundle.trust_domain())).collect();
     names.extend(own.map(|_| CA_CRT.to_owned()));
+    let mut moved = false;
     for name in &names {
-        disk::relink(&dir.join(name), &target.join(name))?;
+        moved |= disk::relink(&dir.join(name), &target.join(name))?;
     }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         let ours = fs::read_link(entry.path()).is_ok_and(|link| link == target.join(&name));
         if ours && !names.contains(&name) {
             disk::remove_file(&entry.path())?;
+            moved = true;
         }
     }
-    disk::sync_dir(dir)
+    if moved { disk::sync_dir(dir) } else { Ok(()) }
 }
 
 /// The trust material of a directory.

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countermark_identity::{Leaf, Serial, Thumbprint, TrustDomain, UnixTime, Usage};
+use countermark_identity::{Leaf, Thumbprint, TrustDomain, UnixTime, Usage};
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime as PkiTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::error::{ChainError, Link, MAX_INTERMEDIATES, TrustError};
+use super::judge::{Judge, Presented};
 use super::memo::Memo;
 use super::revocation::{Lists, Signer};
 use super::{DomainTrust, Revocation, signature};
@@ -21,11 +22,11 @@ use crate::crl::Crl;
 #[derive(Debug)]
 pub(super) struct Domain {
     bundle: Bundle,
-    anchors: Vec<TrustAnchor<'static>>,
+    pub(super) anchors: Vec<TrustAnchor<'static>>,
     /// One for each anchor, in the same order.
-    roots: Vec<Arc<Signer>>,
-    lists: Lists,
-    revocation: Revocation,
+    pub(super) roots: Vec<Arc<Signer>>,
+    pub(super) lists: Lists,
+    pub(super) revocation: Revocation,
     /// Intermediates that stood in a verified path, by thumbprint: parsed once, their list looked for once.
     known: ArcSwap<HashMap<Thumbprint, Arc<Signer>>>,
 }
@@ -94,7 +95,7 @@ impl Domain {
             // The path was good and its judge was not asked: never, but never believed either.
             (Ok(_), None) => Err(ChainError::Path { detail: "the path was not judged".to_owned() }),
             (_, Some(Err(error))) => Err(error),
-            (Err(error), _) => Err(self.explain(error, leaf, now)),
+            (Err(error), _) => Err(self.explain(error, leaf, &presented, now)),
         }
     }
 
@@ -144,7 +145,7 @@ impl Domain {
     }
 
     /// Puts webpki's refusal into our words.
-    fn explain(&self, error: webpki::Error, leaf: &Leaf, now: UnixTime) -> ChainError {
+    fn explain(&self, error: webpki::Error, leaf: &Leaf, presented: &[Presented], now: UnixTime) -> ChainError {
         match error {
             webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
                 ChainError::UnknownAuthority {
@@ -152,89 +153,16 @@ impl Domain {
                     issuer: issuer_text(leaf.issuer_der()),
                 }
             }
-            webpki::Error::CertExpired { not_after, .. } => ChainError::Expired {
-                which: Link::Authority("an intermediate".to_owned()),
-                not_after: UnixTime::from_secs(not_after.as_secs()),
-                now,
-            },
-            webpki::Error::CertNotValidYet { not_before, .. } => ChainError::NotYetValid {
-                which: Link::Authority("an intermediate".to_owned()),
-                not_before: UnixTime::from_secs(not_before.as_secs()),
-                now,
-            },
+            // The leaf's own life was judged before: this is an intermediate's.
+            webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => presented
+                .iter()
+                .find_map(|entry| entry.signer.require_time(now).err())
+                .unwrap_or_else(|| ChainError::Path { detail: error.to_string() }),
             webpki::Error::BadDer | webpki::Error::TrailingData(_) => {
                 ChainError::Malformed { detail: error.to_string() }
             }
             other => ChainError::Path { detail: other.to_string() },
         }
-    }
-}
-
-/// An intermediate as it was presented.
-struct Presented {
-    thumbprint: Thumbprint,
-    signer: Arc<Signer>,
-}
-
-/// Judges each path that webpki finds good for what webpki does not look at: the root's life and revocation.
-struct Judge<'a> {
-    domain: &'a Domain,
-    leaf: &'a Leaf,
-    presented: &'a [Presented],
-    now: UnixTime,
-    outcome: RefCell<Option<Result<Vec<Arc<Signer>>, ChainError>>>,
-}
-
-impl Judge<'_> {
-    /// Refusing here makes webpki try another path, if there is one.
-    fn accept(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-        let outcome = self.judge(path);
-        let answer = if outcome.is_ok() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
-        self.outcome.replace(Some(outcome));
-        answer
-    }
-
-    /// The authorities of the path, from the leaf's issuer to the root, if none of them ended and nothing they signed here is revoked.
-    fn judge(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Signer>>, ChainError> {
-        let signers = self.signers(path)?;
-        let mut subject = (Link::Leaf, self.leaf.serial());
-        for signer in &signers {
-            let authority = &signer.authority;
-            let link = Link::Authority(authority.subject().to_owned());
-            require_time(link.clone(), authority.not_before(), authority.not_after(), self.now)?;
-            if self.domain.revocation == Revocation::Required {
-                self.require_unrevoked(subject, signer)?;
-            }
-            subject = (link, authority.serial());
-        }
-        Ok(signers)
-    }
-
-    fn require_unrevoked(&self, (which, serial): (Link, &Serial), signer: &Signer) -> Result<(), ChainError> {
-        let list = signer.list(&self.domain.lists, self.now).map_err(|error| ChainError::RevocationUnknown {
-            authority: signer.authority.subject().to_owned(),
-            error,
-        })?;
-        match list.revokes(serial) {
-            None => Ok(()),
-            Some(revoked) => {
-                Err(ChainError::Revoked { which, serial: serial.clone(), at: revoked.at, reason: revoked.reason })
-            }
-        }
-    }
-
-    fn signers(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Signer>>, ChainError> {
-        let lost = || ChainError::Path { detail: "the path has a certificate that was not presented".to_owned() };
-        let mut signers = Vec::with_capacity(MAX_INTERMEDIATES + 1);
-        for certificate in path.intermediate_certificates() {
-            let thumbprint = Thumbprint::of(&certificate.der());
-            let presented = self.presented.iter().find(|entry| entry.thumbprint == thumbprint).ok_or_else(lost)?;
-            signers.push(Arc::clone(&presented.signer));
-        }
-        let place =
-            self.domain.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor())).ok_or_else(lost)?;
-        signers.push(Arc::clone(self.domain.roots.get(place).ok_or_else(lost)?));
-        Ok(signers)
     }
 }
 
@@ -273,7 +201,12 @@ impl VerifiedChain {
 }
 
 /// Refuses a certificate outside its life. `notAfter` itself still belongs to it (RFC 5280 §4.1.2.5).
-fn require_time(which: Link, not_before: UnixTime, not_after: UnixTime, now: UnixTime) -> Result<(), ChainError> {
+pub(super) fn require_time(
+    which: Link,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    now: UnixTime,
+) -> Result<(), ChainError> {
     if now > not_after {
         return Err(ChainError::Expired { which, not_after, now });
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countermark_identity::{SpiffeId, TrustDomain, UnixTime};
+use countermark_identity::{SpiffeId, TrustDomain, UnixTime, Usage};
 
 use super::floor::Floor;
 use super::slot::Slot;
@@ -13,8 +13,8 @@ use crate::authority::Authority;
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;
-use crate::directory::{self, Generation, LoadError, Material, RawFile};
-use crate::trust::{DomainTrust, Revocation, Trust};
+use crate::directory::{self, Generation, Held, LoadError, Material, RawFile};
+use crate::trust::{ChainError, DomainTrust, Revocation, Trust};
 
 /// Reads the files again and again, and keeps the last good of each.
 #[derive(Debug)]
@@ -67,16 +67,24 @@ impl Reloader {
         if trust.trust_domains().next().is_none() {
             return Err(WatchError::Trust { reason: faults.join("; ") });
         }
-        let status = reloader.status(None, faults);
+        let credential_fault = reloader.require_own(&held.credential, now).err();
+        let status = reloader.status(credential_fault.map(|fault| format!("{}: {fault}", held.path.display())), faults);
         Ok((reloader, First { credential: held.credential, trust, status }))
     }
 
     /// Reads everything again; `revocation` is what the policy says now.
     pub(super) fn reload(&mut self, revocation: BTreeMap<TrustDomain, Revocation>, now: UnixTime) -> Changes {
-        let (credential, credential_fault) = match self.reload_credential(now) {
+        // The credential is read before the trust that it is judged by: whoever delivers switches the trust first.
+        let held = directory::read_valid(&self.config.dir, now).map_err(|error| error.to_string());
+        let (trust, faults) = self.reload_trust(revocation);
+        let (credential, credential_fault) = match held.and_then(|held| self.take_credential(held, now)) {
             Ok(credential) => (credential, None),
             Err(fault) => (None, Some(fault)),
         };
+        Changes { credential, trust, status: self.status(credential_fault, faults) }
+    }
+
+    fn reload_trust(&mut self, revocation: BTreeMap<TrustDomain, Revocation>) -> (Option<Arc<Trust>>, Vec<String>) {
         let modes_changed = self.config.revocation != revocation;
         self.config.revocation = revocation;
         let mut faults = Vec::new();
@@ -96,23 +104,40 @@ impl Reloader {
             }
         }
         faults.extend(self.faults());
-        Changes { credential, trust, status: self.status(credential_fault, faults) }
+        (trust, faults)
     }
 
-    fn reload_credential(&mut self, now: UnixTime) -> Result<Option<Arc<Credential>>, String> {
-        let held = directory::read_valid(&self.config.dir, now).map_err(|error| error.to_string())?;
+    fn take_credential(&mut self, held: Held, now: UnixTime) -> Result<Option<Arc<Credential>>, String> {
         let (old, new) = (self.credential.leaf(), held.credential.leaf());
+        if old.thumbprint() == new.thumbprint() {
+            self.generation = held.generation;
+            return Ok(None);
+        }
         if old.spiffe_id() != new.spiffe_id() {
             let name = |id: Option<&SpiffeId>| id.map_or_else(|| "no SPIFFE ID".to_owned(), ToString::to_string);
             let (old, new) = (name(old.spiffe_id()), name(new.spiffe_id()));
             return Err(format!("{} now holds {new} instead of {old}; restart to become it", held.path.display()));
         }
+        self.require_own(&held.credential, now).map_err(|fault| format!("{}: {fault}", held.path.display()))?;
         self.generation = held.generation;
-        if old.thumbprint() == new.thumbprint() {
-            return Ok(None);
-        }
         self.credential = Arc::clone(&held.credential);
         Ok(Some(held.credential))
+    }
+
+    /// Refuses a credential that no peer with the same bundle could believe. Where there is no such bundle, nobody can say.
+    fn require_own(&self, credential: &Credential, now: UnixTime) -> Result<(), String> {
+        let leaf = credential.leaf();
+        let Some(own) = leaf.spiffe_id().map(SpiffeId::trust_domain) else { return Ok(()) };
+        let usage = if leaf.permits(Usage::Server).is_ok() { Usage::Server } else { Usage::Client };
+        match self.trust.verify(credential.chain(), leaf, own, usage, now) {
+            Ok(_) => Ok(()),
+            Err(
+                ChainError::UnknownTrustDomain { .. }
+                | ChainError::Revoked { .. }
+                | ChainError::RevocationUnknown { .. },
+            ) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Takes over what is good in the material, and withdraws what is not in it. Says whether the trust changed.

@@ -60,6 +60,40 @@ fn an_expired_credential_does_not_replace_the_last_good() {
 }
 
 #[test]
+fn a_credential_that_no_peer_could_believe_is_not_published() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    let stranger = Ca::root("stranger").credential(PATH, &[]);
+    let incomplete = estate.intermediate.credential(PATH, &[]);
+    for bad in [stranger, incomplete] {
+        fs::write(estate.dir().join("credential-bundle.pem"), bad.to_pem().expose()).unwrap();
+        let changes = reload(&mut reloader);
+        assert!(changes.credential.is_none());
+        assert!(reason(&changes.status.credential).contains("no root of agents.internal"));
+    }
+    // At the start there is no better one: it is published, and not ready.
+    let (_, second) = estate.start();
+    assert!(!second.status.is_ready());
+    assert!(first.status.is_ready());
+}
+
+#[test]
+fn a_new_root_and_a_credential_below_it_come_together() {
+    let estate = Estate::new();
+    let (mut reloader, _) = estate.start();
+    let root = Ca::root("new root");
+    let both = vec![estate.root.der.clone(), root.der.clone()];
+    let delivery = Delivery {
+        credential: Arc::new(root.credential(PATH, &[])),
+        bundles: vec![Bundle::new(td(), both).unwrap().with_sequence(6)],
+        crls: vec![DomainCrls { trust_domain: td(), crls: vec![root.crl(&[])] }],
+    };
+    deliver(&estate.dir(), &delivery, NOW).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(changes.status.is_ready() && changes.credential.is_some() && changes.trust.is_some());
+}
+
+#[test]
 fn a_broken_list_keeps_the_last_good() {
     let estate = Estate::new();
     let (mut reloader, _) = estate.start();
