@@ -173,6 +173,12 @@ impl Authority {
         }
     }
 
+    /// Puts another store in the inventory's place.
+    #[cfg(test)]
+    pub(crate) async fn with_store(&self, store: Box<dyn Store>) {
+        self.inner.lock().await.store = Some(store);
+    }
+
     fn passphrase(&self) -> Option<&[u8]> {
         self.passphrase.as_ref().map(|passphrase| passphrase.expose().as_slice())
     }

@@ -10,6 +10,8 @@ mod error;
 mod issuer;
 mod record;
 mod store;
+#[cfg(test)]
+mod tests;
 mod warning;
 
 pub use crate::{
