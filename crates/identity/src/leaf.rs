@@ -155,7 +155,7 @@ impl Leaf {
     #[must_use]
     pub fn subject(&self) -> &str {
         self.subject_text.get_or_init(|| match X509Name::from_der(&self.subject) {
-            Ok((_, name)) => name.to_string().escape_debug().to_string(),
+            Ok((_, name)) => printable(&name.to_string()),
             Err(_) => String::new(),
         })
     }
@@ -197,6 +197,19 @@ fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, LeafError> {
         return Err(LeafError::Version { found: certificate.version().0.saturating_add(1) });
     }
     Ok(certificate)
+}
+
+/// A stranger's text for a log or a terminal: what is neither letter, digit, space nor visible ASCII is escaped.
+fn printable(text: &str) -> String {
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if plain(c) {
+            out.push(c)
+        } else {
+            out.extend(c.escape_unicode())
+        }
+        out
+    })
 }
 
 fn is_empty_name(name: &X509Name<'_>) -> bool {

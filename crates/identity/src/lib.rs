@@ -3,6 +3,15 @@
 //! A certificate goes in as DER and comes out as a [`Leaf`], or as a [`LeafError`] that says why not. A leaf makes one
 //! [`Claim`] ([`Leaf::claim`]): who it says it is, and under whose roots that must now be verified. Nothing here reads a
 //! file, a socket or a clock (time is a [`Clock`] that the caller hands in), and nothing here trusts: a claim is only a claim.
+//!
+//! ```
+//! use countermark_identity::{Identity, SpiffeId};
+//!
+//! let id: SpiffeId = "spiffe://agents.internal/agent/billing-bot".parse()?;
+//! assert_eq!(Identity::try_from(id).map(|who| who.to_string()), Ok("agent billing-bot".into()));
+//! assert!("spiffe://agents.internal/agent/../server/ledger".parse::<SpiffeId>().is_err());
+//! # Ok::<(), countermark_identity::SpiffeIdError>(())
+//! ```
 
 mod id;
 mod leaf;

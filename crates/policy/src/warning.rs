@@ -103,13 +103,17 @@ impl Policy {
         (!self.names_server(server)).then(|| Warning::ServerNotNamed { server: server_name() })
     }
 
-    /// The agents that grants and groups name exactly and that `is_known` does not know, in the order of the file.
+    /// The agents that rules name exactly and that `is_known` does not know, in the order of the file.
+    ///
+    /// Agents that the map stands for have other people's certificates, and are not asked about.
     #[must_use]
     pub fn unknown_agents(&self, is_known: impl Fn(&AgentId) -> bool) -> Vec<Finding> {
+        let mapped: HashSet<&str> = self.compiled.mapped.iter().map(|(agent, _)| agent.as_str()).collect();
         let mut unknown = Vec::new();
         for rule in &self.compiled.rules {
             for set in sets(&self.compiled, rule) {
-                for agent in self.exact_agents(set).filter(|agent| !is_known(agent)) {
+                let unminted = |agent: &AgentId| !mapped.contains(agent.name()) && !is_known(agent);
+                for agent in self.exact_agents(set).filter(unminted) {
                     let place = set.group.as_ref().map_or(rule.place, |group| group.place);
                     unknown.push(Finding::new(place, Warning::UnknownAgent { agent: agent.name().to_owned() }));
                 }

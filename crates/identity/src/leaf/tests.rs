@@ -345,6 +345,25 @@ fn names_of_other_kinds_say_nothing() {
 }
 
 #[test]
+fn a_subject_cannot_write_to_the_terminal() {
+    let value = tlv(0x0c, "O'Brien\u{1b}[2J\n\u{202e}".as_bytes());
+    let name = tlv(0x30, &tlv(0x31, &tlv(0x30, &[tlv(0x06, &[0x55, 4, 3]), value].concat())));
+    let der = certificate(|tbs| {
+        tbs[5] = name;
+        tbs[7] = tlv(0xa3, &tlv(0x30, &svid(&[uri(ID)]).concat()));
+    });
+    assert_eq!(Leaf::parse(&der).unwrap().subject(), "CN=O'Brien\\u{1b}[2J\\u{a}\\u{202e}");
+}
+
+#[test]
+fn an_odd_true_is_not_false() {
+    for octet in [0x01, 0x7f, 0xfe] {
+        let odd = replaced(1, basic_constraints(&[0x01, 0x01, octet]));
+        assert!(Leaf::parse(&with(&odd)).is_err(), "CA: {octet:#x}");
+    }
+}
+
+#[test]
 fn garbage_never_panics() {
     let good = with(&svid(&[uri(ID)]));
     let mut accepted = 0;

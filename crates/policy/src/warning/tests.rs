@@ -60,7 +60,8 @@ fn tells_what_nobody_uses() {
 
 #[test]
 fn tells_a_server_and_agents_that_are_not_known() {
-    let text = format!("[groups]\ng = ['b', 'c-*']\n{}", rule("grant", "'a', '@g'", "'ledger'", "'x'"));
+    let head = "[map]\n'dns:etl' = 'etl'\n[groups]\ng = ['b', 'c-*', 'etl']\n";
+    let text = format!("{head}{}", rule("grant", "'a', '@g'", "'ledger'", "'x'"));
     let policy = policy(&text);
     assert_eq!(policy.warning_for(&server("ledger")), None);
     assert!(policy.warning_for(&server("ledgre")).unwrap().to_string().contains("\"ledgre\""));
@@ -69,8 +70,8 @@ fn tells_a_server_and_agents_that_are_not_known() {
     assert_eq!(
         unknown,
         [
-            "line 4, column 1: no certificate was ever made for the agent \"b\"",
-            "line 5, column 1: no certificate was ever made for the agent \"a\"",
+            "line 6, column 1: no certificate was ever made for the agent \"b\"",
+            "line 7, column 1: no certificate was ever made for the agent \"a\"",
         ]
     );
 }
