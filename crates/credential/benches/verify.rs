@@ -31,21 +31,21 @@ struct Pki {
 
 impl Pki {
     fn new() -> Self {
-        let (root_key, key, leaf_key) = (generate(), generate(), generate());
+        let (root_key, key) = (generate(), generate());
         let root_params = params("root", true);
         let root_der = root_params.self_signed(&root_key).expect("a root").der().clone();
         let root = Issuer::new(root_params, root_key);
         let intermediate_params = params("intermediate", true);
         let intermediate_der = intermediate_params.signed_by(&key, &root).expect("an intermediate").der().clone();
         let intermediate = Issuer::new(intermediate_params, key);
-        let mut leaf_params = params("billing-bot", false);
-        let uri = "spiffe://agents.internal/agent/billing-bot".try_into().expect("a URI");
-        leaf_params.subject_alt_names = vec![SanType::URI(uri)];
-        let leaf_der = leaf_params.signed_by(&leaf_key, &intermediate).expect("a leaf").der().clone();
-        let leaf = Leaf::parse(&leaf_der).expect("a leaf");
+        let (leaf_der, leaf) = sign_leaf("billing-bot", &intermediate);
         let bundle = Bundle::new(trust_domain(), vec![root_der]).expect("a bundle");
         let crls = vec![crl(&root, 0), crl(&intermediate, 0)];
         Self { chain: vec![leaf_der, intermediate_der], leaf, bundle, intermediate, crls }
+    }
+
+    fn leaf(&self, name: &str) -> (CertificateDer<'static>, Leaf) {
+        sign_leaf(name, &self.intermediate)
     }
 
     fn trust(&self, revocation: Revocation) -> Trust {
@@ -75,6 +75,15 @@ impl Pki {
         );
         black_box(path.expect("a good chain").anchor());
     }
+}
+
+fn sign_leaf(name: &str, issuer: &Issuer<'static, KeyPair>) -> (CertificateDer<'static>, Leaf) {
+    let mut params = params(name, false);
+    let uri = format!("spiffe://agents.internal/agent/{name}").as_str().try_into().expect("a URI");
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    let der = params.signed_by(&generate(), issuer).expect("a leaf").der().clone();
+    let leaf = Leaf::parse(&der).expect("a leaf");
+    (der, leaf)
 }
 
 fn generate() -> KeyPair {
@@ -144,6 +153,25 @@ fn verification(c: &mut Criterion) {
     }
 }
 
+/// What a handshake with somebody new costs once the authorities and their lists are known.
+fn newcomer(c: &mut Criterion) {
+    let pki = Pki::new();
+    let (other, leaf) = pki.leaf("intern-bot");
+    let now = UnixTime::from_secs(NOW);
+    c.bench_function("a new leaf under a known intermediate, two CRLs", |b| {
+        let warm = || {
+            let trust = pki.trust(Revocation::Required);
+            pki.verify(&trust);
+            trust
+        };
+        let verify = |trust: &mut Trust| {
+            let chain = [other.clone(), pki.chain.last().expect("an intermediate").clone()];
+            trust.verify(&chain, &leaf, &trust_domain(), Usage::Client, now).expect("a good chain")
+        };
+        b.iter_batched_ref(warm, verify, BatchSize::SmallInput);
+    });
+}
+
 fn lists(c: &mut Criterion) {
     let pki = Pki::new();
     let large = crl(&pki.intermediate, 100_000);
@@ -157,5 +185,5 @@ fn lists(c: &mut Criterion) {
     c.bench_function("parse a CRL of 100,000", |b| b.iter(|| Crl::from_der(black_box(large.der()))));
 }
 
-criterion_group!(benches, verification, lists);
+criterion_group!(benches, verification, newcomer, lists);
 criterion_main!(benches);

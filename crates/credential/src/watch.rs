@@ -163,14 +163,25 @@ impl Outputs {
             tracing::info!(serial = %credential.leaf().serial(), "the credential changed");
             self.credential.send_replace(credential);
         }
+        self.tell(changes.status);
+    }
+
+    fn tell(&self, status: Status) {
         self.status.send_if_modified(|current| {
-            let changed = *current != changes.status;
+            let changed = *current != status;
             if changed {
-                changes.status.log();
-                *current = changes.status;
+                status.log();
+                *current = status;
             }
             changed
         });
+    }
+
+    /// Says that nothing is followed any more, which must not look like health.
+    fn stop(&self) {
+        let stopped = Health::of(&["the files are no longer followed; restart".to_owned()]);
+        let status = Status { credential: stopped.clone(), trust: stopped, ..self.status.borrow().clone() };
+        self.tell(status);
     }
 }
 
@@ -194,15 +205,16 @@ impl Follower {
                 () = self.wake.notified() => tokio::time::sleep(SETTLE).await,
                 changed = self.modes.changed() => if changed.is_err() { return },
             }
-            // A switch may have brought directories that are not watched yet; they are read after they are watched.
-            self.notices.follow(&self.config);
             let (modes, now) = (self.modes.borrow_and_update().clone(), self.clock.now());
+            let (mut notices, config) = (self.notices, self.config.clone());
             let reading = tokio::task::spawn_blocking(move || {
+                // A switch may have brought directories that are not watched yet; they are read after they are watched.
+                notices.follow(&config);
                 let changes = reloader.reload(modes, now);
-                (reloader, changes)
+                (notices, reloader, changes)
             });
-            let Ok((back, changes)) = reading.await else { return };
-            reloader = back;
+            let Ok((notices, back, changes)) = reading.await else { return self.outputs.stop() };
+            (self.notices, reloader) = (notices, back);
             self.outputs.publish(changes);
         }
     }

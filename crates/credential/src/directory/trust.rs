@@ -181,15 +181,25 @@ pub(crate) fn read_material(dir: &Path) -> Result<Material, LoadError> {
 }
 
 /// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.
+///
+/// A link of ours that is missing is a fault: what stands elsewhere may be what was withdrawn.
 fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let base = dir.join(TRUST);
     if base.is_dir() {
         return match Switch::new(&base, VERSIONS).current() {
             Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
+            None if base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
             None => load::resolve(&base),
         };
     }
+    if Switch::new(dir, GENERATIONS).current().is_some() {
+        return Err(missing(base));
+    }
     load::resolve(dir)
+}
+
+fn missing(path: PathBuf) -> LoadError {
+    LoadError::Io { path, source: std::io::ErrorKind::NotFound.into() }
 }
 
 /// The directories in which a change may mean other material.

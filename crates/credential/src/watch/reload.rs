@@ -63,12 +63,13 @@ impl Reloader {
         }
         reloader.take(material);
         let trust = reloader.publish_trust().map_err(|reason| WatchError::Trust { reason })?;
-        let faults = reloader.faults();
+        let mut faults = reloader.faults();
         if trust.trust_domains().next().is_none() {
             return Err(WatchError::Trust { reason: faults.join("; ") });
         }
-        let credential_fault = reloader.require_own(&held.credential, now).err();
-        let status = reloader.status(credential_fault.map(|fault| format!("{}: {fault}", held.path.display())), faults);
+        let mut credential_fault = None;
+        reloader.note_verdict(&mut credential_fault, &mut faults, now);
+        let status = reloader.status(credential_fault, faults);
         Ok((reloader, First { credential: held.credential, trust, status }))
     }
 
@@ -76,11 +77,12 @@ impl Reloader {
     pub(super) fn reload(&mut self, revocation: BTreeMap<TrustDomain, Revocation>, now: UnixTime) -> Changes {
         // The credential is read before the trust that it is judged by: whoever delivers switches the trust first.
         let held = directory::read_valid(&self.config.dir, now).map_err(|error| error.to_string());
-        let (trust, faults) = self.reload_trust(revocation);
-        let (credential, credential_fault) = match held.and_then(|held| self.take_credential(held, now)) {
+        let (trust, mut faults) = self.reload_trust(revocation);
+        let (credential, mut credential_fault) = match held.and_then(|held| self.take_credential(held, now)) {
             Ok(credential) => (credential, None),
             Err(fault) => (None, Some(fault)),
         };
+        self.note_verdict(&mut credential_fault, &mut faults, now);
         Changes { credential, trust, status: self.status(credential_fault, faults) }
     }
 
@@ -124,19 +126,31 @@ impl Reloader {
         Ok(Some(held.credential))
     }
 
-    /// Refuses a credential that no peer with the same bundle could believe. Where there is no such bundle, nobody can say.
+    /// Refuses a credential that no peer with the same bundle could believe.
     fn require_own(&self, credential: &Credential, now: UnixTime) -> Result<(), String> {
+        match self.verdict(credential, now) {
+            Ok(()) | Err(ChainError::Revoked { .. } | ChainError::RevocationUnknown { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Notes what our own verifier says about the credential that is published: a list that it misses, every peer's chain misses.
+    fn note_verdict(&self, credential_fault: &mut Option<String>, trust_faults: &mut Vec<String>, now: UnixTime) {
+        match self.verdict(&self.credential, now) {
+            Ok(()) => {}
+            Err(error @ ChainError::RevocationUnknown { .. }) => trust_faults.push(error.to_string()),
+            Err(error) => drop(credential_fault.get_or_insert_with(|| error.to_string())),
+        }
+    }
+
+    /// What a peer with our trust says about a credential of ours. Where the bundle for it is not here, nobody can say.
+    fn verdict(&self, credential: &Credential, now: UnixTime) -> Result<(), ChainError> {
         let leaf = credential.leaf();
         let Some(own) = leaf.spiffe_id().map(SpiffeId::trust_domain) else { return Ok(()) };
         let usage = if leaf.permits(Usage::Server).is_ok() { Usage::Server } else { Usage::Client };
         match self.trust.verify(credential.chain(), leaf, own, usage, now) {
-            Ok(_) => Ok(()),
-            Err(
-                ChainError::UnknownTrustDomain { .. }
-                | ChainError::Revoked { .. }
-                | ChainError::RevocationUnknown { .. },
-            ) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Ok(_) | Err(ChainError::UnknownTrustDomain { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

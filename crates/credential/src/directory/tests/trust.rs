@@ -65,6 +65,16 @@ fn a_directory_without_a_bundle_believes_nobody() {
 }
 
 #[test]
+fn a_missing_link_does_not_lead_to_what_is_elsewhere() {
+    let estate = Estate::delivered();
+    fs::remove_file(estate.dir().join("trust/current")).unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::Io { .. })));
+    // The generation has a bundle of its own, which may be one that was withdrawn.
+    fs::remove_dir_all(estate.dir().join("trust")).unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::Io { .. })));
+}
+
+#[test]
 fn broken_trust_names_its_file() {
     let estate = Estate::delivered();
     let (bundle, crl) = (estate.dir().join("trust/current").join(BUNDLE), estate.dir().join("trust/current").join(CRL));

@@ -175,9 +175,34 @@ fn lists_that_are_gone_deny() {
     let trust = reload(&mut reloader).trust.unwrap();
     let error = estate.judge(&trust).unwrap_err();
     assert!(matches!(error, ChainError::RevocationUnknown { error: RevocationError::Missing, .. }), "{error}");
+    assert!(reason(&reload(&mut reloader).status.trust).contains("`countermark ca crl`"));
     let lax = BTreeMap::from([(td(), Revocation::DangerNone)]);
-    let trust = reloader.reload(lax, NOW).trust.unwrap();
-    estate.judge(&trust).unwrap();
+    let changes = reloader.reload(lax, NOW);
+    estate.judge(&changes.trust.unwrap()).unwrap();
+    assert!(changes.status.is_ready());
+}
+
+#[test]
+fn a_list_that_grew_stale_shows_without_a_change_of_files() {
+    let estate = Estate::new();
+    estate.deliver_trust(&[estate.bundle()], vec![estate.root.crl(&[]), estate.intermediate.crl_of(&[], 10)]);
+    let (mut reloader, first) = estate.start();
+    assert!(first.status.is_ready());
+    let changes = reloader.reload(BTreeMap::new(), UnixTime::from_secs(NOW.as_secs() + 10));
+    assert!(changes.trust.is_none() && reason(&changes.status.trust).contains("stale"));
+}
+
+#[test]
+fn a_revoked_or_expired_credential_of_ours_shows() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    let late = UnixTime::from_secs(NOW.as_secs() + 3601);
+    assert!(reason(&reloader.reload(BTreeMap::new(), late).status.credential).contains("expired"));
+    estate.deliver_trust(
+        &[estate.bundle()],
+        vec![estate.root.crl(&[]), estate.intermediate.crl(&[first.credential.leaf()])],
+    );
+    assert!(reason(&reload(&mut reloader).status.credential).contains("revoked"));
 }
 
 #[test]
