@@ -136,7 +136,7 @@ fn pkilint(python: &Command, linter: &str, file: &Path) -> Result<Vec<String>> {
     let ended = run(command.args(["--severity", "WARNING", "--format", "CSV"]).arg(file))?;
     let mut lines = ended.stdout.lines();
     lines.next().with_context(|| format!("pkilint says nothing: {}", ended.stderr))?;
-    let known = |line: &&str| !line.contains("pkix.invalid_uri_syntax");
+    let known = |line: &&str| !line.is_empty() && !line.contains("pkix.invalid_uri_syntax");
     Ok(lines.filter(known).map(str::to_owned).collect())
 }
 
