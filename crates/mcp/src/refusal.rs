@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{ParseRefusal, ProtocolVersion};
+use crate::{Era, ParseRefusal, ProtocolVersion};
 
 /// The codes of JSON-RPC and of MCP 2026-07-28 that are answered here.
 pub(crate) mod code {
@@ -42,8 +42,16 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH, message)
     }
 
-    pub(crate) fn version(requested: &str) -> Self {
-        let supported = ProtocolVersion::ALL.map(ProtocolVersion::as_str);
+    /// > the server MUST respond with an `UnsupportedProtocolVersionError` listing the versions it does support
+    ///
+    /// Who names its version in `_meta` is told the versions that are spoken that way.
+    pub(crate) fn version(requested: &str, in_meta: bool) -> Self {
+        let supported: Vec<_> = ProtocolVersion::ALL
+            .into_iter()
+            .filter(|version| !in_meta || version.era() == Era::Modern)
+            .map(ProtocolVersion::as_str)
+            .collect();
+        let requested: String = requested.chars().take(64).collect();
         let message = if requested == "2024-11-05" {
             "protocol version 2024-11-05 with its HTTP+SSE transport is not served; use Streamable HTTP of 2025-03-26 or later"
         } else {

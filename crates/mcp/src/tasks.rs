@@ -11,8 +11,11 @@ use crate::method::Demand;
 #[derive(Debug)]
 pub(crate) struct Tasks {
     per_agent: usize,
-    made: Mutex<HashMap<AgentId, VecDeque<(Box<str>, Demand)>>>,
+    made: Mutex<Makers>,
 }
+
+/// Each agent's tasks, oldest first, with what made them.
+type Makers = HashMap<AgentId, VecDeque<(Box<str>, Demand)>>;
 
 impl Tasks {
     pub(crate) fn new(per_agent: usize) -> Self {
@@ -42,7 +45,7 @@ impl Tasks {
         Some(demand.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, VecDeque<(Box<str>, Demand)>>> {
+    fn lock(&self) -> MutexGuard<'_, Makers> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

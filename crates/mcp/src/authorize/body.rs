@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -86,7 +87,7 @@ where
 }
 
 /// A stream of chunks as a body. The lock is never contended: it only makes a stream that is `Send` also `Sync`.
-pub(super) struct Chunks(Mutex<Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>>);
+pub(super) struct Chunks(Mutex<BoxStream<'static, Result<Bytes, BoxError>>>);
 
 impl Chunks {
     pub(super) fn new(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::{METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, decode, single};
 use crate::method::{mirrored_name, requires_name};
-use crate::refusal::Refusal;
-use crate::{Era, Message, Params, ProtocolVersion};
+use crate::refusal::{Refusal, code};
+use crate::{Era, Message, Params, ProtocolVersion, Reference};
 
 /// The version that a message is spoken in, agreed on by header and body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn initialize(header: Option<&str>, params: &Params<'_>) -> Result<ProtocolVersi
         return Err(Refusal::mismatch("initialize does not carry a protocol version in _meta"));
     }
     if let Some(offered @ "2024-11-05") = params.offered_version.as_deref() {
-        return Err(Refusal::version(offered));
+        return Err(Refusal::version(offered, false));
     }
     match bare_version(header, None)? {
         version if version.era() == Era::Legacy => Ok(version),
@@ -72,32 +72,25 @@ fn initialize(header: Option<&str>, params: &Params<'_>) -> Result<ProtocolVersi
 }
 
 fn request_version(header: Option<&str>, body: Option<&str>) -> Result<ProtocolVersion, Refusal> {
-    match (header, body) {
-        (header, Some(body)) => {
-            let version = ProtocolVersion::parse(body).ok_or_else(|| Refusal::version(body))?;
-            if header != Some(body) {
-                return Err(Refusal::mismatch(
-                    "MCP-Protocol-Version is missing or differs from io.modelcontextprotocol/protocolVersion in _meta",
-                ));
-            }
-            Ok(version)
-        }
-        (header, None) => match bare_version(header, None)? {
-            version if version.era() == Era::Legacy => Ok(version),
-            _ => Err(Refusal::mismatch(
-                "a request of 2026-07-28 carries io.modelcontextprotocol/protocolVersion in _meta",
-            )),
-        },
+    match bare_version(header, body)? {
+        version if body.is_none() && version.era() == Era::Modern => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            code::INVALID_PARAMS,
+            "a request of 2026-07-28 carries io.modelcontextprotocol/protocolVersion in _meta",
+        )),
+        version => Ok(version),
     }
 }
 
 fn bare_version(header: Option<&str>, body: Option<&str>) -> Result<ProtocolVersion, Refusal> {
-    if let (Some(body), header) = (body, header)
-        && header != Some(body)
-    {
-        return Err(Refusal::mismatch("MCP-Protocol-Version is missing or differs from _meta"));
+    if body.is_some() && header != body {
+        return Err(Refusal::mismatch(
+            "MCP-Protocol-Version is missing or differs from io.modelcontextprotocol/protocolVersion in _meta",
+        ));
     }
-    header.map_or(Ok(ASSUMED), |text| ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text)))
+    header.map_or(Ok(ASSUMED), |text| {
+        ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text, body.is_some()))
+    })
 }
 
 fn names(headers: &HeaderMap, era: Era, method: &str, params: &Params<'_>, request: bool) -> Result<(), Refusal> {
@@ -120,9 +113,12 @@ fn names(headers: &HeaderMap, era: Era, method: &str, params: &Params<'_>, reque
     }
 }
 
-/// For methods that no table knows: any name that the body carries.
+/// For methods whose name the specification does not mirror: any name that the body carries.
 fn any_name<'p>(params: &'p Params<'_>) -> impl Iterator<Item = &'p str> {
-    [&params.name, &params.uri, &params.task_id].into_iter().filter_map(|name| name.as_deref())
+    let referred = params.reference.as_ref().map(|reference| match reference {
+        Reference::Prompt(name) | Reference::Resource(name) => name.as_ref(),
+    });
+    [&params.name, &params.uri, &params.task_id].into_iter().filter_map(|name| name.as_deref()).chain(referred)
 }
 
 /// `Mcp-Param-*` mirrors arguments by annotations of the tool's schema, which only the server knows and verifies. Here:

@@ -44,11 +44,15 @@ async fn headers_that_lie_are_refused_in_both_eras() {
         (&old, &[("mcp-protocol-version", "2025-11-25"), ("mcp-name", "whoami")]),
         (&old, &[("mcp-protocol-version", "2025-11-25"), ("mcp-method", "ping")]),
         (&old, &[("mcp-protocol-version", "2025-11-25"), ("mcp-param-a", "x")]),
-        (&old, &[MODERN, method, name]),
     ] {
         let answer = world.send(world.billing(), with(body.clone(), headers)).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, Some(-32020)), "{headers:?}: {answer:?}");
     }
+    let answer = world.send(world.billing(), with(old.clone(), &[MODERN, method, name])).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, Some(-32602)), "no version in _meta");
+    let unknown = modern_body("ping", "").replace("2026-07-28", "2099-01-01");
+    let answer = world.send(world.billing(), with(unknown, &[MODERN, ("mcp-method", "ping")])).await;
+    assert_eq!(answer.code(), Some(-32020), "that they differ is said first");
     assert_eq!(world.forwarded(), 0);
     let truthful = with(old, &[("mcp-protocol-version", "2025-11-25"), method, name]);
     assert_eq!(world.send(world.billing(), truthful).await.status, StatusCode::OK);
@@ -66,8 +70,13 @@ async fn versions_that_are_not_served_are_named() {
     ] {
         let answer = world.send(world.billing(), with(body, &[("mcp-protocol-version", version)])).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, Some(-32022)), "{version}");
-        let supported = answer.json()["error"]["data"]["supported"].clone();
-        assert_eq!(supported, serde_json::json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]));
+        let data = answer.json()["error"]["data"].clone();
+        assert_eq!(data["requested"], version);
+        let supported = match version {
+            "2099-01-01" => serde_json::json!(["2026-07-28"]),
+            _ => serde_json::json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]),
+        };
+        assert_eq!(data["supported"], supported);
     }
     let answer = world.post(request("initialize", r#"{"protocolVersion":"2024-11-05"}"#)).await;
     assert_eq!(answer.code(), Some(-32022));
