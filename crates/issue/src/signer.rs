@@ -1,20 +1,25 @@
 //! A CA certificate with its key, and the leaves that it signs.
 
-use std::{net::IpAddr, time::Duration};
+mod error;
+mod plan;
 
-use countermark_identity::{Role, Serial, SpiffeId, UnixTime};
-use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
-};
+use std::time::Duration;
+
+use countermark_identity::{Serial, UnixTime};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SerialNumber};
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+use self::plan::{is_sub_agent, names, ttl};
+pub use self::{
+    error::SignError,
+    plan::{LeafPlan, LeafRequest},
+};
 use crate::{
     ca::{BACKDATE, CaError, LEAF_SHARE, Serials, key_id},
-    key::{KeyError, KeyPair, KeyType},
-    lint::{self, Expected, LintError},
-    profile::{Profile, RequestableName, is_dns_name},
-    public_key::PublicKey,
+    key::KeyPair,
+    lint,
+    profile::Profile,
     subject::{SubjectError, leaf_subject},
     time::to_date,
 };
@@ -147,232 +152,6 @@ impl Signer {
         Ok(end)
     }
 }
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
-pub struct LeafRequest<'a> {
-    /// Who the certificate will speak for.
-    pub identity: &'a SpiffeId,
-    /// The key that will be certified.
-    pub public_key: &'a PublicKey,
-    /// How long it will live; the profile's default where absent.
-    pub ttl: Option<Duration>,
-    /// DNS names beside those of the profile.
-    pub dns: &'a [String],
-    /// IP addresses.
-    pub ip: &'a [IpAddr],
-}
-
-/// A leaf of which everything is decided but the signature.
-#[derive(Clone, Debug)]
-pub struct LeafPlan {
-    serial: Serial,
-    identity: SpiffeId,
-    subject: DistinguishedName,
-    names: Vec<SanType>,
-    public_key: PublicKey,
-    not_before: UnixTime,
-    not_after: UnixTime,
-    issued_at: UnixTime,
-}
-
-impl LeafPlan {
-    /// The serial that it will have.
-    #[must_use]
-    pub const fn serial(&self) -> &Serial {
-        &self.serial
-    }
-
-    /// Who it will speak for.
-    #[must_use]
-    pub const fn identity(&self) -> &SpiffeId {
-        &self.identity
-    }
-
-    /// When it will begin.
-    #[must_use]
-    pub const fn not_before(&self) -> UnixTime {
-        self.not_before
-    }
-
-    /// When it will end.
-    #[must_use]
-    pub const fn not_after(&self) -> UnixTime {
-        self.not_after
-    }
-
-    /// When it was decided; life counts from here.
-    #[must_use]
-    pub const fn issued_at(&self) -> UnixTime {
-        self.issued_at
-    }
-
-    /// The key that it will certify.
-    #[must_use]
-    pub const fn public_key(&self) -> &PublicKey {
-        &self.public_key
-    }
-
-    fn expected(&self) -> Expected<'_> {
-        Expected {
-            identity: &self.identity,
-            public_key: &self.public_key,
-            issued_at: self.issued_at,
-            not_after: self.not_after,
-        }
-    }
-}
-
-/// Why a certificate is not issued.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignError {
-    /// The profile is another role's.
-    #[error("{identity} is not of role {profile}, whose profile this is")]
-    Role {
-        /// The profile's role.
-        profile: Role,
-        /// Who was asked for.
-        identity: SpiffeId,
-    },
-    /// The profile does not list this kind of key.
-    #[error("the profile does not certify {key} keys; it lists {}", list(accepted))]
-    KeyType {
-        /// What the request brings.
-        key: KeyType,
-        /// What the profile lists.
-        accepted: Vec<KeyType>,
-    },
-    /// Shorter than the profile allows.
-    #[error("a life of {} s was asked for, and the profile's min_ttl is {} s", .asked.as_secs(), .least.as_secs())]
-    TooShort {
-        /// What was asked for.
-        asked: Duration,
-        /// The profile's bound.
-        least: Duration,
-    },
-    /// Longer than the profile allows, or a sub-agent's more than 15 minutes.
-    #[error("a life of {} s was asked for, and {} s is the most", .asked.as_secs(), .most.as_secs())]
-    TooLong {
-        /// What was asked for.
-        asked: Duration,
-        /// The bound.
-        most: Duration,
-    },
-    /// More than a sixth of the issuer's life.
-    #[error("a life of {} s was asked for, and a sixth of the issuing CA's whole life ({} s) is the most", .asked.as_secs(), .most.as_secs())]
-    Share {
-        /// What was asked for.
-        asked: Duration,
-        /// A sixth of the issuer's life.
-        most: Duration,
-    },
-    /// It would outlive its issuer.
-    #[error(
-        "the certificate would end on {asked}, after its issuing CA ({issuer_ends}); renew the intermediate with `ca renew`"
-    )]
-    BeyondIssuer {
-        /// When it would end.
-        asked: UnixTime,
-        /// When the issuer ends.
-        issuer_ends: UnixTime,
-    },
-    /// The issuer's own life is over.
-    #[error("the issuing CA ended on {0}; renew the intermediate with `ca renew`")]
-    IssuerEnded(UnixTime),
-    /// The profile does not let requests add such names.
-    #[error("the profile lets no request add {0} names; add \"{0}\" to `requested` under [san] if it should")]
-    NameKind(RequestableName),
-    /// Not a name that may stand in a certificate.
-    #[error(
-        "`{0}` is not a DNS name that is certified: lower-case labels of letters, digits and hyphens, no wildcard, no address"
-    )]
-    DnsName(String),
-    /// More names than any honest server has.
-    #[error("{0} names were asked for, and 100 is the most")]
-    TooManyNames(usize),
-    /// The profile's URI is not the identity's.
-    #[error("the profile's URI template yields `{uri}` for {identity}")]
-    Template {
-        /// What the template yields.
-        uri: String,
-        /// Who was asked for.
-        identity: SpiffeId,
-    },
-    /// The identity does not fit a subject.
-    #[error(transparent)]
-    Subject(#[from] SubjectError),
-    /// No randomness for a serial.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// rcgen or the key refused.
-    #[error("the certificate could not be signed")]
-    Signing,
-    /// What was made breaks a rule, and is not handed out.
-    #[error("the certificate that was made breaks a rule and was thrown away: {0}")]
-    Lint(#[from] LintError),
-}
-
-fn is_sub_agent(role: Role, name: &str) -> bool {
-    role == Role::Agent && name.contains("/sub/")
-}
-
-fn ttl(profile: &Profile, asked: Option<Duration>, sub_agent: bool) -> Result<Duration, SignError> {
-    let most = if sub_agent { SUB_AGENT.min(profile.max_ttl()) } else { profile.max_ttl() };
-    // Whole seconds, as X.509 writes them.
-    let ttl = asked.map_or_else(|| profile.default_ttl().min(most), |asked| Duration::from_secs(asked.as_secs()));
-    if ttl < profile.min_ttl() {
-        return Err(SignError::TooShort { asked: ttl, least: profile.min_ttl() });
-    }
-    if ttl > most {
-        return Err(SignError::TooLong { asked: ttl, most });
-    }
-    Ok(ttl)
-}
-
-fn names(profile: &Profile, request: &LeafRequest<'_>) -> Result<Vec<SanType>, SignError> {
-    let template = profile.san();
-    let uri = template.uri(request.identity);
-    if uri != request.identity.as_str() {
-        return Err(SignError::Template { uri, identity: request.identity.clone() });
-    }
-    if !request.dns.is_empty() && !template.permits(RequestableName::Dns) {
-        return Err(SignError::NameKind(RequestableName::Dns));
-    }
-    if !request.ip.is_empty() && !template.permits(RequestableName::Ip) {
-        return Err(SignError::NameKind(RequestableName::Ip));
-    }
-    let asked = request.dns.len() + request.ip.len();
-    if asked > MAX_NAMES {
-        return Err(SignError::TooManyNames(asked));
-    }
-    let mut names = vec![SanType::URI(uri.try_into().map_err(|_| SignError::Signing)?)];
-    for name in template.dns(request.identity).chain(request.dns.iter().cloned()) {
-        if !is_dns_name(&name) {
-            return Err(SignError::DnsName(name));
-        }
-        let name = SanType::DnsName(name.try_into().map_err(|_| SignError::Signing)?);
-        push_once(&mut names, name);
-    }
-    for address in request.ip {
-        push_once(&mut names, SanType::IpAddress(*address));
-    }
-    Ok(names)
-}
-
-fn push_once(names: &mut Vec<SanType>, name: SanType) {
-    if !names.contains(&name) {
-        names.push(name);
-    }
-}
-
-fn list(keys: &[KeyType]) -> String {
-    keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-const SUB_AGENT: Duration = Duration::from_secs(15 * 60);
-const MAX_NAMES: usize = 100;
 
 #[cfg(test)]
 mod tests;

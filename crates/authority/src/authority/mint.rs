@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use countermark_identity::{Serial, SpiffeId, UnixTime};
-use countermark_issue::{Csr, LeafPlan, LeafRequest, PublicKey, Signer, SubjectError};
+use countermark_issue::{Csr, LeafPlan, LeafRequest, Profile, PublicKey, Signer, SubjectError};
 use rustls_pki_types::CertificateDer;
 
 use crate::{
@@ -17,9 +17,18 @@ use crate::{
 impl Authority {
     /// Mints a certificate: decided, written down, signed, judged, and then handed out. A refusal is written down too.
     pub async fn mint(&self, request: &MintRequest) -> Result<Issued, AuthorityError> {
+        self.mint_by(request, None).await
+    }
+
+    /// As [`Authority::mint`], with this profile instead of the directory's.
+    pub async fn mint_with_profile(&self, request: &MintRequest, profile: &Profile) -> Result<Issued, AuthorityError> {
+        self.mint_by(request, Some(profile)).await
+    }
+
+    async fn mint_by(&self, request: &MintRequest, profile: Option<&Profile>) -> Result<Issued, AuthorityError> {
         let mut work = self.begin().await?;
         let warnings = work.maintain().await?;
-        match work.mint(request).await {
+        match work.mint(request, profile).await {
             Ok(issued) => Ok(Issued { warnings, ..issued }),
             Err(error) => {
                 let entry = AuditEntry {
@@ -31,7 +40,7 @@ impl Authority {
                     detail: Some(error.to_string()),
                 };
                 // The refusal stands whether or not it could be written down.
-                let _reported_by_the_refusal = work.store().await?.audit(&entry).await;
+                let _reported_by_the_refusal = work.audit(&entry).await;
                 Err(error)
             }
         }
@@ -46,18 +55,21 @@ impl Authority {
             });
         }
         let (role, _) = identity.role().ok_or(SubjectError::NoRole)?;
-        let profile = self.profile(role)?;
+        let profile = match profile {
+            Some(profile) => profile,
+            None => &self.profile(role)?,
+        };
         let public_key = request.subject_key.read()?;
         let request =
             LeafRequest { identity, public_key: &public_key, ttl: request.ttl, dns: &request.dns, ip: &request.ip };
-        Ok(signer.plan(&profile, &request, now)?)
+        Ok(signer.plan(profile, &request, now)?)
     }
 }
 
 impl Work<'_> {
-    async fn mint(&mut self, request: &MintRequest) -> Result<Issued, AuthorityError> {
+    async fn mint(&mut self, request: &MintRequest, profile: Option<&Profile>) -> Result<Issued, AuthorityError> {
         let signer: Arc<Signer> = self.current()?;
-        let plan = self.authority.decide(&signer, request, self.now)?;
+        let plan = self.authority.decide(&signer, request, profile, self.now)?;
         let reservation = Reservation {
             serial: plan.serial().clone(),
             issuer: signer.key_id(),

@@ -22,7 +22,7 @@ impl Authority {
             Ok(renewed) => renewed,
             Err(error) => {
                 let entry = work.renewal_entry(Outcome::Refused, error.to_string());
-                let _reported_by_the_refusal = work.store().await?.audit(&entry).await;
+                let _reported_by_the_refusal = work.audit(&entry).await;
                 return Err(error);
             }
         };

@@ -21,7 +21,7 @@ impl Authority {
             Err(error) => {
                 let mut entry = work.entry(target, Outcome::Refused);
                 entry.detail = Some(error.to_string());
-                let _reported_by_the_refusal = work.store().await?.audit(&entry).await;
+                let _reported_by_the_refusal = work.audit(&entry).await;
                 return Err(error);
             }
         };

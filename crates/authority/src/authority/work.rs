@@ -10,7 +10,7 @@ use crate::{
     authority::{Authority, Inner},
     directory::{Lock, read_certificate, read_key},
     error::AuthorityError,
-    store::Store,
+    store::{AuditEntry, Store},
 };
 
 /// Everything that a change needs, held against other changes of this and other processes.
@@ -34,6 +34,11 @@ impl Authority {
 impl Work<'_> {
     pub(super) async fn store(&mut self) -> Result<&mut dyn Store, AuthorityError> {
         self.authority.store(&mut self.inner).await
+    }
+
+    /// A line of the audit trail that goes with no change.
+    pub(super) async fn audit(&mut self, entry: &AuditEntry) -> Result<(), AuthorityError> {
+        Ok(self.store().await?.audit(entry).await?)
     }
 
     /// The intermediate that signs now; another process may have renewed it since.

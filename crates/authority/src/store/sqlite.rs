@@ -31,6 +31,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
+            // Whoever opens the inventory reads the whole log: keep it short.
+            .pragma("wal_autocheckpoint", "64")
             .disable_statement_logging()
             .connect()
             .await

@@ -3,7 +3,8 @@
 use std::fs;
 
 use countermark_credential::{Credential, Issuer as _};
-use countermark_issue::{CsrError, PublicKeyError, SignError};
+use countermark_identity::Role;
+use countermark_issue::{CsrError, Profile, PublicKeyError, SignError};
 
 use super::*;
 use crate::{Act, AuthorityError, Filter, IdentityIssuer, Outcome, State};
@@ -127,4 +128,15 @@ async fn two_at_once_never_share_a_serial_or_a_number_and_the_newest_crl_stays()
     assert_eq!(serials.len(), 20);
     assert_eq!(fixture.authority.list(&Filter::default()).await.unwrap().len(), 20);
     assert_eq!(fixture.numbers(), ["1", "21"], "init's and one for each");
+}
+
+#[tokio::test]
+async fn a_profile_of_one_s_own_is_used_and_must_be_of_the_role() {
+    let fixture = Fixture::new().await;
+    let text = Profile::embedded_text(Role::Agent).replace("default_ttl = \"1h\"", "default_ttl = \"10m\"");
+    let own = Profile::parse(&text).unwrap();
+    let issued = fixture.authority.mint_with_profile(&request("agent/a"), &own).await.unwrap();
+    assert_eq!(issued.not_after, START.saturating_add(Duration::from_secs(600)));
+    let refused = fixture.authority.mint_with_profile(&request("server/ledger"), &own).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::Sign(SignError::Role { .. })), "{refused}");
 }

@@ -1,4 +1,10 @@
+use std::net::IpAddr;
+
+use countermark_identity::Role;
+
+use super::plan::SUB_AGENT;
 use super::*;
+use crate::profile::RequestableName;
 use crate::{
     KeyType,
     testing::{NOW, OpenSsl, chain, domain, id, leaf, root},
