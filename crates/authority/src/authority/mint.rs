@@ -46,7 +46,13 @@ impl Authority {
         }
     }
 
-    fn decide(&self, signer: &Signer, request: &MintRequest, now: UnixTime) -> Result<LeafPlan, AuthorityError> {
+    fn decide(
+        &self,
+        signer: &Signer,
+        request: &MintRequest,
+        profile: Option<&Profile>,
+        now: UnixTime,
+    ) -> Result<LeafPlan, AuthorityError> {
         let identity = &request.identity;
         if identity.trust_domain() != &self.domain {
             return Err(AuthorityError::ForeignIdentity {
