@@ -13,8 +13,8 @@ pub(crate) struct Index {
     agents: PatternIndex<u32>,
     foreign: HashMap<AgentId, Vec<u32>>,
     servers: PatternIndex<u32>,
-    /// By the set of agents, then by the set of servers.
-    rules: Vec<HashMap<u32, Vec<u32>>>,
+    /// By the set of agents: each set of servers with a rule, in this order.
+    rules: Vec<Vec<(u32, u32)>>,
 }
 
 /// An agent as the index looks it up.
@@ -48,15 +48,19 @@ impl Index {
             agents: PatternIndex::new(own),
             foreign,
             servers: PatternIndex::new(servers),
-            rules: vec![HashMap::new(); who_sets],
+            rules: vec![Vec::new(); who_sets],
         }
     }
 
-    /// Adds a rule under one set of agents and one set of servers.
-    pub(crate) fn add_rule(&mut self, who: u32, servers: u32, rule: u32) {
-        if let Some(by_servers) = usize::try_from(who).ok().and_then(|at| self.rules.get_mut(at)) {
-            by_servers.entry(servers).or_default().push(rule);
+    /// Adds rules, each under one set of agents and one set of servers.
+    pub(crate) fn with_rules(mut self, rules: impl IntoIterator<Item = (u32, u32, u32)>) -> Self {
+        for (who, servers, rule) in rules {
+            if let Some(list) = usize::try_from(who).ok().and_then(|at| self.rules.get_mut(at)) {
+                list.push((servers, rule));
+            }
         }
+        self.rules.iter_mut().for_each(|list| list.sort_unstable());
+        self
     }
 
     pub(crate) fn names_server(&self, server: &str) -> bool {
@@ -72,14 +76,16 @@ impl Index {
         server_sets.sort_unstable();
         server_sets.dedup();
         let mut take_set = |set: u32| {
-            let Some(by_servers) = usize::try_from(set).ok().and_then(|at| self.rules.get(at)) else { return };
-            // Whichever is shorter: the sets that the server is in, or those that this set of agents has rules for.
-            if server_sets.len() <= by_servers.len() {
-                let rules = server_sets.iter().filter_map(|servers| by_servers.get(servers));
-                rules.flatten().copied().for_each(&mut take);
-            } else {
-                let rules = by_servers.iter().filter(|(servers, _)| server_sets.binary_search(servers).is_ok());
-                rules.flat_map(|(_, rules)| rules).copied().for_each(&mut take);
+            let Some(rules) = usize::try_from(set).ok().and_then(|at| self.rules.get(at)) else { return };
+            // Few rules are gone through; among many, those for each of the server's sets are found.
+            if rules.len() <= FEW {
+                let ours = rules.iter().filter(|(servers, _)| server_sets.contains(servers));
+                return ours.for_each(|&(_, rule)| take(rule));
+            }
+            for &wanted in &server_sets {
+                let start = rules.partition_point(|&(servers, _)| servers < wanted);
+                let ours = rules.iter().skip(start).take_while(|&&(servers, _)| servers == wanted);
+                ours.for_each(|&(_, rule)| take(rule));
             }
         };
         self.look_up_sets(caller, &mut take_set);
@@ -93,3 +99,5 @@ impl Index {
         }
     }
 }
+
+const FEW: usize = 8;

@@ -8,14 +8,23 @@ use crate::glob::{Glob, Pattern};
 /// The names that a rule lists under one kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patterns {
-    all: Vec<Pattern>,
+    all: Box<[Pattern]>,
+    /// Only for a list so long that hashing a name beats comparing it.
+    hashed: Option<Hashed>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Hashed {
     exact: HashSet<Box<str>>,
     globs: Vec<Glob>,
 }
 
 impl Patterns {
     pub(crate) fn matches(&self, name: &str) -> bool {
-        self.exact.contains(name) || self.globs.iter().any(|glob| glob.matches(name))
+        match &self.hashed {
+            Some(Hashed { exact, globs }) => exact.contains(name) || globs.iter().any(|glob| glob.matches(name)),
+            None => self.iter().any(|pattern| pattern.matches(name)),
+        }
     }
 
     /// The first pattern, in the order of the file, that matches.
@@ -39,17 +48,26 @@ impl Patterns {
 
 impl FromIterator<Pattern> for Patterns {
     fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
-        let mut list = Self::default();
-        for pattern in patterns {
-            match &pattern {
-                Pattern::Exact(name) => drop(list.exact.insert(name.clone())),
-                Pattern::Glob(glob) => list.globs.push(glob.clone()),
-            }
-            list.all.push(pattern);
-        }
-        list
+        let all: Box<[Pattern]> = patterns.into_iter().collect();
+        let hashed = (all.len() > SHORT).then(|| Hashed::new(&all));
+        Self { all, hashed }
     }
 }
+
+impl Hashed {
+    fn new(all: &[Pattern]) -> Self {
+        let mut hashed = Self::default();
+        for pattern in all {
+            match pattern {
+                Pattern::Exact(name) => drop(hashed.exact.insert(name.clone())),
+                Pattern::Glob(glob) => hashed.globs.push(glob.clone()),
+            }
+        }
+        hashed
+    }
+}
+
+const SHORT: usize = 8;
 
 /// From patterns to values, so that a look-up costs what the matching patterns cost, not what all patterns cost.
 ///

@@ -12,10 +12,22 @@ fn faults_of(text: &str) -> Vec<String> {
     errors.iter().map(|e| format!("{}:{} {}; {}", e.line, e.column, e.message(), e.remedy())).collect()
 }
 
+const GRANT: &str = "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\n";
+
+/// Each policy has a fault that begins so.
+fn each_begins(cases: &[(&str, &str)]) {
+    for (rest, expected) in cases {
+        let found = faults(rest);
+        assert!(
+            found.iter().any(|fault| fault.starts_with(expected)),
+            "wanted {expected}\nfound {found:#?}\nin {rest}"
+        );
+    }
+}
+
 #[test]
-fn each_fault_has_its_place_and_remedy() {
-    const GRANT: &str = "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\n";
-    for (rest, expected) in [
+fn each_fault_of_a_rule_has_its_place_and_remedy() {
+    each_begins(&[
         ("[[grnat]]\n", "3:3 unknown key `grnat` in the policy file; did you mean `grant`?"),
         ("allow_all = true\n", "3:1 unknown key `allow_all` in the policy file; known keys: version"),
         (
@@ -51,6 +63,12 @@ fn each_fault_has_its_place_and_remedy() {
         ("[[deny]]\nwho = [\"*\"]\nservers = [\"s\"]\nwhen = \"x\"\n", "6:1 `when` is not enforced"),
         ("[grant]\nwho = [\"a\"]\n", "3:1 `grant` is a table, but a list of tables is wanted"),
         ("grant = [1]\n", "3:10 `grant` is an integer, but a list of tables is wanted"),
+    ]);
+}
+
+#[test]
+fn each_fault_of_a_table_has_its_place_and_remedy() {
+    each_begins(&[
         ("[map]\n\"etl\" = \"x\"\n", "4:1 \"etl\" does not say what kind of name it is"),
         (
             "[map]\n\"spiffe://agents.internal/agent/x\" = \"x\"\n",
@@ -76,13 +94,7 @@ fn each_fault_has_its_place_and_remedy() {
         ("[groups]\na = []\n", "4:5 `a` is empty"),
         ("[groups]\na = \"x\"\n", "4:5 `a` is a text, but a list of texts is wanted"),
         ("[groups]\na = [\"@a\"]\n", "4:1 @a contains itself"),
-    ] {
-        let found = faults(rest);
-        assert!(
-            found.iter().any(|fault| fault.starts_with(expected)),
-            "wanted {expected}\nfound {found:#?}\nin {rest}"
-        );
-    }
+    ]);
 }
 
 #[test]

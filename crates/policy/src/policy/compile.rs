@@ -56,13 +56,9 @@ fn index(who: &[(Members, Option<Group>)], servers: &[Vec<Pattern>], rules: &[Ru
         .iter()
         .enumerate()
         .flat_map(|(set, list)| list.iter().cloned().map(move |pattern| (pattern, to_u32(set))));
-    let mut index = Index::new(who.len(), members, servers);
-    for (at, rule) in rules.iter().enumerate() {
-        for &set in &rule.who {
-            index.add_rule(set, rule.servers, to_u32(at));
-        }
-    }
-    index
+    let rules = rules.iter().enumerate();
+    let rules = rules.flat_map(|(at, rule)| rule.who.iter().map(move |&set| (set, rule.servers, to_u32(at))));
+    Index::new(who.len(), members, servers).with_rules(rules)
 }
 
 /// Grants and denies are numbered apart, from 1.
