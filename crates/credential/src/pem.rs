@@ -2,6 +2,7 @@
 
 use pem_rfc7468::LineEnding;
 use rustls_pki_types::pem::{PemObject, SectionKind};
+use zeroize::Zeroizing;
 
 /// One PEM section.
 pub(crate) type Section = (SectionKind, Vec<u8>);
@@ -21,9 +22,9 @@ pub(crate) fn read(pem: &[u8], allowed: &[SectionKind]) -> Result<Vec<Section>, 
     Ok(sections)
 }
 
-/// Appends one section to `out`.
+/// Appends one section to `out`, and leaves no other copy of it behind: it may be a key.
 pub(crate) fn write(out: &mut String, label: &str, der: &[u8]) {
-    if let Ok(text) = pem_rfc7468::encode_string(label, LineEnding::LF, der) {
+    if let Ok(text) = pem_rfc7468::encode_string(label, LineEnding::LF, der).map(Zeroizing::new) {
         out.push_str(&text);
         if !out.ends_with('\n') {
             out.push('\n');

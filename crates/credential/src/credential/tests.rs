@@ -50,6 +50,28 @@ fn pem_round_trips_key_first() {
     assert_eq!(again.spiffe_id().unwrap().path(), PATH);
 }
 
+/// The older encodings that OpenSSL writes: what PKCS#8 wraps stands alone.
+#[test]
+fn sec1_and_pkcs1_keys_are_read_and_written_as_they_came() {
+    use crate::der::{INTEGER, OCTET_STRING, Reader, SEQUENCE};
+
+    let ca = Ca::root("root");
+    let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let ecdsa =
+        [&rcgen::PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384].map(|alg| KeyPair::generate_for(alg).unwrap());
+    for (key, label) in [(&rsa, "RSA PRIVATE KEY"), (&ecdsa[0], "EC PRIVATE KEY"), (&ecdsa[1], "EC PRIVATE KEY")] {
+        let der = key.serialize_der();
+        let mut fields = Reader::new(Reader::only(&der, SEQUENCE).unwrap());
+        fields.expect(INTEGER).unwrap();
+        fields.expect(SEQUENCE).unwrap();
+        let mut text = String::new();
+        pem::write(&mut text, label, fields.expect(OCTET_STRING).unwrap().content);
+        pem::write(&mut text, "CERTIFICATE", &chain(&ca, key)[0]);
+        let credential = Credential::from_pem(text.as_bytes()).unwrap();
+        assert_eq!(credential.to_pem().expose(), &text);
+    }
+}
+
 #[test]
 fn no_key_two_keys_and_no_chain_are_refused() {
     let credential = Ca::root("root").credential(PATH, &[]);

@@ -58,6 +58,19 @@ fn an_altered_list_does_not_verify() {
 }
 
 #[test]
+fn no_flipped_bit_verifies() {
+    let ca = Ca::root("root");
+    let spki = crate::Authority::parse(&ca.der, &crate::testing::td()).unwrap().spki_der().to_vec();
+    let der = ca.crl_der(&[vec![1], vec![2]], 100);
+    for place in 0..der.len() {
+        let mut flipped = der.clone();
+        flipped[place] ^= 1 << (place % 8);
+        let verified = Crl::from_der(&flipped).is_ok_and(|crl| crl.verify(&spki).is_ok());
+        assert!(!verified, "byte {place}");
+    }
+}
+
+#[test]
 fn two_different_algorithm_fields_are_refused() {
     let der = Ca::root("root").crl_der(&[], 100);
     // ecdsa-with-SHA256 becomes ecdsa-with-SHA384 in the inner field alone.

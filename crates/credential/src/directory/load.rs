@@ -78,10 +78,8 @@ pub fn read(dir: &Path) -> Result<Held, LoadError> {
         let credential = Credential::from_pem(text.expose());
         (bundle, credential)
     } else if exists(&base.join(TLS_KEY))? || exists(&base.join(TLS_CRT))? {
-        let mut text = read_key(&base.join(TLS_KEY))?.expose().clone();
-        text.push(b'\n');
-        text.extend(read_file(&base.join(TLS_CRT), MAX_CREDENTIAL)?);
-        let text = Secret::new(text);
+        let (key, chain) = (read_key(&base.join(TLS_KEY))?, read_file(&base.join(TLS_CRT), MAX_CREDENTIAL)?);
+        let text = Secret::new([key.expose(), &b"\n"[..], &chain].concat());
         (base.join(TLS_KEY), Credential::from_pem(text.expose()))
     } else {
         return Err(LoadError::NoCredential { dir: dir.to_owned() });

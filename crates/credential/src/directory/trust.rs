@@ -160,11 +160,25 @@ impl RawFile {
 }
 
 /// Reads the trust material of a directory as it stands, from one version of it.
+///
+/// What was read counts only if its version still does: one that was switched away may have been swept half way, and what is
+/// missing then was not withdrawn.
 pub(crate) fn read_material(dir: &Path) -> Result<Material, LoadError> {
-    let base = resolve(dir)?;
+    let mut base = resolve(dir)?;
+    loop {
+        let material = read_from(&base);
+        let now = resolve(dir)?;
+        if now == base {
+            return material;
+        }
+        base = now;
+    }
+}
+
+fn read_from(base: &Path) -> Result<Material, LoadError> {
     let mut material = Material::default();
-    for entry in fs::read_dir(&base).map_err(LoadError::io(&base))? {
-        let path = entry.map_err(LoadError::io(&base))?.path();
+    for entry in fs::read_dir(base).map_err(LoadError::io(base))? {
+        let path = entry.map_err(LoadError::io(base))?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
             continue;
         };

@@ -231,6 +231,41 @@ fn a_flipped_bit_is_refused_before_and_after_the_good_one() {
 }
 
 #[test]
+fn no_flipped_bit_verifies() {
+    let pki = Pki::new();
+    let trust = pki.trust(pki.good_crls());
+    verify(&trust, &pki.credential).unwrap();
+    for certificate in 0..2 {
+        for place in 0..pki.credential.chain()[certificate].len() {
+            let mut chain = pki.credential.chain().to_vec();
+            let mut der = chain[certificate].to_vec();
+            der[place] ^= 1 << (place % 8);
+            chain[certificate] = der.into();
+            let Ok(leaf) = Leaf::parse(&chain[0]) else { continue };
+            let verdict = trust.verify(&chain, &leaf, &td(), Usage::Client, NOW);
+            assert!(verdict.is_err(), "certificate {certificate}, byte {place}");
+        }
+    }
+}
+
+#[test]
+fn many_threads_share_one_trust() {
+    let pki = Pki::new();
+    let trust = pki.trust(vec![pki.root.crl(&[]), pki.intermediate.crl(&[pki.credential.leaf()])]);
+    let good: Vec<_> = (0..8).map(|_| pki.intermediate.credential(PATH, &[&pki.intermediate])).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for credential in good.iter().cycle().take(200) {
+                    verify(&trust, credential).unwrap();
+                    verify(&trust, &pki.credential).unwrap_err();
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn two_bundles_of_one_trust_domain_are_refused() {
     let domain =
         || DomainTrust { bundle: Ca::root("root").bundle(), crls: Vec::new(), revocation: Revocation::Required };

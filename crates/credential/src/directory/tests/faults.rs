@@ -50,9 +50,22 @@ fn a_file_in_the_way_of_the_generations_leaves_what_was_there() {
     assert_eq!(estate.thumbprint(), before);
 }
 
-/// As root every mode passes, so that the refusal itself is made by a read-only file system where the kernel has one to offer.
+/// As root every mode passes; nobody can make a directory in `/proc`.
 #[test]
-fn a_read_only_file_system_is_named() {
+fn a_place_where_nothing_can_be_made_says_so() {
     let error = deliver(Path::new("/proc/countermark"), &Estate::new().delivery(PATH), NOW).unwrap_err();
-    assert!(matches!(error, DeliveryError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("/proc/countermark"), "{error}");
+}
+
+#[test]
+fn each_refusal_of_the_system_has_its_remedy() {
+    for (kind, remedy) in [
+        (std::io::ErrorKind::StorageFull, "free some space"),
+        (std::io::ErrorKind::ReadOnlyFilesystem, "mounted read-only"),
+        (std::io::ErrorKind::PermissionDenied, "run as the owner"),
+    ] {
+        let delivery = DeliveryError::Io { action: "write", path: "/x".into(), source: kind.into() };
+        let load = LoadError::Io { path: "/x".into(), source: kind.into() };
+        assert!(delivery.to_string().contains(remedy) && load.to_string().contains(remedy), "{delivery}");
+    }
 }

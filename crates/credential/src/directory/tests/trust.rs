@@ -48,6 +48,29 @@ fn a_trust_domain_that_is_left_out_is_withdrawn() {
     assert!(!link.is_symlink());
 }
 
+/// A reader of trust that is overtaken by two switches reads what counts then; it never fails, nor misses a part.
+#[test]
+fn readers_of_trust_are_never_left_without_it() {
+    let estate = Estate::delivered();
+    let lists = crls(&estate);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut readings = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(load_trust(&estate.dir()).unwrap().crls.len(), 1);
+                readings += 1;
+            }
+            readings
+        });
+        for sequence in 1..300 {
+            deliver_trust(&estate.dir(), &[estate.root.bundle().with_sequence(sequence)], &lists).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 10);
+    });
+}
+
 #[test]
 fn two_versions_are_kept_and_no_more() {
     let estate = Estate::delivered();
