@@ -19,6 +19,8 @@ mod subject;
 #[cfg(test)]
 mod testing;
 mod time;
+#[cfg(test)]
+mod vectors;
 
 pub use crate::{
     ca::{BACKDATE, CaError, CaFacts, INTERMEDIATE_LIFE, LEAF_SHARE, ROOT_LIFE, ca_facts},
