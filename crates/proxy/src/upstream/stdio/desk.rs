@@ -2,13 +2,15 @@
 //!
 //! Ids and progress tokens are the desk's own inside the process, so that two connections that chose the same ones never swap answers.
 
-use std::collections::{BTreeMap, VecDeque};
+mod table;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::table::{Pending, Table};
 use super::era::{Listener, Shape};
 use crate::answer;
 use crate::json::{Object, raw};
@@ -31,26 +33,6 @@ pub(crate) struct Desk {
     serves: Serves,
     limit: usize,
     table: Mutex<Table>,
-}
-
-#[derive(Debug)]
-struct Table {
-    next: u64,
-    pending: BTreeMap<u64, Pending>,
-    listeners: BTreeMap<u64, Listener>,
-    stream: Option<mpsc::Sender<String>>,
-    backlog: VecDeque<String>,
-    used: Instant,
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct Pending {
-    id: Box<RawValue>,
-    token: Option<Box<RawValue>>,
-    shape: Shape,
-    events: Option<mpsc::Sender<String>>,
-    answer: oneshot::Sender<String>,
 }
 
 /// What a request asks of the desk.
@@ -89,16 +71,7 @@ pub(crate) enum Refused {
 
 impl Desk {
     pub(crate) fn new(serves: Serves, limit: usize) -> Self {
-        let table = Table {
-            next: 1,
-            pending: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            stream: None,
-            backlog: VecDeque::new(),
-            used: Instant::now(),
-            closed: false,
-        };
-        Self { serves, limit, table: Mutex::new(table) }
+        Self { serves, limit, table: Mutex::new(Table::new()) }
     }
 
     /// Takes a request and says under which number the process is to see it.
@@ -240,77 +213,6 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Table {
-    fn number(&mut self) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        number
-    }
-
-    fn progress(&self, message: &mut Object<'_>) {
-        if let Some((number, params)) = self.progress_of(message) {
-            message.set("params", params);
-            self.event(number, message.line());
-        }
-    }
-
-    /// The request that progress is about, and the notification's params with the client's own token.
-    fn progress_of(&self, message: &Object<'_>) -> Option<(u64, Box<RawValue>)> {
-        let mut params = message.object("params")?;
-        let number: u64 = params.get("progressToken")?.get().parse().ok()?;
-        params.set("progressToken", self.pending.get(&number)?.token.clone()?);
-        Some((number, params.raw()))
-    }
-
-    /// The request or listener that a notification names as its subscription.
-    fn subscription(&self, message: &Object<'_>) -> Option<(u64, Box<RawValue>)> {
-        let params = message.object("params")?;
-        let number = params.object("_meta")?.get(super::era::SUBSCRIPTION_ID)?.get().parse().ok()?;
-        self.pending.get(&number).map(|pending| (number, pending.id.clone()))
-    }
-
-    fn event(&self, number: u64, line: String) {
-        if let Some(events) = self.pending.get(&number).and_then(|pending| pending.events.as_ref()) {
-            let _ = events.try_send(line);
-        }
-    }
-
-    /// The newest request whose client takes events.
-    fn newest(&self) -> Option<&mpsc::Sender<String>> {
-        self.pending.values().rev().find_map(|pending| pending.events.as_ref())
-    }
-
-    /// A notification of a session: on the stream it most likely belongs to, or kept until there is one.
-    fn tell(&mut self, line: String, unrelated: bool) {
-        let stream = self.stream.as_ref().filter(|stream| !stream.is_closed());
-        let first = if unrelated { stream.or_else(|| self.newest()) } else { self.newest().or(stream) };
-        if let Some(to) = first {
-            let _ = to.try_send(line);
-        } else if self.backlog.len() < QUEUE {
-            self.backlog.push_back(line);
-        }
-    }
-
-    fn ask(&self, line: String) -> bool {
-        let stream = self.stream.as_ref().filter(|stream| !stream.is_closed());
-        self.newest().or(stream).is_some_and(|to| to.try_send(line).is_ok())
-    }
-
-    /// A notification of a process that serves an agent: to its subscriptions, or to the one request in flight.
-    fn publish(&self, method: &str, message: &Object<'_>) {
-        for listener in self.listeners.values() {
-            listener.hear(method, message);
-        }
-        let mut pending = self.pending.values();
-        if method == "notifications/message"
-            && let (Some(only), None) = (pending.next(), pending.next())
-            && let Some(events) = only.events.as_ref().filter(|_| only.shape.wants_logs())
-        {
-            let _ = events.try_send(message.line());
-        }
     }
 }
 

@@ -1,0 +1,16 @@
+//! guard and connect as processes use them: real sockets on loopback, real files, real children.
+//!
+//! - `allow`: what the policy permits and denies, in both eras, over HTTP/1.1 and HTTP/2
+//! - `ends`: rights that end under way, and drains
+//! - `upstreams`: upstreams that are down, slow, broken, or liars
+//! - `stdio`: stdio servers behind guard, in both eras, and their limits
+//! - `operate`: probes, metrics, audit, bad configuration
+//! - `connect`: stdio and loopback clients before guard
+
+mod allow;
+mod connect;
+mod ends;
+mod operate;
+mod stdio;
+mod support;
+mod upstreams;
