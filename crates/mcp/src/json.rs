@@ -9,6 +9,8 @@ mod string;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use keys::Keys;
 pub(crate) use string::unescape;
 
@@ -77,7 +79,7 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
             Some(b'{') => self.nested(place, Self::object, Kind::Object)?,
             Some(b'[') => self.nested(place, Self::array, Kind::Array)?,
             Some(b'"') => {
-                self.at = string::skip(self.bytes, start)?;
+                self.at = string::skip(self.bytes, start)?.end;
                 Kind::String
             }
             Some(b'-' | b'0'..=b'9') => self.number()?,
@@ -117,12 +119,7 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
             if self.peek() != Some(b'"') {
                 return Err(self.expected("a key in quotes"));
             }
-            self.at = string::skip(self.bytes, start)?;
-            let raw = self.text.get(start..self.at).unwrap_or_default();
-            let key = unescape(raw);
-            if key.as_bytes().contains(&0) {
-                return Err(ParseRefusal::NulInKey { offset: start });
-            }
+            let key = self.key(start)?;
             let inner = self.sink.member(place, &key, start)?;
             self.keys.push(&frame, key, start)?;
             self.whitespace();
@@ -137,6 +134,17 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
             }
             self.comma("`,` or `}`")?;
         }
+    }
+
+    fn key(&mut self, start: usize) -> Result<Cow<'a, str>, ParseRefusal> {
+        let string::Skipped { end, escaped } = string::skip(self.bytes, start)?;
+        self.at = end;
+        if !escaped {
+            return Ok(Cow::Borrowed(self.text.get(start + 1..end - 1).unwrap_or_default()));
+        }
+        let key = unescape(self.text.get(start..end).unwrap_or_default());
+        // Bare, it would have been refused as a control character.
+        if key.as_bytes().contains(&0) { Err(ParseRefusal::NulInKey { offset: start }) } else { Ok(key) }
     }
 
     fn array(&mut self, place: S::Place) -> Result<(), ParseRefusal> {

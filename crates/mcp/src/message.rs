@@ -6,6 +6,8 @@ mod refusal;
 mod sink;
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

@@ -149,6 +149,11 @@ pub(crate) fn requires_name(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
+/// Whether 2026-07-28 has removed this method of the older era.
+pub(crate) fn is_removed(method: &str) -> bool {
+    matches!(method, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
+}
+
 fn listen(params: &Params<'_>) -> Vec<Demand> {
     let named = &params.subscriptions;
     std::iter::once(Demand::Protocol)

@@ -1,7 +1,12 @@
 //! An rmcp client over a pooled mTLS client, to a served layer.
 
 #![cfg(feature = "rmcp")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should stop there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop there"
+)]
 
 use std::convert::Infallible;
 use std::io;
@@ -82,7 +87,8 @@ async fn an_rmcp_client_lists_calls_and_is_denied_over_one_connection() {
     let ca = TestCa::new("agents.internal");
     let clock: Arc<dyn Clock> = Arc::new(ca.clock().clone());
     let trust = ca.trusted();
-    let (agent, ledger) = (TestSource::new(ca.agent("billing-bot")), ca.mint(&ca.server_spec("ledger").dns("localhost")));
+    let (agent, ledger) =
+        (TestSource::new(ca.agent("billing-bot")), ca.mint(&ca.server_spec("ledger").dns("localhost")));
     let ledger = TestSource::new(ledger.credential());
     let (_policy, policy) = watch::channel(Arc::new(Policy::parse(POLICY).unwrap()));
     let layer = AuthorizeLayer::new(Authorization::new(

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::{METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, decode, single};
-use crate::method::{mirrored_name, requires_name};
+use crate::method::{is_removed, mirrored_name, requires_name};
 use crate::refusal::{Refusal, code};
 use crate::{Era, Message, Params, ProtocolVersion, Reference};
 
@@ -39,6 +39,13 @@ pub(crate) fn verify_mirrored(headers: &HeaderMap, message: &Message<'_>) -> Res
     };
     let spoken = Spoken { version };
     match message {
+        Message::Request(request) if spoken.era() == Era::Modern && is_removed(&request.method) => {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                code::METHOD_NOT_FOUND,
+                format!("`{}` is not a method of {}", request.method, version.as_str()),
+            ));
+        }
         Message::Request(request) => names(headers, spoken.era(), &request.method, &request.params, true)?,
         Message::Notification(notification) => {
             names(headers, spoken.era(), &notification.method, &notification.params, false)?;
@@ -55,20 +62,12 @@ pub(crate) fn bodiless_version(headers: &HeaderMap) -> Result<Spoken, Refusal> {
     Ok(Spoken { version })
 }
 
-/// `initialize` is of the older era, whatever it offers to speak.
+/// `initialize` has its version in its parameters, and is of the older era whatever it offers to speak.
 fn initialize(header: Option<&str>, params: &Params<'_>) -> Result<ProtocolVersion, Refusal> {
-    if params.protocol_version.is_some() {
-        return Err(Refusal::mismatch("initialize does not carry a protocol version in _meta"));
-    }
     if let Some(offered @ "2024-11-05") = params.offered_version.as_deref() {
         return Err(Refusal::version(offered, false));
     }
-    match bare_version(header, None)? {
-        version if version.era() == Era::Legacy => Ok(version),
-        _ => {
-            Err(Refusal::mismatch("initialize is not a method of 2026-07-28; its MCP-Protocol-Version header says so"))
-        }
-    }
+    bare_version(header, params.protocol_version.as_deref())
 }
 
 fn request_version(header: Option<&str>, body: Option<&str>) -> Result<ProtocolVersion, Refusal> {
@@ -88,9 +87,8 @@ fn bare_version(header: Option<&str>, body: Option<&str>) -> Result<ProtocolVers
             "MCP-Protocol-Version is missing or differs from io.modelcontextprotocol/protocolVersion in _meta",
         ));
     }
-    header.map_or(Ok(ASSUMED), |text| {
-        ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text, body.is_some()))
-    })
+    header
+        .map_or(Ok(ASSUMED), |text| ProtocolVersion::parse(text).ok_or_else(|| Refusal::version(text, body.is_some())))
 }
 
 fn names(headers: &HeaderMap, era: Era, method: &str, params: &Params<'_>, request: bool) -> Result<(), Refusal> {

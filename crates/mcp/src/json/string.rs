@@ -4,14 +4,26 @@ use std::borrow::Cow;
 
 use crate::ParseRefusal;
 
-/// The offset after the string that begins with the quote at `start`; every escape is judged on the way.
-pub(super) fn skip(bytes: &[u8], start: usize) -> Result<usize, ParseRefusal> {
+/// A string that was gone over.
+pub(super) struct Skipped {
+    /// The offset after its closing quote.
+    pub(super) end: usize,
+    /// Whether it has escapes.
+    pub(super) escaped: bool,
+}
+
+/// Goes over the string that begins with the quote at `start`; every escape is judged on the way.
+pub(super) fn skip(bytes: &[u8], start: usize) -> Result<Skipped, ParseRefusal> {
     let mut at = start + 1;
+    let mut escaped = false;
     loop {
         at = plain(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at = escape(bytes, at)?,
+            Some(b'"') => return Ok(Skipped { end: at + 1, escaped }),
+            Some(b'\\') => {
+                escaped = true;
+                at = escape(bytes, at)?;
+            }
             Some(_) => {
                 return Err(ParseRefusal::Syntax {
                     offset: at,

@@ -88,8 +88,14 @@ async fn versions_that_are_not_served_are_named() {
 async fn initialize_belongs_to_the_older_era() {
     let world = World::new().await;
     let body = request("initialize", r#"{"protocolVersion":"2025-11-25"}"#);
-    let modern = with(body.clone(), &[MODERN]);
-    assert_eq!(world.send(world.billing(), modern).await.code(), Some(-32020));
+    let unmarked = modern_body("initialize", "");
+    assert_eq!(world.send(world.billing(), legacy(unmarked)).await.code(), Some(-32020));
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"] {
+        let request = with(modern_body(method, ""), &[MODERN, ("mcp-method", method)]);
+        let answer = world.send(world.billing(), request).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, Some(-32601)), "{method}");
+    }
+    assert_eq!(world.forwarded(), 0);
     assert_eq!(world.post(body).await.status, StatusCode::OK);
     let discover = with(modern_body("server/discover", ""), &[MODERN, ("mcp-method", "server/discover")]);
     assert_eq!(world.send(world.billing(), discover).await.status, StatusCode::OK);
