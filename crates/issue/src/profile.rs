@@ -37,9 +37,9 @@ impl Profile {
     #[must_use]
     pub const fn embedded_text(role: Role) -> &'static str {
         match role {
-            Role::Agent => include_str!("../../../certs/profiles/agent.toml"),
-            Role::Server => include_str!("../../../certs/profiles/server.toml"),
-            Role::Admin => include_str!("../../../certs/profiles/admin.toml"),
+            Role::Agent => include_str!("../profiles/agent.toml"),
+            Role::Server => include_str!("../profiles/server.toml"),
+            Role::Admin => include_str!("../profiles/admin.toml"),
         }
     }
 

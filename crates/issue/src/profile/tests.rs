@@ -1,6 +1,6 @@
 use super::*;
 
-const AGENT: &str = include_str!("../../../../certs/profiles/agent.toml");
+const AGENT: &str = Profile::embedded_text(Role::Agent);
 
 fn refused(from: &str, to: &str) -> ProfileError {
     assert!(AGENT.contains(from), "{from}");
