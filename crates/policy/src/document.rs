@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use countermark_identity::{AgentId, SanMap, TrustDomain};
 use toml::de::DeTable;
 
+pub(crate) use self::names::DECIDED_BY_NAME;
 use self::reader::Reader;
 use crate::glob::Pattern;
 use crate::text::{Lines, Place};

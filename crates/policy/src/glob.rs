@@ -61,6 +61,19 @@ impl Pattern {
         }
     }
 
+    /// Whether it says anything about how a text begins or ends.
+    pub(crate) fn begins_or_ends_literally(&self) -> bool {
+        match self {
+            Self::Exact(_) => true,
+            Self::Glob(glob) => !glob.prefix.is_empty() || !glob.suffix.is_empty(),
+        }
+    }
+
+    /// Whether it matches every text.
+    pub(crate) fn is_everything(&self) -> bool {
+        !self.begins_or_ends_literally() && matches!(self, Self::Glob(glob) if glob.middle.is_empty())
+    }
+
     /// One text that it matches: `x` stands for each star.
     pub(crate) fn sample(&self) -> String {
         match self {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use countermark_identity::{AgentId, ServerId, TrustDomain};
 
 use crate::Kind;
+use crate::document::DECIDED_BY_NAME;
 use crate::glob;
 use crate::resource::require_safe;
 
@@ -88,6 +89,9 @@ fn refusal(
         _ if agent.is_sub_agent() => Some("sub-agents are granted nothing"),
         _ if server.trust_domain() != own => Some("the server is of another trust domain"),
         Some((_, name)) if name.is_empty() => Some("it has no name"),
+        Some((Kind::Method, name)) if DECIDED_BY_NAME.iter().any(|(method, _)| method == name) => {
+            Some("it is decided by what it names")
+        }
         Some((Kind::Resource, uri)) if require_safe(uri).is_err() => Some("its URI is refused before any rule"),
         _ => None,
     }

@@ -27,6 +27,16 @@ pub struct Finding {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
+    /// A deny of `*` that leaves an agent of another trust domain what a grant gives it.
+    #[error("{rule} is for agents of the own trust domain only: {} keeps what {grant} gives on the same servers", .agent.spiffe_id())]
+    DenyMissesForeign {
+        /// The deny.
+        rule: RuleId,
+        /// The first such agent.
+        agent: AgentId,
+        /// The grant.
+        grant: RuleId,
+    },
     /// A grant that a deny takes away whole.
     #[error("{rule} permits nothing: {by} takes all of it away")]
     DeniedWhole {
@@ -143,7 +153,28 @@ pub(crate) fn findings(compiled: &Compiled) -> Vec<Finding> {
     );
     found.extend(mapped_without_grant(compiled));
     found.extend(compiled.rules.iter().filter_map(|rule| unreachable(compiled, rule)));
+    found.extend(compiled.rules.iter().filter_map(|rule| misses_foreign(compiled, rule)));
     in_order(found)
+}
+
+/// A star in `who` never stands for another trust domain's agents, in a deny as in a grant.
+fn misses_foreign(compiled: &Compiled, deny: &Rule) -> Option<Finding> {
+    let is_for_all = || sets(compiled, deny).flat_map(|set| set.names.iter()).any(Pattern::is_everything);
+    if deny.id.effect() != Effect::Deny || !is_for_all() {
+        return None;
+    }
+    let denied: HashSet<&AgentId> = sets(compiled, deny).flat_map(|set| &set.foreign).collect();
+    let servers = list(compiled, deny.servers)?;
+    let shares_server = |grant: &Rule| {
+        list(compiled, grant.servers)
+            .is_some_and(|granted| granted.iter().any(|one| servers.iter().any(|other| other.covers(one))))
+    };
+    let grants = compiled.rules.iter().filter(|rule| rule.id.effect() == Effect::Grant);
+    grants.filter(|grant| shares_server(grant)).find_map(|grant| {
+        let agent = sets(compiled, grant).flat_map(|set| &set.foreign).find(|agent| !denied.contains(agent))?.clone();
+        let warning = Warning::DenyMissesForeign { rule: deny.id, agent, grant: grant.id };
+        Some(Finding::new(deny.place, warning))
+    })
 }
 
 fn in_order(mut found: Vec<Finding>) -> Vec<Finding> {

@@ -9,7 +9,7 @@ use super::reader::{Reader, Text};
 use crate::error::NeverMatches;
 use crate::glob::Pattern;
 use crate::resource::require_safe;
-use crate::{Fault, Kind};
+use crate::{Effect, Fault, Kind};
 
 /// One element of `who` or of a group.
 pub(super) enum Who<'a> {
@@ -73,16 +73,61 @@ pub(super) fn parse_servers(reader: &mut Reader<'_>, texts: Vec<Text<'_>>, own: 
 }
 
 /// The elements of `tools`, `prompts`, `resources` or `methods`.
-pub(super) fn parse_subjects(reader: &mut Reader<'_>, texts: Vec<Text<'_>>, kind: Kind) -> Vec<Pattern> {
+pub(super) fn parse_subjects(
+    reader: &mut Reader<'_>,
+    texts: Vec<Text<'_>>,
+    kind: Kind,
+    effect: Effect,
+) -> Vec<Pattern> {
     collect(reader, texts, |text| {
         let pattern = parse_pattern(text)?;
-        if kind == Kind::Resource {
-            let never = |cause| Fault::NeverMatches { text: text.into(), cause: NeverMatches::Unsafe(cause) };
-            require_safe(&pattern.sample()).map_err(never)?;
+        match kind {
+            Kind::Resource => {
+                let never = |cause| Fault::NeverMatches { text: text.into(), cause: NeverMatches::Unsafe(cause) };
+                require_safe(&pattern.sample()).map_err(never)?;
+            }
+            Kind::Method => require_decided_by_method(&pattern, effect)?,
+            Kind::Tool | Kind::Prompt => {}
         }
         Ok(pattern)
     })
 }
+
+/// A deny of `tools/call` would read as if it took all tools away, and take nothing.
+fn require_decided_by_method(pattern: &Pattern, effect: Effect) -> Result<(), Fault> {
+    let fault = |key| Err(Fault::NotByMethod { method: pattern.to_string(), key });
+    if pattern.begins_or_ends_literally()
+        && let Some((_, kind)) = DECIDED_BY_NAME.iter().find(|(method, _)| pattern.matches(method))
+    {
+        return fault(Some(kind.key()));
+    }
+    match pattern {
+        Pattern::Exact(method) if effect == Effect::Deny && PROTOCOL.contains(&&**method) => fault(None),
+        _ => Ok(()),
+    }
+}
+
+/// Methods that name a tool, prompt or resource, and are decided by that name.
+pub(crate) const DECIDED_BY_NAME: [(&str, Kind); 5] = [
+    ("tools/call", Kind::Tool),
+    ("prompts/get", Kind::Prompt),
+    ("resources/read", Kind::Resource),
+    ("resources/subscribe", Kind::Resource),
+    ("resources/unsubscribe", Kind::Resource),
+];
+
+/// Methods that any grant on the server allows.
+const PROTOCOL: [&str; 9] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "tasks/list",
+    "logging/setLevel",
+];
 
 fn collect<'a>(
     reader: &mut Reader<'_>,

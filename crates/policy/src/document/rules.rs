@@ -71,7 +71,7 @@ fn parse_rule(reader: &mut Reader<'_>, rule: &RuleTable<'_, '_>, scope: &mut Sco
     let servers = parse_servers(reader, servers, scope.own);
     let names = Kind::ALL.map(|kind| {
         let texts = reader.strings(kind.key(), rule.table.get(kind.key())?);
-        Some(parse_subjects(reader, texts, kind))
+        Some(parse_subjects(reader, texts, kind, rule.effect))
     });
     if rule.effect == Effect::Grant && names.iter().all(Option::is_none) {
         reader.fault(rule.span.clone(), Fault::NoKinds);

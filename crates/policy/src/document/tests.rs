@@ -98,6 +98,27 @@ fn each_fault_of_a_table_has_its_place_and_remedy() {
 }
 
 #[test]
+fn methods_that_something_else_decides_are_no_methods() {
+    let rule = |effect: &str, method: &str| {
+        format!("{HEAD}[[{effect}]]\nwho = ['*']\nservers = ['s']\nmethods = ['{method}']\n")
+    };
+    for (effect, method, expected) in [
+        ("grant", "tools/call", "6:12 `tools/call` is never decided by `methods`; list the names under `tools`"),
+        ("deny", "tools/call", "6:12 `tools/call` is never decided by `methods`; list the names under `tools`"),
+        ("deny", "tools/*", "6:12 `tools/*` is never decided by `methods`; list the names under `tools`"),
+        ("deny", "prompts/get", "6:12 `prompts/get` is never decided by `methods`; list the names under `prompts`"),
+        ("deny", "*/read", "6:12 `*/read` is never decided by `methods`; list the names under `resources`"),
+        ("deny", "initialize", "6:12 `initialize` is never decided by `methods`; remove it"),
+    ] {
+        let found = faults_of(&rule(effect, method));
+        assert!(matches!(&found[..], [one] if one.starts_with(expected)), "{found:#?}");
+    }
+    for (effect, method) in [("grant", "*"), ("deny", "*"), ("grant", "ping"), ("deny", "vendor/*")] {
+        assert!(Policy::parse(&rule(effect, method)).is_ok(), "{effect} {method}");
+    }
+}
+
+#[test]
 fn each_odd_name_has_its_own_fault() {
     for (who, expected) in [
         ("@finance", "@finance is not defined; define it"),

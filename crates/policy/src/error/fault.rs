@@ -92,6 +92,14 @@ pub enum Fault {
         /// As written.
         text: String,
     },
+    /// A method that other rules decide.
+    #[error("`{method}` is never decided by `methods`")]
+    NotByMethod {
+        /// As written.
+        method: String,
+        /// The key that decides it; none for what any grant allows.
+        key: Option<&'static str>,
+    },
     /// A name in `servers` that no server can have.
     #[error("{text:?} can be no server's name: {cause}")]
     Server {
@@ -197,6 +205,7 @@ impl Fault {
             Self::UnknownGroup { nearest: Some(group), .. } => format!("did you mean @{group}?"),
             Self::UnknownGroup { group, .. } => format!("define it: [groups] {group} = [\"agent-name\"]"),
             Self::Missing { key, .. } => format!("add {}", example(key)),
+            Self::NotByMethod { key: Some(key), .. } => format!("list the names under `{key}`"),
             Self::NotEnforced { key } => format!("remove `{key}`, or narrow the rule by other means"),
             Self::WrongType { key, wanted, .. } => format!("write {key} = {}", example_of_type(wanted)),
             other => other.fixed_remedy().into(),
@@ -214,6 +223,7 @@ impl Fault {
             Self::Map(_) => "mend the entry of [map]",
             Self::NeverMatches { .. } => "write it as the name is sent, or remove it",
             Self::NoKinds => "add tools = [\"…\"], prompts, resources or methods",
+            Self::NotByMethod { .. } => "remove it: only a deny that lists no kind takes the protocol itself away",
             Self::NotAnAgent { .. } => {
                 "write spiffe://<trust domain>/agent/<name>; for another path add an entry to [map]"
             }

@@ -86,10 +86,11 @@ fn what_cannot_be_permitted_stays_a_comment() {
         [
             Observed { agent: agent("a"), server: theirs, subject: None },
             seen(agent("a"), "s", Some((Kind::Tool, ""))),
+            seen(agent("a"), "s", Some((Kind::Method, "tools/call"))),
             seen(agent("a"), "s", Some((Kind::Resource, "file:///../x\n[[grant]]"))),
         ],
     );
-    assert_eq!(text.lines().filter(|line| line.starts_with("# no rule can permit")).count(), 3, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("# no rule can permit")).count(), 4, "{text}");
     let policy = Policy::parse(&text).unwrap();
     assert!(!policy.could(&agent("a"), &server("s")));
 }

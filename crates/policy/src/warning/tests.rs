@@ -59,6 +59,21 @@ fn tells_what_nobody_uses() {
 }
 
 #[test]
+fn tells_of_a_deny_that_foreign_agents_escape() {
+    let foreign = "'spiffe://partner.example/agent/auditor'";
+    let grant = rule("grant", foreign, "'s'", "'x', 'drop_it'");
+    let deny = |who: &str, servers: &str| rule("deny", who, servers, "'drop_*'");
+    assert_eq!(
+        warnings(&[grant.clone(), deny("'*'", "'*'")].concat()),
+        ["line 7, column 1: deny 1 (line 7) is for agents of the own trust domain only: \
+         spiffe://partner.example/agent/auditor keeps what grant 1 (line 3) gives on the same servers"]
+    );
+    for harmless in [deny(&format!("'*', {foreign}"), "'*'"), deny("'*'", "'t'"), deny("'a'", "'*'")] {
+        assert_eq!(warnings(&[grant.clone(), harmless].concat()), [""; 0]);
+    }
+}
+
+#[test]
 fn tells_a_server_and_agents_that_are_not_known() {
     let head = "[map]\n'dns:etl' = 'etl'\n[groups]\ng = ['b', 'c-*', 'etl']\n";
     let text = format!("{head}{}", rule("grant", "'a', '@g'", "'ledger'", "'x'"));
