@@ -13,7 +13,7 @@ use countermark_credential::Credential;
 use countermark_identity::{AgentId, Clock};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{HandshakeKind, NamedGroup, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -144,11 +144,7 @@ impl<C: Caller> Acceptor<C> {
     ///
     /// # Errors
     /// Says why for the log; the peer has been sent an alert where there is one to send.
-    pub async fn accept<IO>(
-        &self,
-        io: IO,
-        remote: SocketAddr,
-    ) -> Result<MtlsStream<IO, C>, HandshakeError>
+    pub async fn accept<IO>(&self, io: IO, remote: SocketAddr) -> Result<MtlsStream<IO, C>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -156,9 +152,8 @@ impl<C: Caller> Acceptor<C> {
         let side = self.inner.current()?;
         let limit = self.inner.config.handshake_timeout;
         let handshake = observed(TlsAcceptor::from(Arc::clone(&side.tls)).accept(io).into_fallible());
-        let (finished, concluded) = tokio::time::timeout(limit, handshake)
-            .await
-            .map_err(|_| HandshakeError::Timeout { limit })?;
+        let (finished, concluded) =
+            tokio::time::timeout(limit, handshake).await.map_err(|_| HandshakeError::Timeout { limit })?;
         let tls = match finished {
             Ok(tls) => tls,
             Err((error, io)) => {
@@ -311,24 +306,22 @@ impl<IO, C> MtlsStream<IO, C> {
     pub fn is_http2(&self) -> bool {
         self.io.is_http2()
     }
+
+    /// The key exchange group that was agreed on.
+    #[must_use]
+    pub fn key_exchange(&self) -> Option<NamedGroup> {
+        self.io.key_exchange()
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, C: Unpin> AsyncRead for MtlsStream<IO, C> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, C: Unpin> AsyncWrite for MtlsStream<IO, C> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

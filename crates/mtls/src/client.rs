@@ -102,7 +102,7 @@ impl Client {
     /// A client that speaks to `expected` and to nobody else.
     ///
     /// # Errors
-    /// The credential cannot carry TLS, or it has no trust domain to expect the server in.
+    /// The credential cannot carry TLS.
     pub fn new(
         credential: watch::Receiver<Arc<Credential>>,
         trust: watch::Receiver<Arc<TrustGeneration>>,
@@ -114,16 +114,7 @@ impl Client {
         let (present, generation) = (credential.borrow().clone(), trust.borrow().clone());
         let parts = Parts { expected: &expected, clock: &clock, config: &config, registry: &registry };
         let side = ArcSwap::from_pointee(parts.side(present, generation)?);
-        let inner = Inner {
-            credential,
-            trust,
-            expected,
-            clock,
-            config,
-            registry,
-            side,
-            rebuilding: Mutex::new(()),
-        };
+        let inner = Inner { credential, trust, expected, clock, config, registry, side, rebuilding: Mutex::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -159,10 +150,7 @@ impl Client {
     ///
     /// # Errors
     /// Says who refused whom, and why.
-    pub async fn request(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<ClientBody>, ClientError> {
+    pub async fn request(&self, mut request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
         if request.uri().scheme() != Some(&Scheme::HTTPS) {
             return Err(ClientError::NotHttps { uri: request.uri().to_string() });
         }
@@ -203,12 +191,8 @@ impl Inner {
             return Ok(side);
         }
         let (credential, generation) = (self.credential.borrow().clone(), self.trust.borrow().clone());
-        let parts = Parts {
-            expected: &self.expected,
-            clock: &self.clock,
-            config: &self.config,
-            registry: &self.registry,
-        };
+        let parts =
+            Parts { expected: &self.expected, clock: &self.clock, config: &self.config, registry: &self.registry };
         let side = Arc::new(parts.side(credential, generation)?);
         self.side.store(Arc::clone(&side));
         Ok(side)
@@ -228,14 +212,10 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn side(
-        &self,
-        credential: Arc<Credential>,
-        generation: Arc<TrustGeneration>,
-    ) -> Result<Side, UnusableCredential> {
+    fn side(&self, credential: Arc<Credential>, generation: Arc<TrustGeneration>) -> Result<Side, UnusableCredential> {
         let verifier = Arc::new(ServerVerifier {
             expected: self.expected.clone(),
-            own: own_domain(&credential, self.expected)?,
+            own: own_domain(&credential, &generation),
             generation: Arc::clone(&generation),
             provider: Arc::clone(&self.config.provider),
         });
@@ -261,14 +241,8 @@ impl Parts<'_> {
     }
 }
 
-/// The trust domain in which a server is expected by name or host: the client's own.
-fn own_domain(
-    credential: &Credential,
-    expected: &ExpectedServer,
-) -> Result<TrustDomain, UnusableCredential> {
-    match (credential.spiffe_id(), expected) {
-        (Some(own), _) => Ok(own.trust_domain().clone()),
-        (None, ExpectedServer::Id(id)) => Ok(id.trust_domain().clone()),
-        (None, _) => Err(UnusableCredential::NoIdentity),
-    }
+/// The trust domain in which a server is expected by name or host: that of our certificate, or, for
+/// one that only a map can name, that of the map.
+fn own_domain(credential: &Credential, generation: &TrustGeneration) -> TrustDomain {
+    credential.spiffe_id().map_or_else(|| generation.map().own_trust_domain().clone(), |own| own.trust_domain().clone())
 }

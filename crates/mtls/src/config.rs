@@ -25,10 +25,7 @@ pub(crate) fn alpn(http2: bool) -> Vec<Vec<u8>> {
 }
 
 /// The credential as rustls presents it: always, whatever authorities the other side hints at.
-pub(crate) fn presented(
-    credential: &Credential,
-    provider: &CryptoProvider,
-) -> Result<Arc<SingleCertAndKey>, Error> {
+pub(crate) fn presented(credential: &Credential, provider: &CryptoProvider) -> Result<Arc<SingleCertAndKey>, Error> {
     let key = provider.key_provider.load_private_key(credential.key().clone_key())?;
     let certified = CertifiedKey::new(credential.chain().to_vec(), key);
     certified.keys_match()?;

@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use countermark_identity::{
-    AdminId, AgentId, Identity, Leaf, Role, San, ServerId, SpiffeId, TrustDomain, Usage,
-};
+use countermark_identity::{AdminId, AgentId, Identity, Leaf, Role, San, ServerId, SpiffeId, TrustDomain, Usage};
 use rustls_pki_types::ServerName;
 
 use crate::Refusal;
@@ -116,9 +114,7 @@ fn admit_server(
 ) -> Result<(), Refusal> {
     let in_own = server.trust_domain() == own;
     let (matches, wanted) = match expected {
-        ExpectedServer::Name(name) => {
-            (in_own && server.name() == name, format!("spiffe://{own}/server/{name}"))
-        }
+        ExpectedServer::Name(name) => (in_own && server.name() == name, format!("spiffe://{own}/server/{name}")),
         ExpectedServer::Id(id) => (server.spiffe_id() == id, id.to_string()),
         ExpectedServer::Host => {
             let wanted = format!("a server of {own} with the SAN {}", host.to_str());
@@ -134,9 +130,9 @@ fn admit_server(
 /// Exact and case-insensitive for DNS names; a wildcard in a certificate names no host here.
 fn names_host(sans: &[San], host: &ServerName<'_>) -> bool {
     match host {
-        ServerName::DnsName(name) => sans.iter().any(|san| {
-            matches!(san, San::Dns(dns) if dns.eq_ignore_ascii_case(name.as_ref()) && !dns.contains('*'))
-        }),
+        ServerName::DnsName(name) => sans
+            .iter()
+            .any(|san| matches!(san, San::Dns(dns) if dns.eq_ignore_ascii_case(name.as_ref()) && !dns.contains('*'))),
         ServerName::IpAddress(ip) => {
             let ip = IpAddr::from(*ip);
             sans.iter().any(|san| matches!(san, San::Ip(presented) if *presented == ip))

@@ -45,8 +45,7 @@ pub(crate) fn judge(
     leaf.permits(demand.usage())?;
     let claim = leaf.claim(generation.map())?;
     // A claim is believed under the roots of its own trust domain and no other.
-    let verified =
-        generation.trust().verify(chain, leaf, &claim.trust_domain, demand.usage(), now)?;
+    let verified = generation.trust().verify(chain, leaf, &claim.trust_domain, demand.usage(), now)?;
     demand.admit(&claim.identity, leaf)?;
     Ok((claim.identity, verified.not_after()))
 }

@@ -60,10 +60,7 @@ impl TrustGenerations {
     /// Starts the join. Must be called within a tokio runtime; the task ends with its last reader
     /// or when neither side can change any more.
     #[must_use]
-    pub fn join(
-        mut trust: watch::Receiver<Arc<Trust>>,
-        mut map: watch::Receiver<Arc<SanMap>>,
-    ) -> Self {
+    pub fn join(mut trust: watch::Receiver<Arc<Trust>>, mut map: watch::Receiver<Arc<SanMap>>) -> Self {
         let latest = Arc::new(AtomicU64::new(0));
         let first = TrustGeneration::next(
             &latest,
@@ -105,12 +102,9 @@ async fn follow(
             changed = trust.changed(), if trust_lives => trust_lives = changed.is_ok(),
             changed = map.changed(), if map_lives => map_lives = changed.is_ok(),
         }
-        let (trust, map) = (
-            Arc::clone(&trust.borrow_and_update()),
-            Arc::clone(&map.borrow_and_update()),
-        );
+        let (trust, map) = (Arc::clone(&trust.borrow_and_update()), Arc::clone(&map.borrow_and_update()));
         publish.send_if_modified(|current| {
-            if Arc::ptr_eq(&current.trust, &trust) && Arc::ptr_eq(&current.map, &map) {
+            if Arc::ptr_eq(&current.trust, &trust) && current.map == map {
                 return false;
             }
             *current = TrustGeneration::next(&latest, trust, map);

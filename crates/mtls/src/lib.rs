@@ -38,4 +38,4 @@ pub use peer::{VerifiedPeer, VerifiedServer};
 pub use provider::provider;
 pub use refusal::{HandshakeError, PeerEnded, Refusal, UnusableCredential};
 pub use registry::Registry;
-pub use server::{BoxError, ServeConfig, serve};
+pub use server::{BoxError, Observe, ServeConfig, serve};

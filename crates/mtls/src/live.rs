@@ -106,18 +106,19 @@ impl Live {
                 was: self.identity.spiffe_id().clone(),
                 is: identity.spiffe_id().clone(),
             })),
-            Err(refusal) => Err(self.end(PeerEnded::Refused {
-                generation: generation.id(),
-                refusal: Arc::new(refusal),
-            })),
+            Err(refusal) => {
+                Err(self.end(PeerEnded::Refused { generation: generation.id(), refusal: Arc::new(refusal) }))
+            }
         }
     }
 
     /// Ends the right, once and for all, and wakes whoever waits on the connection.
     pub(crate) fn end(&self, ended: PeerEnded) -> PeerEnded {
-        let first = self.ended.set(ended.clone()).is_ok();
-        if first {
-            tracing::info!(identity = %self.identity.spiffe_id(), serial = %self.leaf.serial(), reason = %ended, "connection ended");
+        if self.ended.set(ended.clone()).is_ok() {
+            if !matches!(ended, PeerEnded::Closed) {
+                tracing::info!(identity = %self.identity.spiffe_id(), serial = %self.leaf.serial(), reason = %ended, "connection ended");
+            }
+            self.shared.forget(self);
             self.changed.notify_waiters();
             self.reader.wake();
             self.writer.wake();
@@ -189,8 +190,8 @@ impl Drop for Live {
 /// A number in [0, 1) that depends on the serial alone: the same after every reconnect.
 fn roll(serial: &[u8]) -> f64 {
     // FNV-1a: spreads serials that count as well as random ones; nothing secret depends on it.
-    let hash = serial.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = serial
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
 }

@@ -58,9 +58,7 @@ impl Refusal {
             Self::Identity(_) => CertificateError::BadEncoding,
             Self::Chain(error) => chain_error(error),
             Self::NotAServer { .. } | Self::WrongServer { .. } => CertificateError::NotValidForName,
-            Self::Role { .. } | Self::SubAgent { .. } => {
-                CertificateError::ApplicationVerificationFailure
-            }
+            Self::Role { .. } | Self::SubAgent { .. } => CertificateError::ApplicationVerificationFailure,
         }
     }
 }
@@ -133,9 +131,6 @@ pub enum UnusableCredential {
     /// It is no credential.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// It names no trust domain, so there is no own one to expect a server of.
-    #[error("the certificate has no spiffe:// URI, so there is no trust domain of our own: mint one, or expect a server by its full id")]
-    NoIdentity,
     /// The TLS library refuses it.
     #[error("the key or chain cannot be used for tls: {0}")]
     Tls(#[from] rustls::Error),
@@ -145,6 +140,9 @@ pub enum UnusableCredential {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum PeerEnded {
+    /// The connection itself is gone.
+    #[error("the connection is closed")]
+    Closed,
     /// Its certificate, or one above it, has expired.
     #[error("the certificate expired at {not_after}")]
     Expired {
@@ -180,6 +178,7 @@ impl PeerEnded {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Closed => "closed",
             Self::Expired { .. } => "expired",
             Self::IdentityChanged { .. } => "identity_changed",
             Self::Refused { .. } => "refused",
@@ -207,9 +206,7 @@ fn chain_error(error: &ChainError) -> CertificateError {
         ChainError::NotYetValid { .. } => CertificateError::NotValidYet,
         ChainError::Revoked { .. } => CertificateError::Revoked,
         ChainError::RevocationUnknown { .. } => CertificateError::UnknownRevocationStatus,
-        ChainError::UnknownAuthority { .. } | ChainError::UnknownTrustDomain { .. } => {
-            CertificateError::UnknownIssuer
-        }
+        ChainError::UnknownAuthority { .. } | ChainError::UnknownTrustDomain { .. } => CertificateError::UnknownIssuer,
         ChainError::Leaf(error) => leaf_error(error),
         _ => CertificateError::BadEncoding,
     }

@@ -42,17 +42,9 @@ struct Connections {
 }
 
 impl Registry {
-    pub(crate) fn new(
-        trust: watch::Receiver<Arc<TrustGeneration>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let shared = Shared {
-            trust,
-            clock,
-            next_id: AtomicU64::new(1),
-            kept: Once::new(),
-            connections: Mutex::default(),
-        };
+    pub(crate) fn new(trust: watch::Receiver<Arc<TrustGeneration>>, clock: Arc<dyn Clock>) -> Self {
+        let shared =
+            Shared { trust, clock, next_id: AtomicU64::new(1), kept: Once::new(), connections: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 

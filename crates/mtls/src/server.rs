@@ -2,6 +2,7 @@
 
 mod activity;
 mod connection;
+mod observe;
 mod service;
 
 use std::io;
@@ -19,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use self::connection::Serving;
+use self::observe::Deaf;
+pub use self::observe::Observe;
 use crate::demand::Caller;
 use crate::{Acceptor, HandshakeError};
 
@@ -44,6 +47,8 @@ pub struct ServeConfig {
     pub max_header_bytes: usize,
     /// How many requests one HTTP/2 connection may have open.
     pub max_streams: u32,
+    /// Hears what becomes of handshakes.
+    pub observer: Arc<dyn Observe>,
 }
 
 impl Default for ServeConfig {
@@ -55,6 +60,7 @@ impl Default for ServeConfig {
             max_connections: 4096,
             max_header_bytes: 32 * 1024,
             max_streams: 100,
+            observer: Arc::new(Deaf),
         }
     }
 }

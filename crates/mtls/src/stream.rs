@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::NamedGroup;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
+use crate::PeerEnded;
 use crate::live::Live;
 
 /// TLS whose every read and write is preceded by a judgement, and which wakes when the right ends.
@@ -22,17 +24,24 @@ impl<IO> LiveIo<IO> {
         Self { tls, live }
     }
 
+    pub(crate) fn key_exchange(&self) -> Option<NamedGroup> {
+        self.tls.get_ref().1.negotiated_key_exchange_group().map(|group| group.name())
+    }
+
     pub(crate) fn is_http2(&self) -> bool {
         self.tls.get_ref().1.alpn_protocol() == Some(b"h2")
     }
 }
 
+/// Whoever still holds the peer's evidence learns that its connection is gone.
+impl<IO> Drop for LiveIo<IO> {
+    fn drop(&mut self) {
+        self.live.end(PeerEnded::Closed);
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Registered before the judgement: an end between the two wakes us.
         self.live.wake_reader(cx.waker());
         self.live.judge()?;
@@ -45,11 +54,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.live.wake_writer(cx.waker());
         self.live.judge()?;
         Pin::new(&mut self.tls).poll_write(cx, buf)

@@ -24,9 +24,7 @@ tokio::task_local! {
 type Outcome = Arc<Mutex<Option<Result<Evidence, Arc<Refusal>>>>>;
 
 /// Runs a handshake and returns with its result what our verifier concluded in it, if it was asked.
-pub(crate) async fn observed<F: Future>(
-    handshake: F,
-) -> (F::Output, Option<Result<Evidence, Arc<Refusal>>>) {
+pub(crate) async fn observed<F: Future>(handshake: F) -> (F::Output, Option<Result<Evidence, Arc<Refusal>>>) {
     let outcome = Outcome::default();
     let output = OUTCOME.scope(Arc::clone(&outcome), handshake).await;
     let concluded = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -112,11 +110,7 @@ pub(crate) struct ServerVerifier {
 
 impl ServerVerifier {
     pub(crate) fn demand(&self, host: &ServerName<'_>) -> Demand {
-        Demand::Server {
-            expected: self.expected.clone(),
-            own: self.own.clone(),
-            host: host.to_owned(),
-        }
+        Demand::Server { expected: self.expected.clone(), own: self.own.clone(), host: host.to_owned() }
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use countermark_credential::{Bundle, Credential, Crl, DomainTrust, Revocation, Trust};
 use countermark_identity::{Clock, SanMap, TrustDomain, UnixTime};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-    DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
@@ -64,8 +63,7 @@ impl TestCa {
         let root = ca_params(trust_domain, "root", clock.now());
         let root = CertifiedIssuer::self_signed(root, key()).expect("a root");
         let intermediate = ca_params(trust_domain, "intermediate", clock.now());
-        let intermediate =
-            CertifiedIssuer::signed_by(intermediate, key(), &root).expect("an intermediate");
+        let intermediate = CertifiedIssuer::signed_by(intermediate, key(), &root).expect("an intermediate");
         let trust_domain = trust_domain.parse().expect("a trust domain");
         Self { trust_domain, clock, root, intermediate, state: Mutex::default() }
     }
@@ -146,10 +144,7 @@ impl TestCa {
         let mut state = self.state();
         state.crl_number += 1;
         let (number, now) = (state.crl_number, self.clock.now());
-        vec![
-            crl(&self.root, &[], number, now),
-            crl(&self.intermediate, &state.revoked, number, now),
-        ]
+        vec![crl(&self.root, &[], number, now), crl(&self.intermediate, &state.revoked, number, now)]
     }
 
     /// Bundle and lists, revocation required.
@@ -203,12 +198,7 @@ fn ca_params(trust_domain: &str, which: &str, now: UnixTime) -> CertificateParam
     params
 }
 
-fn crl(
-    issuer: &Issuer<'static, KeyPair>,
-    revoked: &[Vec<u8>],
-    number: u64,
-    now: UnixTime,
-) -> Arc<Crl> {
+fn crl(issuer: &Issuer<'static, KeyPair>, revoked: &[Vec<u8>], number: u64, now: UnixTime) -> Arc<Crl> {
     let entry = |serial: &Vec<u8>| RevokedCertParams {
         serial_number: SerialNumber::from_slice(serial),
         revocation_time: date(now),

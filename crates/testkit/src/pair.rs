@@ -2,9 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use countermark_credential::Source as _;
-use countermark_mtls::{
-    Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, MtlsStream, ServerStream,
-};
+use countermark_mtls::{Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, MtlsStream, ServerStream};
 use tokio::io::DuplexStream;
 
 use crate::{TestCa, TestSource, TestTrust};
@@ -27,17 +25,11 @@ pub struct Pair {
 
 /// An agent and a server of one authority in a real handshake, in memory.
 pub async fn pair(ca: &TestCa, agent: &str, server: &str) -> Pair {
-    let (agent_source, server_source) =
-        (TestSource::new(ca.agent(agent)), TestSource::new(ca.server(server)));
+    let (agent_source, server_source) = (TestSource::new(ca.agent(agent)), TestSource::new(ca.server(server)));
     let trust = ca.trusted();
     let clock = || Arc::new(ca.clock().clone());
-    let acceptor = Acceptor::new(
-        server_source.watch(),
-        trust.generations(),
-        clock(),
-        AcceptorConfig::default(),
-    )
-    .expect("an acceptor");
+    let acceptor = Acceptor::new(server_source.watch(), trust.generations(), clock(), AcceptorConfig::default())
+        .expect("an acceptor");
     let client = Client::new(
         agent_source.watch(),
         trust.generations(),
@@ -48,8 +40,7 @@ pub async fn pair(ca: &TestCa, agent: &str, server: &str) -> Pair {
     .expect("a client");
     let (near, far) = tokio::io::duplex(64 * 1024);
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let (server, client) =
-        tokio::join!(acceptor.accept(far, remote), client.connect(near, "localhost"));
+    let (server, client) = tokio::join!(acceptor.accept(far, remote), client.connect(near, "localhost"));
     Pair {
         server: server.expect("the server's handshake"),
         client: client.expect("the agent's handshake"),

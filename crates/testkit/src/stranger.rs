@@ -5,6 +5,7 @@ use std::sync::Arc;
 use countermark_mtls::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -13,17 +14,19 @@ use crate::Minted;
 /// A client that believes any server and presents whatever it was given, or nothing.
 #[must_use]
 pub fn anyone(minted: Option<Minted>) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("protocol versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer(provider())));
-    match minted {
-        Some(Minted { chain, key }) => {
-            builder.with_client_auth_cert(chain, key).expect("a client certificate")
-        }
-        None => builder.with_no_client_auth(),
+        .with_custom_certificate_verifier(Arc::new(AnyServer(provider())))
+        .with_no_client_auth();
+    if let Some(Minted { chain, key }) = minted {
+        // Past the builder, which would read the certificate first.
+        let key = provider().key_provider.load_private_key(key).expect("a key");
+        let presented = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        config.client_auth_cert_resolver = Arc::new(presented);
     }
+    config
 }
 
 /// A server that presents whatever it was given and asks nobody for anything.

@@ -25,16 +25,10 @@ impl Body for ClientBody {
     type Data = Bytes;
     type Error = ClientError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        polled.map(|frame| {
-            frame.map(|frame| {
-                frame.map_err(|error| ClientError::from_body(error, self.server.as_ref()))
-            })
-        })
+        polled
+            .map(|frame| frame.map(|frame| frame.map_err(|error| ClientError::from_body(error, self.server.as_ref()))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -46,13 +46,7 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_connect_timeout(Some(config.connect_timeout));
-        Self {
-            tcp,
-            tls,
-            verifier,
-            registry,
-            handshake_timeout: config.handshake_timeout,
-        }
+        Self { tcp, tls, verifier, registry, handshake_timeout: config.handshake_timeout }
     }
 
     pub(super) async fn handshake<IO>(
@@ -66,9 +60,8 @@ impl Connector {
         let limit = self.handshake_timeout;
         let demand = self.verifier.demand(&host);
         let handshake = observed(TlsConnector::from(Arc::clone(&self.tls)).connect(host, io));
-        let (finished, concluded) = tokio::time::timeout(limit, handshake)
-            .await
-            .map_err(|_| HandshakeError::Timeout { limit })?;
+        let (finished, concluded) =
+            tokio::time::timeout(limit, handshake).await.map_err(|_| HandshakeError::Timeout { limit })?;
         let evidence: Evidence = match concluded {
             Some(Err(refusal)) => return Err(HandshakeError::Refused(refusal)),
             Some(Ok(evidence)) => evidence,
@@ -144,21 +137,13 @@ impl<IO> Connection for ServerStream<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerStream<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

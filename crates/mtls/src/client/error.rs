@@ -77,20 +77,19 @@ impl ClientError {
 pub(super) struct HandshakeFailure(#[from] pub(super) Arc<HandshakeError>);
 
 /// In TLS 1.3 a server refuses our certificate after our handshake has finished.
-fn refusal(
-    error: &(dyn StdError + 'static),
-    used: Option<&VerifiedServer>,
-) -> Option<ClientError> {
+fn refusal(error: &(dyn StdError + 'static), used: Option<&VerifiedServer>) -> Option<ClientError> {
     let live = used.map(VerifiedServer::live);
-    if let Some(ended) = live.and_then(|live| live.judge().err()) {
-        return Some(ClientError::Ended(ended));
-    }
-    let heard = live.and_then(|live| live.alert());
     let told = || match find::<rustls::Error>(error) {
         Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
         _ => None,
     };
-    heard.or_else(told).map(|alert| ClientError::RefusedByServer { alert })
+    if let Some(alert) = live.and_then(|live| live.alert()).or_else(told) {
+        return Some(ClientError::RefusedByServer { alert });
+    }
+    match live?.judge() {
+        Ok(()) | Err(PeerEnded::Closed) => None,
+        Err(ended) => Some(ClientError::Ended(ended)),
+    }
 }
 
 /// The first error of this type in the chain; an I/O error is looked into, since it hides its own.

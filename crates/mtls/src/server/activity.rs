@@ -63,12 +63,7 @@ impl Activity {
     fn received(&self) {
         if self.heads && self.in_flight.load(Ordering::Acquire) == 0 {
             // The first byte counts; later ones buy no time.
-            let _ = self.header_since.compare_exchange(
-                NONE,
-                self.now(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+            let _ = self.header_since.compare_exchange(NONE, self.now(), Ordering::AcqRel, Ordering::Acquire);
         }
     }
 
@@ -107,11 +102,7 @@ impl<IO> Noted<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Noted<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() && buf.filled().len() > before {
@@ -122,11 +113,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Noted<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Noted<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

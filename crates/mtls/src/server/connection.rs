@@ -56,8 +56,14 @@ impl<C: Caller> Serving<C> {
             accepted = Box::pin(self.acceptor.accept(io, remote)) => accepted,
         };
         match accepted {
-            Err(error) => log_refusal(remote, &error),
-            Ok(stream) => self.serve(stream, service).await,
+            Err(error) => {
+                self.config.observer.refused(&error);
+                log_refusal(remote, &error);
+            }
+            Ok(stream) => {
+                self.config.observer.accepted(stream.peer().resumed());
+                self.serve(stream, service).await;
+            }
         }
     }
 
@@ -75,7 +81,8 @@ impl<C: Caller> Serving<C> {
         let live = Arc::clone(peer.live());
         let activity = Activity::new(!http2);
         let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
-        let service = PeerService { service, peer, activity: Arc::clone(&activity) };
+        let max_header_bytes = self.config.max_header_bytes;
+        let service = PeerService { service, peer, max_header_bytes, activity: Arc::clone(&activity) };
         if http2 {
             let connection = self.http2().serve_connection(io, service);
             self.drive(Box::pin(connection), &live, &activity).await;
@@ -111,8 +118,7 @@ impl<C: Caller> Serving<C> {
     where
         Conn: GracefulConnection<Error = hyper::Error>,
     {
-        let patience =
-            Patience { header: self.config.header_timeout, idle: self.config.idle_timeout };
+        let patience = Patience { header: self.config.header_timeout, idle: self.config.idle_timeout };
         let mut ended = pin!(live.ended());
         let mut wind_down = pin!(async {
             tokio::select! {
@@ -151,11 +157,7 @@ enum Event {
 }
 
 /// The connection first: what it does moves the deadline.
-fn poll_both<Conn>(
-    connection: Pin<&mut Conn>,
-    watchdog: &mut Watchdog<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Event>
+fn poll_both<Conn>(connection: Pin<&mut Conn>, watchdog: &mut Watchdog<'_>, cx: &mut Context<'_>) -> Poll<Event>
 where
     Conn: GracefulConnection<Error = hyper::Error>,
 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower_service::Service;
@@ -20,6 +20,7 @@ use crate::VerifiedPeer;
 pub(super) struct PeerService<S, C> {
     pub(super) service: S,
     pub(super) peer: VerifiedPeer<C>,
+    pub(super) max_header_bytes: usize,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -42,14 +43,26 @@ where
         if let Err(ended) = self.peer.judge() {
             return Box::pin(std::future::ready(Err(ended.into())));
         }
+        if header_bytes(&request) > self.max_header_bytes {
+            let mut refused = Response::new(Counted { body: None, _in_flight: in_flight });
+            *refused.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
         request.extensions_mut().insert(self.peer.clone());
         let mut service = self.service.clone();
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             let response = service.call(request).await.map_err(Into::into)?;
-            Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
+            Ok(response.map(|body| Counted { body: Some(body), _in_flight: in_flight }))
         })
     }
+}
+
+/// The header as it stood on the wire, nearly. hyper bounds its buffer, but only between reads.
+fn header_bytes<B>(request: &Request<B>) -> usize {
+    let line = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter();
+    line + fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>()
 }
 
 pin_project_lite::pin_project! {
@@ -57,7 +70,7 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     pub(super) struct Counted<B> {
         #[pin]
-        body: B,
+        body: Option<B>,
         _in_flight: InFlight,
     }
 }
@@ -66,18 +79,18 @@ impl<B: Body<Data = Bytes>> Body for Counted<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
     }
 }
