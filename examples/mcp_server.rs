@@ -41,7 +41,6 @@ impl Ledger {
 /// The audit: a line of JSON on stderr for every decision.
 #[derive(Debug)]
 struct Stderr;
-
 impl Audit for Stderr {
     fn record(&self, line: &AuditLine<'_>) -> io::Result<()> {
         writeln!(io::stderr(), "{}", serde_json::to_string(line)?)

@@ -13,6 +13,8 @@ const VERSION: &str = "0.20.2";
 
 pub(super) fn run(context: &Context) -> Result<Vec<Row>> {
     let tool = install(context)?;
+    // cargo-deny reads the manifests of every platform's crates, most of which no build has fetched.
+    twice(|| context.cargo(&["fetch", "--locked", "--quiet"]).run())?;
     check(context, &tool, &["bans", "licenses", "sources"])?;
     let mut rows = vec![Row::passed("deny", "")];
     if database().is_some() {
@@ -26,7 +28,7 @@ pub(super) fn run(context: &Context) -> Result<Vec<Row>> {
 
 fn check(context: &Context, tool: &Path, checks: &[&str]) -> Result<()> {
     Program::new(tool)
-        .args(["--offline", "--all-features", "--locked", "check", "--hide-inclusion-graph"])
+        .args(["--offline", "--workspace", "--all-features", "--locked", "check", "--hide-inclusion-graph"])
         .args(checks)
         .directory(&context.root)
         .run()
