@@ -1,6 +1,6 @@
 use super::*;
 use crate::Policy;
-use crate::testing::HEAD;
+use crate::testing::{HEAD, Random};
 
 /// `line:column message; remedy` of each fault of a policy that begins with [`HEAD`].
 fn faults(rest: &str) -> Vec<String> {
@@ -128,7 +128,7 @@ fn each_odd_name_has_its_own_fault() {
         ("spiffe://partner/agent/*", "\"spiffe://partner/agent/*\" has a '*' in it"),
         ("spiffe://partner/server/x", "\"spiffe://partner/server/x\" is no agent's SPIFFE ID"),
         ("spiffe://Partner/agent/x", "\"spiffe://Partner/agent/x\" is no SPIFFE ID"),
-        ("billing bot", "\"billing bot\" can be no agent's name"),
+        ("billing bot", "\"billing bot\" can be no agent's name: ' ' is not allowed: letters, digits"),
         ("b\u{456}lling-*", "\"b\u{456}lling-*\" can never match: such a name has no '\u{456}' in it"),
         ("..", "\"..\" can be no agent's name"),
     ] {
@@ -136,7 +136,7 @@ fn each_odd_name_has_its_own_fault() {
         assert!(matches!(&found[..], [one] if one.starts_with(&format!("4:8 {expected}"))), "{who}: {found:#?}");
     }
     for (servers, expected) in [
-        ("a/b", "\"a/b\" can be no server's name"),
+        ("a/b", "\"a/b\" can be no server's name: it has slashes"),
         ("@finance", "\"@finance\" can be no server's name"),
         ("spiffe://partner/server/x", "\"spiffe://partner/server/x\" is no server of this trust domain"),
         ("spiffe://agents.internal/agent/x", "\"spiffe://agents.internal/agent/x\" is no server of this"),
@@ -191,4 +191,36 @@ fn errors_serialize_for_machines() {
         "line 1, column 11: version 2 of the policy format is not known here; write version = 1"
     );
     assert_eq!(errors.into_iter().count(), 1);
+}
+
+#[test]
+fn garbage_is_refused_and_never_panics() {
+    let good = format!(
+        "{HEAD}[map]\n'dns:a' = {{ agent = 'b' }}\n[groups]\ng = ['x*']\n[[grant]]\nwho = ['@g']\nservers = ['s']\ntools = ['\\*']\n"
+    );
+    let mut random = Random::new(5);
+    let parts = ["\"", "'", "[", "]", "{", "}", "=", "\n", "\\", "*", "@", "\u{0}", "\u{feff}", "\u{e4}", "1", "."];
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let (from, to) = (random.below(good.len()), random.below(good.len()));
+        let (from, to) = (from.min(to), from.max(to).min(from.min(to) + 6));
+        let text = format!("{}{}{}", &good[..from], random.text(&parts, 3), &good[to..]);
+        if let Err(errors) = Policy::parse(&text) {
+            refused += 1;
+            let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+            assert!(errors.iter().count() > 0 && errors.iter().all(|e| (1..=lines).contains(&e.line) && e.column > 0));
+            assert!(!errors.to_string().is_empty());
+        }
+    }
+    assert!(refused > 10_000, "{refused}");
+    for bomb in ["[", "{a=", "a.", "[[grant]]\n"] {
+        let _ = Policy::parse(&format!("{HEAD}x = {}", bomb.repeat(50_000)));
+        let _ = Policy::parse(&format!("{HEAD}{}", bomb.repeat(2_000)));
+    }
+}
+
+#[test]
+fn windows_line_ends_and_marks_do_not_move_places() {
+    let found = faults_of("version = 1\r\ntrust_domain = \"agents.internal\"\r\n\r\nx = 1\r\n");
+    assert!(found[0].starts_with("4:1 unknown key `x`"), "{found:#?}");
 }

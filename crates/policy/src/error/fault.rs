@@ -9,7 +9,7 @@ use crate::UnsafeResource;
 #[non_exhaustive]
 pub enum Fault {
     /// A name in `who` that no agent can have.
-    #[error("{text:?} can be no agent's name: {cause}")]
+    #[error("{text:?} can be no agent's name: {}", reason(.cause))]
     Agent {
         /// As written.
         text: String,
@@ -101,7 +101,7 @@ pub enum Fault {
         key: Option<&'static str>,
     },
     /// A name in `servers` that no server can have.
-    #[error("{text:?} can be no server's name: {cause}")]
+    #[error("{text:?} can be no server's name: {}", reason(.cause))]
     Server {
         /// As written.
         text: String,
@@ -260,5 +260,13 @@ fn example_of_type(wanted: &str) -> &'static str {
         "an integer" => "1",
         "a list of tables" => "… as a [[table]]",
         _ => "\"…\"",
+    }
+}
+
+/// The cause alone, where the text has been quoted already.
+fn reason(cause: &SpiffeIdError) -> String {
+    match cause {
+        SpiffeIdError::Name { cause, .. } => cause.to_string(),
+        other => other.to_string(),
     }
 }
