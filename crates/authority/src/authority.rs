@@ -10,7 +10,7 @@ mod work;
 use std::{collections::BTreeMap, fmt, fs, path::Path, sync::Arc};
 
 use countermark_credential::{Bundle, Crl};
-use countermark_identity::{Clock, Role, Secret, SpiffeId, TrustDomain, UnixTime};
+use countermark_identity::{Clock, Role, Secret, TrustDomain, UnixTime};
 use countermark_issue::{Profile, Signer};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Mutex;
@@ -239,9 +239,4 @@ pub struct Status {
     pub root_key_present: bool,
     /// What will need a hand.
     pub warnings: Vec<Warning>,
-}
-
-/// An identity's text for the audit trail.
-fn name(identity: &SpiffeId) -> Option<String> {
-    Some(identity.to_string())
 }

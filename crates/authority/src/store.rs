@@ -110,6 +110,14 @@ pub struct AuditEntry {
     pub detail: Option<String>,
 }
 
+impl AuditEntry {
+    /// A line that names neither identity nor serial.
+    #[must_use]
+    pub const fn new(at: UnixTime, act: Act, outcome: Outcome) -> Self {
+        Self { at, act, outcome, identity: None, serial: None, detail: None }
+    }
+}
+
 /// Why the inventory did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -138,6 +138,9 @@ impl Signer {
     }
 
     fn end_of(&self, ttl: Duration, now: UnixTime) -> Result<UnixTime, SignError> {
+        if now < self.not_before {
+            return Err(SignError::IssuerNotYet(self.not_before));
+        }
         if now >= self.not_after {
             return Err(SignError::IssuerEnded(self.not_after));
         }

@@ -23,22 +23,24 @@ impl Authority {
     /// Signs the intermediates' CRLs anew; the root's stays as it is until the intermediate is renewed.
     pub async fn crl(&self) -> Result<CrlReport, AuthorityError> {
         let mut work = self.begin().await?;
-        let warnings = work.maintain().await?;
-        let audit = [AuditEntry {
-            at: work.now,
-            act: Act::Crl,
-            outcome: Outcome::Done,
-            identity: None,
-            serial: None,
-            detail: None,
-        }];
-        work.publish(Change::Crls, &audit, None).await?;
-        let path = self.directory.crls();
-        Ok(CrlReport { path, next_update: work.now.saturating_add(CRL_LIFE), crls: self.crls()?, warnings })
+        let report = work.crl().await;
+        if let Err(error) = &report {
+            work.refuse(Act::Crl, None, error).await;
+        }
+        report
     }
 }
 
 impl Work<'_> {
+    async fn crl(&mut self) -> Result<CrlReport, AuthorityError> {
+        let warnings = self.maintain().await?;
+        let audit = [AuditEntry::new(self.now, Act::Crl, Outcome::Done)];
+        self.publish(Change::Crls, &audit, None).await?;
+        let path = self.authority.directory.crls();
+        let next_update = self.now.saturating_add(CRL_LIFE);
+        Ok(CrlReport { path, next_update, crls: self.authority.crls()?, warnings })
+    }
+
     /// Writes the change down, signs the leaf and every living CA's CRL, keeps them, and replaces the CRL file.
     pub(super) async fn publish(
         &mut self,

@@ -141,12 +141,9 @@ async fn write_inventory(
     let mut text = String::new();
     for (signer, kind, next_update) in lives {
         let audit = AuditEntry {
-            at: now,
-            act: Act::Init,
-            outcome: Outcome::Done,
-            identity: None,
             serial: Some(signer.serial().to_string()),
             detail: Some(format!("{} {}", kind.as_str(), signer.key_id())),
+            ..AuditEntry::new(now, Act::Init, Outcome::Done)
         };
         store.add_issuer(&issuer_record(signer, kind), &audit).await?;
         let key_id = signer.key_id();

@@ -1,13 +1,13 @@
 //! Certificates for agents, servers and admins.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use countermark_identity::{Serial, SpiffeId, UnixTime};
 use countermark_issue::{Csr, LeafPlan, LeafRequest, Profile, PublicKey, Signer, SubjectError};
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    authority::{Authority, name, work::Work},
+    authority::{Authority, Target, work::Work},
     error::AuthorityError,
     record::{Act, Outcome},
     store::{AuditEntry, Change, Reservation},
@@ -27,23 +27,11 @@ impl Authority {
 
     async fn mint_by(&self, request: &MintRequest, profile: Option<&Profile>) -> Result<Issued, AuthorityError> {
         let mut work = self.begin().await?;
-        let warnings = work.maintain().await?;
-        match work.mint(request, profile).await {
-            Ok(issued) => Ok(Issued { warnings, ..issued }),
-            Err(error) => {
-                let entry = AuditEntry {
-                    at: work.now,
-                    act: Act::Mint,
-                    outcome: Outcome::Refused,
-                    identity: name(&request.identity),
-                    serial: None,
-                    detail: Some(error.to_string()),
-                };
-                // The refusal stands whether or not it could be written down.
-                let _reported_by_the_refusal = work.audit(&entry).await;
-                Err(error)
-            }
+        let issued = work.mint(request, profile).await;
+        if let Err(error) = &issued {
+            work.refuse(Act::Mint, Some(&Target::Identity(request.identity.clone())), error).await;
         }
+        issued
     }
 
     fn decide(
@@ -74,7 +62,8 @@ impl Authority {
 
 impl Work<'_> {
     async fn mint(&mut self, request: &MintRequest, profile: Option<&Profile>) -> Result<Issued, AuthorityError> {
-        let signer: Arc<Signer> = self.current()?;
+        let warnings = self.maintain().await?;
+        let signer = self.current()?;
         let plan = self.authority.decide(&signer, request, profile, self.now)?;
         let reservation = Reservation {
             serial: plan.serial().clone(),
@@ -86,12 +75,9 @@ impl Work<'_> {
             spki_sha256: countermark_identity::Thumbprint::of(plan.public_key().spki_der()).to_hex(),
         };
         let audit = [AuditEntry {
-            at: self.now,
-            act: Act::Mint,
-            outcome: Outcome::Done,
-            identity: name(plan.identity()),
+            identity: Some(plan.identity().to_string()),
             serial: Some(plan.serial().to_string()),
-            detail: None,
+            ..AuditEntry::new(self.now, Act::Mint, Outcome::Done)
         }];
         let leaf = self.publish(Change::Mint(&reservation), &audit, Some(&plan)).await?;
         let chain = leaf.into_iter().chain([signer.certificate().clone()]).collect();
@@ -100,7 +86,7 @@ impl Work<'_> {
             serial: plan.serial().clone(),
             not_before: plan.not_before(),
             not_after: plan.not_after(),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 }

@@ -18,24 +18,25 @@ impl Authority {
     /// as certificates of it live. Takes the root's key.
     pub async fn renew_intermediate(&self) -> Result<Renewal, AuthorityError> {
         let mut work = self.begin().await?;
-        let renewed = match work.renew().await {
-            Ok(renewed) => renewed,
-            Err(error) => {
-                let entry = work.renewal_entry(Outcome::Refused, error.to_string());
-                let _reported_by_the_refusal = work.audit(&entry).await;
-                return Err(error);
-            }
-        };
-        work.publish(Change::Crls, &[], None).await?;
-        Ok(Renewal {
-            certificate: renewed.certificate().clone(),
-            ends: renewed.not_after(),
-            warnings: self.root_warning(work.now),
-        })
+        let renewal = work.renew_and_publish().await;
+        if let Err(error) = &renewal {
+            work.refuse(Act::Renew, None, error).await;
+        }
+        renewal
     }
 }
 
 impl Work<'_> {
+    async fn renew_and_publish(&mut self) -> Result<Renewal, AuthorityError> {
+        let renewed = self.renew().await?;
+        self.publish(Change::Crls, &[], None).await?;
+        Ok(Renewal {
+            certificate: renewed.certificate().clone(),
+            ends: renewed.not_after(),
+            warnings: self.authority.root_warning(self.now),
+        })
+    }
+
     /// Renews the intermediate by itself where two thirds of its life are over and the root's key is at hand.
     pub(super) async fn maintain(&mut self) -> Result<Vec<Warning>, AuthorityError> {
         let mut warnings = self.authority.root_warning(self.now);
@@ -63,7 +64,11 @@ impl Work<'_> {
         let signer = root.intermediate(&authority.domain, key, INTERMEDIATE_LIFE, self.now)?;
         let key_id = signer.key_id();
         authority.directory.write_issuer(&signer, &self.protection())?;
-        let audit = self.renewal_entry(Outcome::Done, format!("intermediate {key_id}"));
+        let audit = AuditEntry {
+            serial: Some(signer.serial().to_string()),
+            detail: Some(format!("intermediate {key_id}")),
+            ..AuditEntry::new(self.now, Act::Renew, Outcome::Done)
+        };
         let record = issuer_record(&signer, IssuerKind::Intermediate);
         self.store().await?.add_issuer(&record, &audit).await?;
         self.sign_root_crl(&root, signer.not_after()).await?;
@@ -77,10 +82,6 @@ impl Work<'_> {
             Some(passphrase) => KeyProtection::Passphrase(passphrase.to_vec().into()),
             None => KeyProtection::Plaintext,
         }
-    }
-
-    fn renewal_entry(&self, outcome: Outcome, detail: String) -> AuditEntry {
-        AuditEntry { at: self.now, act: Act::Renew, outcome, identity: None, serial: None, detail: Some(detail) }
     }
 }
 

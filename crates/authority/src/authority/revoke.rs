@@ -16,26 +16,26 @@ impl Authority {
     /// Whatever is revoked already keeps its date and reason; asking twice changes nothing but the CRL's number.
     pub async fn revoke(&self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
         let mut work = self.begin().await?;
-        let found = match work.find(target).await {
-            Ok(found) => found,
-            Err(error) => {
-                let mut entry = work.entry(target, Outcome::Refused);
-                entry.detail = Some(error.to_string());
-                let _reported_by_the_refusal = work.audit(&entry).await;
-                return Err(error);
-            }
-        };
-        let (already, revoked): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| record.revoked_at.is_some());
-        let serials: Vec<Serial> = revoked.iter().map(|record| record.serial.clone()).collect();
-        let audit = work.lines(target, &revoked, reason);
-        let warnings = work.maintain().await?;
-        let change = Change::Revoke { serials: &serials, at: work.now, reason };
-        work.publish(change, &audit, None).await?;
-        Ok(Revocation { revoked, already, warnings })
+        let revocation = work.revoke(target, reason).await;
+        if let Err(error) = &revocation {
+            work.refuse(Act::Revoke, Some(target), error).await;
+        }
+        revocation
     }
 }
 
 impl Work<'_> {
+    async fn revoke(&mut self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
+        let found = self.find(target).await?;
+        let (already, revoked): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| record.revoked_at.is_some());
+        let serials: Vec<Serial> = revoked.iter().map(|record| record.serial.clone()).collect();
+        let audit = self.lines(target, &revoked, reason);
+        let warnings = self.maintain().await?;
+        let change = Change::Revoke { serials: &serials, at: self.now, reason };
+        self.publish(change, &audit, None).await?;
+        Ok(Revocation { revoked, already, warnings })
+    }
+
     async fn find(&mut self, target: &Target) -> Result<Vec<CertificateRecord>, AuthorityError> {
         let now = self.now;
         let store = self.store().await?;
@@ -62,30 +62,25 @@ impl Work<'_> {
 
     /// One line for each certificate, or one for a request that found nothing left to revoke.
     fn lines(&self, target: &Target, revoked: &[CertificateRecord], reason: RevocationReason) -> Vec<AuditEntry> {
+        let entry = |detail: String| AuditEntry {
+            detail: Some(detail),
+            ..AuditEntry::new(self.now, Act::Revoke, Outcome::Done)
+        };
         if revoked.is_empty() {
-            let mut entry = self.entry(target, Outcome::Done);
-            entry.detail = Some("nothing was left to revoke".to_owned());
-            return vec![entry];
+            let (identity, serial) = match target {
+                Target::Serial(serial) => (None, Some(serial.to_string())),
+                Target::Identity(identity) => (Some(identity.to_string()), None),
+            };
+            return vec![AuditEntry { identity, serial, ..entry("nothing was left to revoke".to_owned()) }];
         }
         revoked
             .iter()
             .map(|record| AuditEntry {
-                at: self.now,
-                act: Act::Revoke,
-                outcome: Outcome::Done,
                 identity: Some(record.identity.to_string()),
                 serial: Some(record.serial.to_string()),
-                detail: Some(reason.to_string()),
+                ..entry(reason.to_string())
             })
             .collect()
-    }
-
-    fn entry(&self, target: &Target, outcome: Outcome) -> AuditEntry {
-        let (identity, serial) = match target {
-            Target::Serial(serial) => (None, Some(serial.to_string())),
-            Target::Identity(identity) => (Some(identity.to_string()), None),
-        };
-        AuditEntry { at: self.now, act: Act::Revoke, outcome, identity, serial, detail: None }
     }
 }
 

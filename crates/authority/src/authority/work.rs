@@ -7,9 +7,10 @@ use countermark_issue::Signer;
 use tokio::sync::MutexGuard;
 
 use crate::{
-    authority::{Authority, Inner},
+    authority::{Authority, Inner, Target},
     directory::{Lock, read_certificate, read_key},
     error::AuthorityError,
+    record::{Act, Outcome},
     store::{AuditEntry, Store},
 };
 
@@ -36,9 +37,18 @@ impl Work<'_> {
         self.authority.store(&mut self.inner).await
     }
 
-    /// A line of the audit trail that goes with no change.
-    pub(super) async fn audit(&mut self, entry: &AuditEntry) -> Result<(), AuthorityError> {
-        Ok(self.store().await?.audit(entry).await?)
+    /// Writes down that `act` was refused, and why; the refusal stands whether or not that could be written.
+    pub(super) async fn refuse(&mut self, act: Act, target: Option<&Target>, error: &AuthorityError) {
+        let mut entry = AuditEntry::new(self.now, act, Outcome::Refused);
+        match target {
+            Some(Target::Identity(identity)) => entry.identity = Some(identity.to_string()),
+            Some(Target::Serial(serial)) => entry.serial = Some(serial.to_string()),
+            None => {}
+        }
+        entry.detail = Some(error.to_string());
+        if let Ok(store) = self.store().await {
+            let _the_refusal_is_reported = store.audit(&entry).await;
+        }
     }
 
     /// The intermediate that signs now; another process may have renewed it since.

@@ -8,7 +8,7 @@ use std::{
 use countermark_issue::SealError;
 
 use super::*;
-use crate::AuthorityError;
+use crate::{Act, AuthorityError, Outcome};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -107,6 +107,8 @@ async fn sealed_keys_open_with_their_passphrase_alone() {
     let wrong = Authority::open(directory.path(), Some(secret("battery")), Hand::new()).unwrap();
     let refused = wrong.mint(&request("agent/a")).await.unwrap_err();
     assert!(matches!(refused, AuthorityError::Key { source: SealError::WrongPassphrase, .. }), "{refused}");
+    let line = &authority.audit_trail(1).await.unwrap()[0];
+    assert_eq!((line.act, line.outcome), (Act::Mint, Outcome::Refused), "a wrong passphrase is written down");
     let none = Authority::open(directory.path(), None, Hand::new()).unwrap();
     let refused = none.mint(&request("agent/a")).await.unwrap_err();
     assert!(matches!(refused, AuthorityError::Key { source: SealError::PassphraseNeeded, .. }), "{refused}");
@@ -148,6 +150,30 @@ async fn broken_files_each_have_their_own_error() {
     let gone = fixture.reopen().mint(&request("agent/a")).await.unwrap_err();
     assert!(matches!(gone, AuthorityError::Io { act: "open", .. }), "{gone}");
     assert!(!fixture.path().join("inventory.sqlite").exists(), "an inventory that is lost is not silently begun anew");
+}
+
+/// A certificate whose CRL peers cannot read would be refused by every one of them.
+#[tokio::test]
+async fn a_certificate_whose_crl_cannot_be_written_is_not_handed_out() {
+    let fixture = Fixture::new().await;
+    fs::remove_file(fixture.authority.crl_path()).unwrap();
+    fs::create_dir(fixture.authority.crl_path()).unwrap();
+    let refused = fixture.authority.mint(&request("agent/a")).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::Io { act: "write", .. }), "{refused}");
+    let line = &fixture.authority.audit_trail(1).await.unwrap()[0];
+    assert_eq!((line.act, line.outcome), (Act::Mint, Outcome::Refused));
+    fs::remove_dir(fixture.authority.crl_path()).unwrap();
+    let issued = fixture.mint("agent/a").await;
+    fixture.verify(&issued.chain).unwrap();
+}
+
+#[tokio::test]
+async fn the_inventory_s_log_is_as_private_as_the_inventory() {
+    let fixture = Fixture::new().await;
+    fixture.mint("agent/a").await;
+    for file in ["inventory.sqlite-wal", "inventory.sqlite-shm"] {
+        assert_eq!(mode(&fixture.path().join(file)), 0o600, "{file}");
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,9 @@ pub enum SignError {
         /// When the issuer ends.
         issuer_ends: UnixTime,
     },
+    /// The clock stands before the issuer's beginning.
+    #[error("the issuing CA begins on {0}, after the time of this machine's clock; set the clock")]
+    IssuerNotYet(UnixTime),
     /// The issuer's own life is over.
     #[error("the issuing CA ended on {0}; renew the intermediate with `ca renew`")]
     IssuerEnded(UnixTime),

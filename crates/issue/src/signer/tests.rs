@@ -156,6 +156,8 @@ fn life_is_bounded_by_profile_and_issuer() {
     assert!(matches!(beyond, SignError::BeyondIssuer { issuer_ends, .. } if issuer_ends == signer.not_after()));
     let ended = signer.plan(&profile, &request, signer.not_after()).unwrap_err();
     assert_eq!(ended, SignError::IssuerEnded(signer.not_after()));
+    let early = signer.plan(&profile, &request, signer.not_before().saturating_sub(seconds(1))).unwrap_err();
+    assert_eq!(early, SignError::IssuerNotYet(signer.not_before()));
 }
 
 #[test]
