@@ -1,5 +1,7 @@
 //! The server side of a handshake.
 
+mod side;
+
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -12,19 +14,18 @@ use arc_swap::ArcSwap;
 use countermark_credential::Credential;
 use countermark_identity::{AgentId, Clock};
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::{HandshakeKind, NamedGroup, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use rustls::{HandshakeKind, NamedGroup};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::{TlsClock, alpn, presented, versions};
+use self::side::Side;
 use crate::demand::{Caller, Demand};
 use crate::evidence::Evidence;
 use crate::registry::Registry;
-use crate::stream::LiveIo;
-use crate::verifier::{CallerVerifier, observed};
+use crate::stream::{LiveIo, transport};
+use crate::verifier::observed;
 use crate::{HandshakeError, Refusal, TrustGeneration, UnusableCredential, VerifiedPeer};
 
 /// How long a refused peer has to read its alert before the socket closes.
@@ -81,14 +82,6 @@ struct Inner {
     registry: Registry,
     side: ArcSwap<Side>,
     rebuilding: Mutex<()>,
-}
-
-/// The rustls configuration of one credential under one trust generation.
-#[derive(Debug)]
-struct Side {
-    credential: Arc<Credential>,
-    generation: Arc<TrustGeneration>,
-    tls: Arc<ServerConfig>,
 }
 
 impl Acceptor<AgentId> {
@@ -234,38 +227,6 @@ impl Inner {
     }
 }
 
-impl Side {
-    fn new(
-        credential: Arc<Credential>,
-        generation: Arc<TrustGeneration>,
-        demand: &Demand,
-        clock: &Arc<dyn Clock>,
-        config: &AcceptorConfig,
-    ) -> Result<Self, UnusableCredential> {
-        let verifier = CallerVerifier {
-            demand: demand.clone(),
-            generation: Arc::clone(&generation),
-            provider: Arc::clone(&config.provider),
-        };
-        let key = presented(&credential, &config.provider)?;
-        let time = Arc::new(TlsClock(Arc::clone(clock)));
-        let mut tls = ServerConfig::builder_with_details(Arc::clone(&config.provider), time)
-            .with_protocol_versions(versions(config.tls12))?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(key);
-        tls.alpn_protocols = alpn(config.http2);
-        tls.max_early_data_size = 0;
-        if config.session_cache == 0 {
-            tls.session_storage = Arc::new(NoServerSessionStorage {});
-            tls.send_tls13_tickets = 0;
-        } else {
-            tls.session_storage = ServerSessionMemoryCache::new(config.session_cache);
-            tls.send_tls13_tickets = 1;
-        }
-        Ok(Self { credential, generation, tls: Arc::new(tls) })
-    }
-}
-
 fn is_resumed<IO>(tls: &TlsStream<IO>) -> bool {
     tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
@@ -314,34 +275,4 @@ impl<IO, C> MtlsStream<IO, C> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin, C: Unpin> AsyncRead for MtlsStream<IO, C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin, C: Unpin> AsyncWrite for MtlsStream<IO, C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+transport!(MtlsStream<IO, C>, C: Unpin);

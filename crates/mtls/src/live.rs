@@ -86,6 +86,12 @@ impl Live {
         if self.judged.load().is_latest() {
             return Ok(());
         }
+        self.judge_in_full(now)
+    }
+
+    /// Judges the whole chain: what can end without a newer generation is in there, too, such as a
+    /// revocation list that went stale.
+    pub(crate) fn judge_in_full(&self, now: UnixTime) -> Result<(), PeerEnded> {
         let latest = Arc::clone(&self.shared.trust.borrow());
         let verdict = judge(&self.leaf, &self.chain, &self.demand, &latest, now);
         self.settle(verdict, latest)

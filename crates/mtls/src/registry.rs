@@ -15,6 +15,9 @@ use crate::{PeerEnded, TrustGeneration};
 
 /// How often deadlines are looked at: the wall clock may jump, so nothing sleeps until one.
 const TICK: Duration = Duration::from_millis(500);
+/// How often each connection is judged in full although nothing has landed: its chain may end in
+/// other ways than by its own date, a revocation list by going stale.
+const ROUND: Duration = Duration::from_secs(60);
 /// After so many judgements other tasks get their turn.
 const BATCH: usize = 32;
 
@@ -133,6 +136,8 @@ impl Shared {
 async fn keep(shared: Weak<Shared>, mut trust: watch::Receiver<Arc<TrustGeneration>>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut round = tokio::time::interval(ROUND);
+    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trust_lives = true;
     loop {
         let moved = tokio::select! {
@@ -140,6 +145,7 @@ async fn keep(shared: Weak<Shared>, mut trust: watch::Receiver<Arc<TrustGenerati
                 trust_lives = changed.is_ok();
                 trust_lives
             }
+            _ = round.tick() => true,
             _ = tick.tick() => false,
         };
         let Some(shared) = shared.upgrade() else { return };
@@ -150,15 +156,15 @@ async fn keep(shared: Weak<Shared>, mut trust: watch::Receiver<Arc<TrustGenerati
             }
         }
         if moved {
-            judge_all(&shared).await;
+            judge_all(&shared, now).await;
         }
     }
 }
 
-async fn judge_all(shared: &Shared) {
+async fn judge_all(shared: &Shared, now: UnixTime) {
     for (nth, live) in shared.all().into_iter().enumerate() {
         // Whoever is refused ends, and says so; for the others the path may now end earlier.
-        if live.judge().is_ok() {
+        if live.judge().is_ok() && live.judge_in_full(now).is_ok() {
             shared.connections().deadlines.insert((live.not_after(), live.id));
         }
         if nth % BATCH == BATCH - 1 {

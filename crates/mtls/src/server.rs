@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The longest pause after the process ran out of descriptors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a silent TCP peer is left alone before it is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The limits of a listener.
 #[derive(Clone, Debug)]
@@ -119,8 +123,7 @@ pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, std::net::Socket
     loop {
         match listener.accept().await {
             Ok((io, remote)) => {
-                // Small answers must not wait for acknowledgements; without it they are only slower.
-                let _ = io.set_nodelay(true);
+                tune(&io);
                 return (io, remote);
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -131,6 +134,16 @@ pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, std::net::Socket
             }
         }
     }
+}
+
+/// Small answers do not wait for acknowledgements, and a peer that vanished is noticed. Without
+/// either the connection is only slower, or later to go.
+fn tune(io: &TcpStream) {
+    let _ = io.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(io, true);
+    let _ = sockopt::set_tcp_keepidle(io, KEEP_ALIVE);
+    let _ = sockopt::set_tcp_keepintvl(io, KEEP_ALIVE / 4);
+    let _ = sockopt::set_tcp_keepcnt(io, 4);
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

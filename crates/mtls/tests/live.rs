@@ -165,3 +165,15 @@ async fn judging_costs_nothing_while_nothing_moves_and_says_why_when_it_does() {
     assert!(ended.to_string().contains("no trust bundle"), "{ended}");
     assert_eq!(peer.judge().unwrap_err().kind(), "refused");
 }
+
+/// Nothing lands, no certificate ends: the list that vouched for the peer is too old.
+#[tokio::test(start_paused = true)]
+async fn a_connection_does_not_outlive_the_freshness_of_its_revocation_list() {
+    let estate = Estate::new();
+    estate.ca.set_crl_life(Duration::from_secs(600));
+    let met = countermark_testkit::pair(&estate.ca, "billing-bot", "ledger").await;
+    estate.ca.clock().advance(Duration::from_secs(1200));
+    met.server.peer().judge().unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(61), met.server.peer().ended()).await.unwrap();
+    assert!(ended.to_string().contains("stale"), "{ended}");
+}

@@ -29,6 +29,7 @@ pub struct TestCa {
 struct State {
     revoked: Vec<Vec<u8>>,
     crl_number: u64,
+    crl_life: Option<Duration>,
 }
 
 /// A chain with its key, however wrong.
@@ -131,6 +132,11 @@ impl TestCa {
         self.state().revoked.push(credential.leaf().serial().as_bytes().to_vec());
     }
 
+    /// From now on lists are fresh for so long; a year otherwise.
+    pub fn set_crl_life(&self, life: Duration) {
+        self.state().crl_life = Some(life);
+    }
+
     /// The root as a bundle.
     #[must_use]
     pub fn bundle(&self) -> Bundle {
@@ -144,7 +150,8 @@ impl TestCa {
         let mut state = self.state();
         state.crl_number += 1;
         let (number, now) = (state.crl_number, self.clock.now());
-        vec![crl(&self.root, &[], number, now), crl(&self.intermediate, &state.revoked, number, now)]
+        let until = now.saturating_add(state.crl_life.unwrap_or(YEAR));
+        vec![crl(&self.root, &[], number, (now, until)), crl(&self.intermediate, &state.revoked, number, (now, until))]
     }
 
     /// Bundle and lists, revocation required.
@@ -198,7 +205,12 @@ fn ca_params(trust_domain: &str, which: &str, now: UnixTime) -> CertificateParam
     params
 }
 
-fn crl(issuer: &Issuer<'static, KeyPair>, revoked: &[Vec<u8>], number: u64, now: UnixTime) -> Arc<Crl> {
+fn crl(
+    issuer: &Issuer<'static, KeyPair>,
+    revoked: &[Vec<u8>],
+    number: u64,
+    (now, until): (UnixTime, UnixTime),
+) -> Arc<Crl> {
     let entry = |serial: &Vec<u8>| RevokedCertParams {
         serial_number: SerialNumber::from_slice(serial),
         revocation_time: date(now),
@@ -207,7 +219,7 @@ fn crl(issuer: &Issuer<'static, KeyPair>, revoked: &[Vec<u8>], number: u64, now:
     };
     let params = CertificateRevocationListParams {
         this_update: date(now.saturating_sub(Duration::from_secs(60))),
-        next_update: date(now.saturating_add(YEAR)),
+        next_update: date(until),
         crl_number: SerialNumber::from_slice(&number.to_be_bytes()),
         issuing_distribution_point: None,
         revoked_certs: revoked.iter().map(entry).collect(),
