@@ -57,3 +57,28 @@ impl Hosts for CredentialHosts {
         self.also.names(host) || self.credential.borrow().leaf().sans().iter().any(ours)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countermark_testkit::TestCa;
+
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_current_certificate_are_ours() {
+        let ca = TestCa::new("agents.internal");
+        let with = |name| ca.mint(&ca.server_spec("ledger").dns(name).ip([127, 0, 0, 1].into())).credential();
+        let (credential, watched) = watch::channel(with("ledger.internal"));
+        let hosts = CredentialHosts::new(watched, HostNames::new(["Front.internal", "[::1]"]));
+        for name in ["ledger.internal", "127.0.0.1", "front.internal", "::1"] {
+            assert!(hosts.names(name), "{name}");
+        }
+        for name in
+            ["", "internal", "x.ledger.internal", "127.0.0.2", "spiffe://agents.internal/server/ledger", "ledger"]
+        {
+            assert!(!hosts.names(name), "{name}");
+        }
+        credential.send_replace(with("renamed.internal"));
+        assert!(hosts.names("renamed.internal") && !hosts.names("ledger.internal"));
+    }
+}

@@ -5,6 +5,19 @@
 //! of both protocol eras against it, asks the policy, writes an [`AuditLine`] and only then forwards the very bytes that it judged. Answers are filtered on
 //! the way back: lists show what the caller may use, and streams end when the right to them does.
 //!
+//! What it decides, beyond the policy:
+//!
+//! * Headers never decide. They are verified against the body, in both protocol eras, and a lie is refused.
+//! * Sessions belong to the identity that opened them, tasks to the identity and the call that made them, and a client's
+//!   response passes only if its id answers a request that was sent on a stream of that identity.
+//! * A denial reads the same for what is not granted and for what does not exist. A name that a grant covers and that the
+//!   server does not have is the server's to answer; its error passes unchanged.
+//! * A resource template is listed if a grant covers its text as if it were a URI. A narrower grant hides the template,
+//!   and still permits the resources that it grants.
+//! * `Mcp-Param-*` headers are checked for their form; whether they mirror the arguments only the server can tell, since
+//!   only it has the schema. In the older era they mean nothing and are refused.
+//! * A JSON answer that is not a list, and larger than 64 KiB, streams through unread. Everything else is judged whole.
+//!
 //! A handler behind the layer learns who calls from the request's extensions: [`Caller::of`].
 
 mod audit;
@@ -22,6 +35,7 @@ mod refusal;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
 mod sessions;
+pub mod stdio;
 mod tasks;
 mod version;
 

@@ -7,59 +7,56 @@ use countermark_identity::AgentId;
 
 use crate::RequestId;
 
-/// A stream belongs to an identity, and in the older era to one of its sessions.
-type Owner = (AgentId, Option<Box<str>>);
-
-/// Server requests that wait for a response.
+/// Server requests that wait for a response: for each agent, oldest first, with the session that they were sent in.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    per_owner: usize,
-    open: Mutex<HashMap<Owner, VecDeque<RequestId<'static>>>>,
+    per_agent: usize,
+    open: Mutex<Questions>,
 }
 
+type Questions = HashMap<AgentId, VecDeque<(Option<Box<str>>, RequestId<'static>)>>;
+
 impl Pending {
-    pub(crate) fn new(per_owner: usize) -> Self {
-        Self { per_owner, open: Mutex::default() }
+    pub(crate) fn new(per_agent: usize) -> Self {
+        Self { per_agent, open: Mutex::default() }
     }
 
-    /// The server has asked; the oldest question is forgotten beyond the limit.
+    /// The server has asked; the agent's oldest question is forgotten beyond the limit.
     pub(crate) fn asked(&self, agent: &AgentId, session: Option<&str>, id: RequestId<'static>) {
         let mut open = self.lock();
-        let ids = open.entry(owner(agent, session)).or_default();
-        if ids.contains(&id) {
+        let questions = open.entry(agent.clone()).or_default();
+        let question = (session.map(Box::from), id);
+        if questions.contains(&question) {
             return;
         }
-        if ids.len() >= self.per_owner {
-            ids.pop_front();
+        if questions.len() >= self.per_agent {
+            questions.pop_front();
         }
-        ids.push_back(id);
+        questions.push_back(question);
     }
 
     /// Whether this answers a question to this identity; each question is answered once.
     pub(crate) fn take(&self, agent: &AgentId, session: Option<&str>, id: &RequestId<'_>) -> Option<()> {
         let mut open = self.lock();
-        let owner = owner(agent, session);
-        let ids = open.get_mut(&owner)?;
-        let at = ids.iter().position(|open| open == id)?;
-        ids.remove(at);
-        if ids.is_empty() {
-            open.remove(&owner);
+        let questions = open.get_mut(agent)?;
+        let at = questions.iter().position(|(asked_in, asked)| asked_in.as_deref() == session && asked == id)?;
+        questions.remove(at);
+        if questions.is_empty() {
+            open.remove(agent);
         }
         Some(())
     }
 
     /// The session has ended, and its questions with it.
     pub(crate) fn forget(&self, agent: &AgentId, session: &str) {
-        self.lock().remove(&owner(agent, Some(session)));
+        if let Some(questions) = self.lock().get_mut(agent) {
+            questions.retain(|(asked_in, _)| asked_in.as_deref() != Some(session));
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, VecDeque<RequestId<'static>>>> {
+    fn lock(&self) -> MutexGuard<'_, Questions> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn owner(agent: &AgentId, session: Option<&str>) -> Owner {
-    (agent.clone(), session.map(Box::from))
 }
 
 #[cfg(test)]
@@ -82,5 +79,8 @@ mod tests {
             pending.asked(&a, None, RequestId::Number(n));
         }
         assert_eq!(pending.take(&a, None, &RequestId::Number(0)), None, "questions are bounded");
+        pending.asked(&b, Some("s"), RequestId::Number(1));
+        pending.forget(&b, "s");
+        assert_eq!(pending.take(&b, Some("s"), &RequestId::Number(1)), None, "a session takes its questions along");
     }
 }

@@ -101,6 +101,7 @@ impl Case {
     ) -> Result<(), Refusal> {
         let agent = self.peer.agent();
         let name = demand.and_then(Demand::name).map(shown);
+        let method = self.method.as_deref().map(shown);
         let line = AuditLine {
             time: config.clock.now().to_string(),
             decision: self.decision,
@@ -108,7 +109,7 @@ impl Case {
             trust_domain: agent.trust_domain().as_str(),
             serial: &self.peer.leaf().serial().to_string(),
             server: config.server.name(),
-            method: self.method.as_deref(),
+            method: method.as_deref(),
             kind: demand.map(Demand::kind),
             name: name.as_deref(),
             outcome,

@@ -51,7 +51,8 @@ fn is_unwanted(name: &str) -> bool {
         "via",
         "x-real-ip",
     ];
-    const BEGINNING: [&str; 6] = ["client-cert", "x-forwarded-", "x-ssl-", "x-client-", "countermark-", "ssl-client-"];
+    const BEGINNING: [&str; 7] =
+        ["client-cert", "x-forwarded", "x-ssl", "x-client-cert", "x-client-dn", "countermark-", "ssl-client-"];
     let dashed = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),

@@ -9,7 +9,7 @@ use crate::json::{self, Kind};
 
 /// An id as MCP allows it: a string or an integer; never null, never a fraction.
 ///
-/// Integers beyond 2⁵³ are refused, since a server that reads them as doubles would answer another id.
+/// Strings beyond 512 bytes are refused. Integers beyond 2⁵³ are refused, since a server that reads them as doubles would answer another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "MCP knows no third type of id")]
 pub enum RequestId<'a> {
@@ -22,10 +22,13 @@ pub enum RequestId<'a> {
 /// The largest integer that every JSON parser keeps exact.
 const MAX_SAFE: i64 = (1 << 53) - 1;
 
+/// The longest text of a string id, quotes included: ids are remembered, so their size is bounded.
+const LONGEST: usize = 512;
+
 impl<'a> RequestId<'a> {
     pub(crate) fn read(kind: Kind, raw: &'a str) -> Option<Self> {
         match kind {
-            Kind::String => Some(Self::String(json::unescape(raw))),
+            Kind::String if raw.len() <= LONGEST => Some(Self::String(json::unescape(raw))),
             Kind::Number => {
                 let number = raw.parse().ok()?;
                 (-MAX_SAFE..=MAX_SAFE).contains(&number).then_some(Self::Number(number))

@@ -132,7 +132,7 @@ impl<'a> Sink<'a> for Fields<'a> {
             }
             Place::Id => {
                 let id = RequestId::read(kind, raw);
-                demand(id.is_some(), "id", "a string or an integer of at most 53 bits")?;
+                demand(id.is_some(), "id", "a string of at most 512 bytes or an integer of at most 53 bits")?;
                 self.id = id;
             }
             Place::JsonRpc => self.version = Some(text(kind, raw).ok_or(ParseRefusal::Version)?),

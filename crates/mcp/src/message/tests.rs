@@ -109,6 +109,13 @@ fn refuses_wrong_types() {
 }
 
 #[test]
+fn refuses_an_id_too_long_to_remember() {
+    let text = |length| format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "x".repeat(length));
+    assert!(read(&text(510)).is_ok());
+    assert!(matches!(read(&text(511)), Err(ParseRefusal::Type { key: "id", .. })));
+}
+
+#[test]
 fn refuses_keys_that_another_parser_would_fold() {
     for text in [
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"ping"}"#,

@@ -23,9 +23,19 @@ use crate::headers::{PROTOCOL_VERSION, SESSION_ID};
 /// Connections are pooled, so many calls share one handshake; a renewed credential or changed trust takes effect with the
 /// next call, without a new transport.
 ///
-/// ```ignore
+/// ```no_run
+/// use countermark_mcp::rmcp::MtlsHttpClient;
+/// use rmcp::ServiceExt as _;
+/// use rmcp::transport::StreamableHttpClientTransport;
+/// use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+///
+/// # async fn call(client: countermark_mtls::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let config = StreamableHttpClientTransportConfig::with_uri("https://ledger.internal:8443/mcp");
 /// let transport = StreamableHttpClientTransport::with_client(MtlsHttpClient::new(client), config);
 /// let session = ().serve(transport).await?;
+/// let tools = session.list_all_tools().await?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct MtlsHttpClient {

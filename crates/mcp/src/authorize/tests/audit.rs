@@ -126,4 +126,7 @@ async fn long_names_are_cut_in_answers_and_lines() {
     let answer = world.post(call(&"\u{e9}".repeat(100_000))).await;
     assert!(answer.text.len() < 5000);
     assert!(world.last_line().to_string().len() < 5000);
+    let answer = world.post(request(&"\u{e9}".repeat(100_000), "{}")).await;
+    assert!(answer.text.len() < 5000);
+    assert!(world.last_line().to_string().len() < 8000);
 }

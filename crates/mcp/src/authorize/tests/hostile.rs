@@ -104,6 +104,25 @@ async fn a_body_that_never_ends() {
 }
 
 #[tokio::test]
+async fn a_body_in_pieces_is_judged_whole() {
+    let world = World::with(|config| config.limits.body = 1000).await;
+    for (body, status) in [(call("drop_all"), StatusCode::OK), (call(&"x".repeat(2000)), StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let (parts, _) = legacy("").into_parts();
+        let pieces: Vec<_> = body.as_bytes().chunks(7).map(bytes::Bytes::copy_from_slice).collect();
+        let pieces = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(pieces));
+        let mut request = http::Request::from_parts(parts, body);
+        request.extensions_mut().insert(world.billing());
+        let mut service = tower_layer::Layer::layer(&world.layer, world.upstream.clone());
+        let answer = read(tower_service::Service::call(&mut service, request).await.unwrap()).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.code().is_some(), "{answer:?}");
+    }
+    assert_eq!(world.forwarded(), 0);
+}
+
+#[tokio::test]
 async fn content_types_that_a_gate_might_not_recognise() {
     let world = World::new().await;
     for content_type in ["Application/JSON", "application/json; charset=utf-8", "application/json;charset=\"UTF-8\""] {
