@@ -138,6 +138,8 @@ pub(crate) fn run(args: GuardArgs) -> Outcome<Exit> {
     let config = plan::config(args)?;
     let observe = config.danger_observe;
     runtime::long(async move {
+        // Before anything is said: whoever hears that guard serves may end it.
+        let ended = shutdown()?;
         let guard = Guard::bind(config).await.or_failed("guard did not start", "")?;
         tracing::info!(url = guard.url(), "guard serves");
         if let Some(admin) = guard.admin_addr() {
@@ -146,7 +148,7 @@ pub(crate) fn run(args: GuardArgs) -> Outcome<Exit> {
         if observe {
             tracing::warn!("--danger-observe: calls that lack a grant PASS and are recorded as would_deny");
         }
-        guard.serve(shutdown()?).await.or_failed("guard stopped", "")?;
+        guard.serve(ended).await.or_failed("guard stopped", "")?;
         tracing::info!("guard has drained and ends");
         Ok(Exit::Done)
     })

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use countermark_authority::{Authority, Issued, MintRequest, SubjectKey};
 use countermark_credential::{Credential, Crl, directory};
 use countermark_identity::{Role, SpiffeId};
-use countermark_issue::{KeyPair, KeyType, to_pem};
+use countermark_issue::{KeyPair, KeyType, Profile, to_pem};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 
@@ -61,6 +61,9 @@ pub(crate) struct MintArgs {
     /// Kind of key to make: p256, p384, ed25519 or rsa3072 [default: the profile's first]
     #[arg(long, value_name = "KIND", conflicts_with = "csr")]
     key_type: Option<KeyType>,
+    /// Profile (TOML) instead of the authority's own for this role
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -116,12 +119,22 @@ fn refuse_foreign_directory(out: &Path, identity: &SpiffeId) -> Outcome<()> {
     }
 }
 
+/// The profile that was named, or the authority's own.
+fn profile(authority: &Authority, args: &MintArgs) -> Outcome<Profile> {
+    let Some(file) = &args.profile else {
+        return authority.profile(args.role.into()).or_failed("cannot use the profile", "");
+    };
+    let next = format!("start from {}", authority.path().join("profiles").display());
+    let text = std::fs::read_to_string(file).or_failed(format!("cannot read the profile {}", file.display()), &next)?;
+    Profile::parse(&text).or_failed(format!("cannot use the profile {}", file.display()), &next)
+}
+
 /// A key that is made here and never leaves the identity directory.
 fn for_new_key(authority: &Authority, args: &MintArgs, identity: SpiffeId) -> Outcome<Minted> {
-    let profile = authority.profile(args.role.into()).or_failed("cannot use the profile", "")?;
+    let profile = profile(authority, args)?;
     let key_type = args.key_type.unwrap_or_else(|| profile.default_key());
     let key = KeyPair::generate(key_type).or_failed("cannot make a key", "")?;
-    let issued = sign(authority, args, &identity, SubjectKey::Public(key.public_key().clone()))?;
+    let issued = sign(authority, args, &profile, &identity, SubjectKey::Public(key.public_key().clone()))?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
     let credential = Credential::new(issued.chain.clone(), private)
         .or_failed("what was minted does not fit its key", "report this: it is a fault of ours")?;
@@ -135,7 +148,7 @@ fn for_request(authority: &Authority, args: &MintArgs, identity: SpiffeId, file:
         format!("cannot read the request {}", file.display()),
         "make one with `openssl req -new -key KEY`",
     )?;
-    let issued = sign(authority, args, &identity, SubjectKey::Csr(request))?;
+    let issued = sign(authority, args, &profile(authority, args)?, &identity, SubjectKey::Csr(request))?;
     let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
     let next = "check that --out can be written";
     std::fs::create_dir_all(&args.out).or_failed(format!("cannot make {}", args.out.display()), next)?;
@@ -150,7 +163,13 @@ fn for_request(authority: &Authority, args: &MintArgs, identity: SpiffeId, file:
     Ok(Minted { issued, identity, generation: None })
 }
 
-fn sign(authority: &Authority, args: &MintArgs, identity: &SpiffeId, subject_key: SubjectKey) -> Outcome<Issued> {
+fn sign(
+    authority: &Authority,
+    args: &MintArgs,
+    profile: &Profile,
+    identity: &SpiffeId,
+    subject_key: SubjectKey,
+) -> Outcome<Issued> {
     let request = MintRequest {
         identity: identity.clone(),
         subject_key,
@@ -158,7 +177,9 @@ fn sign(authority: &Authority, args: &MintArgs, identity: &SpiffeId, subject_key
         dns: args.dns.clone(),
         ip: args.ip.clone(),
     };
-    runtime::short(async { authority.mint(&request).await.or_failed(format!("cannot mint {identity}"), "") })
+    runtime::short(async {
+        authority.mint_with_profile(&request, profile).await.or_failed(format!("cannot mint {identity}"), "")
+    })
 }
 
 fn tell(args: &MintArgs, minted: &Minted) -> Outcome<()> {

@@ -8,7 +8,7 @@ use countermark_mtls::{Client, ClientConfig, ClientError, ExpectedServer, TrustG
 use countermark_policy::Policy;
 use http::{Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, pki_types::CertificateDer};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -204,12 +204,24 @@ async fn call(chart: &mut Chart, client: &Client, target: &Target, now: UnixTime
 }
 
 fn refused(chart: &mut Chart, error: ClientError) -> Outcome<()> {
-    let finding = sentence(&anyhow::Error::from(error));
-    chart.failed(
-        "call",
-        finding,
-        "the server refused this certificate: guard's log says why (revoked, expired by its clock, unknown authority, or a role that may not call)",
-    )
+    let remedy = match error.alert() {
+        Some(AlertDescription::CertificateRevoked) => {
+            "ask who runs the authority why (`countermark ca list`); minting again makes a certificate that is not revoked"
+        }
+        Some(AlertDescription::CertificateExpired) => {
+            "mint again; if it has not expired here, one of the two clocks is wrong"
+        }
+        Some(AlertDescription::UnknownCA) => {
+            "that server does not trust this identity's authority: deliver it the trust bundle (`countermark ca bundle`)"
+        }
+        Some(AlertDescription::CertificateRequired) => {
+            "something between here and guard took the certificate away: no TLS-terminating proxy may stand there"
+        }
+        _ => {
+            "guard's log says why: an unknown authority, a stale CRL on its side, a clock, or a role that may not call"
+        }
+    };
+    chart.failed("call", sentence(&anyhow::Error::from(error)), remedy)
 }
 
 /// The server's clock, by the Date of its answer.

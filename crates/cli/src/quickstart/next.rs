@@ -28,7 +28,7 @@ pub(super) fn tell(estate: &Estate) -> Outcome<()> {
 fn curl(estate: &Estate) -> Outcome<String> {
     let (id, url) = (estate.billing.directory().display(), estate.url());
     let request = rpc::call(&url, 1, "read_balance", json!({}))?;
-    let mut command = format!("curl --cacert {id}/ca.crt --cert {id}/tls.crt --key {id}/tls.key {url}");
+    let mut command = format!("curl -sS --cacert {id}/ca.crt --cert {id}/tls.crt --key {id}/tls.key {url}");
     for (name, value) in request.headers() {
         command.push_str(&format!(" \\\n  -H '{name}: {}'", value.to_str().unwrap_or_default()));
     }

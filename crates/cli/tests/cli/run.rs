@@ -5,8 +5,11 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::mpsc::RecvTimeoutError,
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -61,7 +64,23 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn countermark<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ran {
-    Ran::of(command().args(args).output().unwrap())
+    bounded(command().args(args))
+}
+
+/// Runs it to its end; what serves where it should have refused is ended and told.
+pub(crate) fn bounded(command: &mut Command) -> Ran {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (ended, waiting) = std::sync::mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        if waiting.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    watchdog.join().unwrap();
+    Ran::of(output)
 }
 
 /// Another program; None where it is not installed.
@@ -149,7 +168,7 @@ pub(crate) fn unprivileged(place: &Place, args: &[&str]) -> Ran {
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
-    Ran::of(command.output().unwrap())
+    bounded(&mut command)
 }
 
 /// Every file below a directory, with its content.
