@@ -11,9 +11,10 @@ mod service;
 mod state;
 
 use std::net::SocketAddr;
+use std::ops::Not;
 use std::sync::Arc;
 
-use countermark_identity::{Clock, SystemClock};
+use countermark_identity::{Clock, ServerId, SystemClock};
 use countermark_mtls::{Acceptor, ServeConfig, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,9 @@ pub struct Guard {
     limits: ServeConfig,
     policy: Arc<PolicyFile>,
     state: Arc<State>,
+    server: ServerId,
+    /// Calls without a grant pass: a grant that is gone ends nothing.
+    observing: bool,
 }
 
 impl Guard {
@@ -81,6 +85,7 @@ impl Guard {
     /// [`GuardError`] when a listener fails for good.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GuardError> {
         let follow = tokio::spawn(Arc::clone(&self.policy).follow(shutdown.clone()));
+        let cut = self.observing.not().then(|| tokio::spawn(Arc::clone(&self.state).follow_policy(self.server)));
         let probes = self.admin.map(|(listener, _)| {
             let metrics = Arc::clone(&self.front.metrics);
             // Answers while requests drain, too; readyz says by then that nothing more should come.
@@ -96,6 +101,9 @@ impl Guard {
         serve(self.listener, self.acceptor, self.front, self.limits, shutdown).await;
         note.abort();
         follow.abort();
+        if let Some(cut) = cut {
+            cut.abort();
+        }
         if let Some((probes, over)) = probes {
             over.cancel();
             let _ = probes.await;

@@ -9,7 +9,7 @@ pub(crate) enum Line {
     Whole,
     /// More than the limit; what was read of it stands in the buffer.
     TooLong,
-    /// No more; a last line without its end is dropped.
+    /// No more.
     End,
 }
 
@@ -19,7 +19,7 @@ pub(crate) async fn bounded_line<R: AsyncBufRead + Unpin>(reader: &mut R, line: 
     loop {
         let buffer = reader.fill_buf().await?;
         if buffer.is_empty() {
-            return Ok(Line::End);
+            return Ok(if line.is_empty() { Line::End } else { Line::Whole });
         }
         let newline = buffer.iter().position(|byte| *byte == b'\n');
         let taken = newline.unwrap_or(buffer.len());

@@ -28,6 +28,8 @@ struct Inner {
     version: Option<HeaderValue>,
     /// The client speaks the older era, the server the stateless one: what each request says of the client.
     lifted: Option<Lift>,
+    /// The client's `initialize`, said again when the server has forgotten the session.
+    hello: Option<String>,
     in_flight: HashMap<String, CancellationToken>,
     annotations: Annotations,
 }
@@ -53,6 +55,14 @@ impl Session {
         inner.id = None;
         inner.version = None;
         inner.lifted = Some(lift);
+    }
+
+    pub(crate) fn remember(&self, hello: &str) {
+        self.lock().hello = Some(hello.to_owned());
+    }
+
+    pub(crate) fn hello(&self) -> Option<String> {
+        self.lock().hello.clone()
     }
 
     pub(crate) fn is_lifted(&self) -> bool {

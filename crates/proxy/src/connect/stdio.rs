@@ -20,7 +20,6 @@ use super::transport::Transport;
 use crate::answer;
 use crate::json::Object;
 use crate::lines::{Line, bounded_line};
-use crate::upstream::stdio::era;
 
 /// Lines that wait for the client to read them.
 const QUEUE: usize = 64;
@@ -38,6 +37,7 @@ struct Carrier {
     session: Arc<Session>,
     out: mpsc::Sender<String>,
     slots: Arc<Semaphore>,
+    reopening: Arc<tokio::sync::Mutex<()>>,
     tasks: TaskTracker,
     /// Ends what has no end of its own: GET streams and subscriptions.
     over: CancellationToken,
@@ -58,6 +58,7 @@ where
         session: Arc::new(Session::default()),
         out,
         slots: Arc::new(Semaphore::new(limits.in_flight)),
+        reopening: Arc::default(),
         tasks: TaskTracker::new(),
         over: CancellationToken::new(),
     };
@@ -119,7 +120,6 @@ impl Carrier {
         }
         self.session.raise(&mut message);
         let (headers, body) = (self.session.headers(&message), Bytes::from(message.line()));
-        let stateless = era::is_stateless(&message);
         let endless = method == "subscriptions/listen";
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
         let cancelled = self.session.begin(&id);
@@ -134,7 +134,7 @@ impl Carrier {
                 () = carrier.exchange(headers, body, &id) => {}
             }
             carrier.session.end(&id);
-            drop((slot, stateless));
+            drop(slot);
         });
     }
 
@@ -184,7 +184,9 @@ impl Carrier {
                     delay = FIRST_RETRY;
                     self.events(response.into_body(), None).await;
                 }
-                // No such stream here, or no such session any more.
+                // The next request opens another session.
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => delay = LAST_RETRY,
+                // No such stream here.
                 Ok(response) if response.status().is_client_error() => return,
                 Ok(_) | Err(_) => delay = (delay * 2).min(LAST_RETRY),
             }

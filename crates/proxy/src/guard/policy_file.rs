@@ -68,7 +68,9 @@ impl PolicyFile {
             if now != stamp || !std::mem::replace(&mut settled, true) {
                 settled = now == stamp;
                 stamp = now;
-                self.reload();
+                // A policy of a large estate takes a while to compile.
+                let file = Arc::clone(&self);
+                let _ = tokio::task::spawn_blocking(move || file.reload()).await;
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_layer::Layer;
 
 use super::audit::AuditLog;
-use super::config::{AuditSink, GuardConfig, GuardLimits, Upstream};
+use super::config::{AuditSink, GuardConfig, GuardLimits, StdioServer, Upstream};
 use super::error::GuardError;
 use super::metrics::Metrics;
 use super::policy_file::PolicyFile;
@@ -71,7 +71,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         clock: parts.clock,
         draining: AtomicBool::new(false),
     });
-    Ok(Guard { listener, address, admin, acceptor, front, limits: serving(&config.limits, &metrics), policy, state })
+    Ok(Guard { listener, address, admin, acceptor, front, limits: serving(&config.limits, &metrics), policy, state, server: parts.server, observing: config.danger_observe })
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.
@@ -106,6 +106,9 @@ fn upstream(config: &GuardConfig, parts: &Parts) -> Result<(Server, String), Gua
                 None => Http::tls(tls_client(config, parts)?, endpoint, times),
             };
             Ok((Server::Http(Box::new(http)), path))
+        }
+        Upstream::Unix { path, .. } | Upstream::Stdio(StdioServer { path, .. }) if !path.starts_with('/') || path.contains(['?', '#']) => {
+            Err(wrong(path, "it is not a path; it looks like /mcp".to_owned()))
         }
         Upstream::Unix { socket, path } => {
             let endpoint = Uri::builder().scheme("http").authority("localhost").path_and_query(path.as_str()).build();
@@ -194,6 +197,9 @@ fn warn(config: &GuardConfig, parts: &Parts, policy: &PolicyFile) {
         && server.user.is_none()
     {
         tracing::warn!("the stdio server runs as guard's own user and CAN READ GUARD'S KEY; give it a user of its own with --user");
+    }
+    if config.forward_identity && matches!(config.upstream, Upstream::Stdio(_)) {
+        tracing::warn!("a stdio server has no headers, so it does not learn who calls");
     }
     if !policy.policy().borrow().names_server(&parts.server) {
         tracing::warn!(server = %parts.server, policy = %config.policy.display(), "the policy never names this server: nobody may call it");

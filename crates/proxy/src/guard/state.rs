@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use countermark_identity::Clock;
+use countermark_identity::{Clock, Identity as Who, ServerId};
 use countermark_mtls::{Registry, TrustGeneration};
 use tokio::sync::watch;
 
@@ -27,6 +27,25 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Closes the connections of agents whose last grant on this server a new policy took away.
+    pub(crate) async fn follow_policy(self: Arc<Self>, server: ServerId) {
+        let mut policy = self.policy.policy();
+        let mut old = policy.borrow_and_update().clone();
+        while policy.changed().await.is_ok() {
+            let new = policy.borrow_and_update().clone();
+            let ended = self.registry.end_where(|identity| match identity {
+                Who::Agent(agent) if old.could(agent, &server) && !new.could(agent, &server) => {
+                    Some("the policy grants it nothing here any more".to_owned())
+                }
+                _ => None,
+            });
+            if ended > 0 {
+                tracing::info!(ended, "connections ended with the policy that permitted them");
+            }
+            old = new;
+        }
+    }
+
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }

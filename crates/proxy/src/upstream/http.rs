@@ -120,7 +120,9 @@ impl Http {
         }
         let status = response.status();
         let kind = Answer::of(&response);
-        let nonsense = status.is_informational() || status.is_redirection() || (asks && status == StatusCode::OK && kind == Answer::Other);
+        let says_nothing = http_body::Body::is_end_stream(response.body());
+        let other = asks && status == StatusCode::OK && kind == Answer::Other && !says_nothing;
+        let nonsense = status.is_informational() || status.is_redirection() || other;
         if nonsense {
             return Err(HttpError::NotMcp(status));
         }

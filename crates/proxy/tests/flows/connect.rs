@@ -133,6 +133,19 @@ async fn a_host_of_the_older_era_reaches_a_server_of_the_newer_alone() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_server_forgot_is_opened_again() {
+    let estate = Estate::new();
+    let Upstream::Stdio(mut server) = stdio_fixture("legacy") else { unreachable!() };
+    server.limits.wall = Some(Duration::from_millis(800));
+    let guard = estate.serve(estate.config(Upstream::Stdio(server))).await;
+    let mut host = Host::start(open(&estate, &guard, "billing-bot").await);
+    host.initialize().await;
+    until(async || get(guard.admin, "/metrics").await.1.contains("countermark_guard_processes 0\n")).await;
+    assert_eq!(host.ask(&call("a", "echo", json!({"text": "hi"}))).await["result"]["content"][0]["text"], "hi");
+    host.end().await;
+}
+
+#[tokio::test]
 async fn a_cancelled_request_has_no_answer() {
     let estate = Estate::new();
     let guard = estate.serve(estate.config(stdio_fixture("legacy"))).await;

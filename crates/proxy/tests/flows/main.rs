@@ -7,6 +7,15 @@
 //! - `operate`: probes, metrics, audit, bad configuration
 //! - `connect`: stdio and loopback clients before guard
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot make its estate should stop there"
+)]
+
 mod allow;
 mod connect;
 mod ends;

@@ -113,6 +113,43 @@ async fn a_hundred_megabytes_pass_as_a_call_and_fail_as_a_list() {
     assert!(called.text.len() > 100 << 20);
 }
 
+/// An upstream with this certificate, on `https://localhost`.
+async fn over_tls(minted: countermark_testkit::Minted) -> Upstream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/mcp", listener.local_addr().unwrap().port());
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(countermark_testkit::any_server(minted)));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let body = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    Upstream::Http { url }
+}
+
+#[tokio::test]
+async fn an_https_upstream_must_be_a_server_of_the_trust_domain() {
+    let estate = Estate::new();
+    let other = countermark_testkit::TestCa::new(TRUST_DOMAIN);
+    let cases = [
+        (estate.ca.mint(&estate.ca.server_spec("backend")), true),
+        (estate.ca.mint(&estate.ca.agent_spec("backend").dns("localhost")), false),
+        (estate.ca.mint(&countermark_testkit::Spec::uri("spiffe://agents.internal/server/backend").dns("elsewhere")), false),
+        (other.mint(&other.server_spec("backend")), false),
+    ];
+    for (number, (minted, right)) in cases.into_iter().enumerate() {
+        let guard = estate.serve(estate.config(over_tls(minted).await)).await;
+        let answer = estate.client("billing-bot").modern(&guard.url, "tools/list", json!({})).await;
+        assert_eq!(answer.status == StatusCode::OK, right, "{number}: {}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn an_upstream_on_a_unix_socket_serves() {
     let estate = Estate::new();

@@ -15,7 +15,17 @@ use crate::sse::Decoder;
 impl Carrier {
     /// Sends a request and says its answer, whatever happens.
     pub(super) async fn exchange(&self, headers: HeaderMap, body: Bytes, id: &RawValue) {
-        let sent = self.transport.send(Method::POST, headers, body, self.transport.limits.headers).await;
+        let session = headers.get("mcp-session-id").cloned();
+        let mut sent = self.transport.send(Method::POST, headers, body.clone(), self.transport.limits.headers).await;
+        let forgotten = matches!(&sent, Ok(response) if response.status() == StatusCode::NOT_FOUND);
+        if let (true, Some(session)) = (forgotten, session)
+            && self.reopen(&session).await
+        {
+            // > it MUST start a new session by sending a new InitializeRequest
+            let message = std::str::from_utf8(&body).ok().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+            let headers = self.session.headers(&message);
+            sent = self.transport.send(Method::POST, headers, body.clone(), self.transport.limits.headers).await;
+        }
         match sent {
             Ok(response) => self.answer(response, id).await,
             Err(error) => self.say(answer::error_line(Some(id), answer::INTERNAL, &error.to_string())).await,

@@ -19,6 +19,7 @@ impl Carrier {
     /// Carries the handshake before anything else, since all that follows depends on it.
     pub(super) async fn initialize(&self, message: &Object<'_>, text: &str, id: &RawValue) {
         self.session.agree(None, None);
+        self.session.remember(text);
         let sent = self.transport.send(Method::POST, base(), Bytes::copy_from_slice(text.as_bytes()), self.transport.limits.headers).await;
         let response = match sent {
             Ok(response) => response,
@@ -39,6 +40,29 @@ impl Carrier {
             return self.say(lifted).await;
         }
         self.say(line).await;
+    }
+
+    /// Opens a session in place of one that the server has forgotten: stdio clients cannot know of sessions.
+    pub(super) async fn reopen(&self, forgotten: &HeaderValue) -> bool {
+        let _one = self.reopening.lock().await;
+        if self.session.id().as_ref() != Some(forgotten) {
+            // Another request was first.
+            return self.session.id().is_some();
+        }
+        let Some(hello) = self.session.hello() else { return false };
+        let limit = self.transport.limits.headers;
+        let Ok(response) = self.transport.send(Method::POST, base(), Bytes::from(hello.clone()), limit).await else { return false };
+        let session = response.headers().get("mcp-session-id").cloned();
+        let Some(id) = Object::parse(&hello).ok().and_then(|hello| hello.get("id").map(ToOwned::to_owned)) else { return false };
+        let line = self.one_answer(response, &id).await;
+        let answer = Object::parse(&line).unwrap_or_default();
+        let (Some(result), Some(session)) = (answer.object("result"), session) else { return false };
+        let version = result.text("protocolVersion").and_then(|version| HeaderValue::from_str(&version).ok());
+        self.session.agree(Some(session), version);
+        tracing::info!("the server had forgotten the session; a new one is open");
+        let initialized = Object::parse(era::INITIALIZED).unwrap_or_default();
+        self.one_way(&initialized, era::INITIALIZED).await;
+        true
     }
 
     /// Asks a server of the stateless era what it is, and answers the client's `initialize` from that.
