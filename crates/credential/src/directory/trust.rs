@@ -160,16 +160,23 @@ impl RawFile {
 }
 
 /// Reads the trust material of a directory as it stands, from one version of it.
-///
-/// What was read counts only if its version still does: one that was switched away may have been swept half way, and what is
-/// missing then was not withdrawn.
 pub(crate) fn read_material(dir: &Path) -> Result<Material, LoadError> {
-    let mut base = resolve(dir)?;
+    settled(|| resolve(dir), read_from)?
+}
+
+/// Reads until what was read is what counts.
+///
+/// A version that was switched away meanwhile may have been swept half way, and what is missing then was not withdrawn.
+pub(super) fn settled<T>(
+    mut resolve: impl FnMut() -> Result<PathBuf, LoadError>,
+    mut read: impl FnMut(&Path) -> T,
+) -> Result<T, LoadError> {
+    let mut base = resolve()?;
     loop {
-        let material = read_from(&base);
-        let now = resolve(dir)?;
+        let material = read(&base);
+        let now = resolve()?;
         if now == base {
-            return material;
+            return Ok(material);
         }
         base = now;
     }

@@ -122,6 +122,27 @@ fn a_second_writer_is_told_to_wait() {
 }
 
 #[test]
+fn a_delivery_waits_for_the_lock() {
+    let estate = Estate::delivered();
+    for trust_alone in [false, true] {
+        let lock = Lock::acquire(&estate.dir()).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                match trust_alone {
+                    false => drop(estate.deliver(PATH).unwrap()),
+                    true => deliver_trust(&estate.dir(), &[estate.root.bundle()], &[]).unwrap(),
+                }
+                tell.send(()).unwrap();
+            });
+            told.recv_timeout(std::time::Duration::from_millis(200)).unwrap_err();
+            drop(lock);
+        });
+        told.recv().unwrap();
+    }
+}
+
+#[test]
 fn two_writers_at_once_make_two_generations() {
     let estate = Estate::delivered();
     std::thread::scope(|scope| {

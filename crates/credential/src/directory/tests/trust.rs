@@ -72,6 +72,14 @@ fn readers_of_trust_are_never_left_without_it() {
 }
 
 #[test]
+fn what_was_read_of_a_version_that_no_longer_counts_is_read_again() {
+    let mut links = ["versions/1", "versions/3", "versions/3"].into_iter();
+    let mut resolve = || Ok(links.next().unwrap().into());
+    let read = super::super::trust::settled(&mut resolve, |base| base.to_owned()).unwrap();
+    assert_eq!((read.as_path(), links.next()), (Path::new("versions/3"), None));
+}
+
+#[test]
 fn two_versions_are_kept_and_no_more() {
     let estate = Estate::delivered();
     for _ in 0..5 {
