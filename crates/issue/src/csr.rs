@@ -7,6 +7,7 @@
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
 use crate::{
+    der,
     public_key::{PublicKey, PublicKeyError},
     signature::{self, SignatureError},
 };
@@ -26,6 +27,9 @@ impl Csr {
         let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
         if !rest.is_empty() {
             return Err(CsrError::TrailingBytes(rest.len()));
+        }
+        if !der::is_signed(der) {
+            return Err(CsrError::Malformed);
         }
         let info = &request.certification_request_info;
         if info.version.0 != 0 {

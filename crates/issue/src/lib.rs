@@ -7,6 +7,7 @@
 mod ca;
 mod crl;
 mod csr;
+mod der;
 mod key;
 pub mod lint;
 mod pem;

@@ -159,3 +159,22 @@ fn a_request_of_another_version_is_refused() {
     der[at + 2] = 2;
     assert!(matches!(Csr::parse(&der), Err(CsrError::Version(2))));
 }
+
+/// Every byte of a request is either its frame or under its signature.
+#[test]
+fn no_bit_of_a_request_can_be_changed() {
+    for kind in [P256, ED25519] {
+        let openssl = OpenSsl::new();
+        request(&openssl, kind, "").unwrap();
+        openssl.run("req -in csr.pem -outform DER -out csr.der");
+        let der = openssl.read("csr.der");
+        for at in 0..der.len() * 8 {
+            let mut changed = der.clone();
+            changed[at / 8] ^= 1 << (at % 8);
+            assert!(Csr::parse(&changed).is_err(), "{kind}: bit {at}");
+        }
+        for length in 0..der.len() {
+            assert!(Csr::parse(&der[..length]).is_err(), "{kind}: {length} bytes");
+        }
+    }
+}

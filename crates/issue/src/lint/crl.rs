@@ -7,6 +7,7 @@ use x509_parser::{
 
 use crate::{
     crl::CrlPlan,
+    der::is_signed,
     lint::{
         LintError,
         facts::{lint_extensions, read, subject_key_id, unix},
@@ -19,7 +20,7 @@ use crate::{
 pub fn lint_crl(der: &[u8], issuer: &[u8], plan: &CrlPlan<'_>) -> Result<(), LintError> {
     let (rest, crl) = CertificateRevocationList::from_der(der).map_err(|_| LintError::Malformed)?;
     let issuer = read(issuer)?;
-    if !rest.is_empty() {
+    if !rest.is_empty() || !is_signed(der) {
         return Err(LintError::Malformed);
     }
     if crl.version() != Some(X509Version::V2) {

@@ -10,11 +10,11 @@ use x509_parser::{
     x509::{X509Name, X509Version},
 };
 
-use crate::{ca::BACKDATE, lint::LintError, public_key::PublicKey, signature, subject::MAX_ATTRIBUTE};
+use crate::{ca::BACKDATE, der::is_signed, lint::LintError, public_key::PublicKey, signature, subject::MAX_ATTRIBUTE};
 
 pub(super) fn read(der: &[u8]) -> Result<X509Certificate<'_>, LintError> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| LintError::Malformed)?;
-    if !rest.is_empty() {
+    if !rest.is_empty() || !is_signed(der) {
         return Err(LintError::Malformed);
     }
     Ok(certificate)

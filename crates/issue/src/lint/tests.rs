@@ -247,3 +247,16 @@ fn authorities() {
     assert!(matches!(long, Err(LintError::BeyondIssuer { .. })));
     assert_eq!(lint_ca(signer.certificate(), signer.certificate(), &domain(), NOW), Err(LintError::BasicConstraints));
 }
+
+/// Every byte of a certificate is either its frame or under its signature.
+#[test]
+fn no_bit_of_a_certificate_can_be_changed() {
+    let forger = Forger::new();
+    let good = forger.params().signed_by(forger.key.public_key(), &forger.signer.issuer().unwrap()).unwrap();
+    let der = good.der().to_vec();
+    for at in 0..der.len() * 8 {
+        let mut changed = der.clone();
+        changed[at / 8] ^= 1 << (at % 8);
+        assert!(lint_leaf(&changed, forger.signer.certificate(), &forger.expected()).is_err(), "bit {at}");
+    }
+}
