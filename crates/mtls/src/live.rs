@@ -195,9 +195,25 @@ impl Drop for Live {
 
 /// A number in [0, 1) that depends on the serial alone: the same after every reconnect.
 fn roll(serial: &[u8]) -> f64 {
-    // FNV-1a: spreads serials that count as well as random ones; nothing secret depends on it.
+    // FNV-1a with a finalizer, so that serials that count spread, too; nothing secret depends on it.
     let hash = serial
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = hash ^ (hash >> 33);
     f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::roll;
+
+    #[test]
+    fn a_serial_rolls_the_same_number_each_time_and_serials_spread() {
+        let rolls: Vec<f64> = (0..1000_u16).map(|serial| roll(&serial.to_be_bytes())).collect();
+        assert!(rolls.iter().all(|roll| (0.0..1.0).contains(roll)));
+        assert!((rolls.iter().sum::<f64>() / 1000.0 - 0.5).abs() < 0.05);
+        assert_eq!(roll(&[1]).to_bits(), roll(&[1]).to_bits());
+        assert!((0.7..0.8).contains(&roll(&[3])));
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 
 /// What a leaf is to say, right or wrong.
@@ -16,6 +16,7 @@ pub struct Spec {
     ips: Vec<IpAddr>,
     pub(crate) ttl: Duration,
     pub(crate) age: Duration,
+    serial: Option<Vec<u8>>,
     wrong: Vec<Wrong>,
 }
 
@@ -58,6 +59,7 @@ impl Spec {
             ips: Vec::new(),
             ttl: Duration::from_secs(3600),
             age: Duration::from_secs(60),
+            serial: None,
             wrong: Vec::new(),
         }
     }
@@ -104,6 +106,13 @@ impl Spec {
         self
     }
 
+    /// This serial; otherwise a new one.
+    #[must_use]
+    pub fn serial(mut self, serial: &[u8]) -> Self {
+        self.serial = Some(serial.to_vec());
+        self
+    }
+
     /// Wrong in this way.
     #[must_use]
     pub fn wrong(mut self, wrong: Wrong) -> Self {
@@ -138,6 +147,7 @@ impl Spec {
         if !self.is(Wrong::NoServerAuth) {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
+        params.serial_number = self.serial.as_deref().map(SerialNumber::from_slice);
         params.use_authority_key_identifier_extension = true;
         if !self.is(Wrong::CommonNameOnly) {
             params.subject_alt_names = self.sans();
