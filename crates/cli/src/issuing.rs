@@ -2,17 +2,19 @@
 //! alone come here.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use clap::Args;
-use countermark_authority::{Authority, Warning};
+use countermark_authority::{Authority, AuthorityError, Warning};
 use countermark_credential::{
     Credential,
     directory::{self, Delivery, DomainCrls, Generation},
 };
 use countermark_identity::{Clock, Role, SpiffeId, SystemClock, TrustDomain};
+use countermark_issue::SealError;
 
 use crate::{
     failure::{Explain, Outcome, usage},
@@ -32,9 +34,9 @@ pub(crate) struct CaDir {
 impl CaDir {
     /// Opens it for signing.
     pub(crate) fn open(&self) -> Outcome<Authority> {
-        let sealed = Authority::needs_passphrase(&self.ca).or_failed(self.what(), "")?;
+        let sealed = explain(Authority::needs_passphrase(&self.ca), self.what())?;
         let passphrase = sealed.then(|| self.passphrase.open()).transpose()?;
-        Authority::open(&self.ca, passphrase, Arc::new(SystemClock)).or_failed(self.what(), "")
+        explain(Authority::open(&self.ca, passphrase, Arc::new(SystemClock)), self.what())
     }
 
     /// Opens it for reading: no key is touched, no passphrase asked for.
@@ -47,16 +49,47 @@ impl CaDir {
     }
 }
 
+/// Puts what was attempted before an authority's error, and the next step behind it.
+pub(crate) fn explain<T>(result: Result<T, AuthorityError>, what: impl Into<String>) -> Outcome<T> {
+    let next = result.as_ref().err().map_or("", next_step);
+    result.or_failed(what, next)
+}
+
+fn next_step(error: &AuthorityError) -> &'static str {
+    match error {
+        AuthorityError::Io { source, .. } => match source.kind() {
+            ErrorKind::PermissionDenied => {
+                "run it as the owner of the authority's directory, or mend its owner and mode"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space; what was there before still counts",
+            ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only",
+            ErrorKind::NotFound => {
+                "restore the directory from a backup, or make a new authority with `countermark ca init`"
+            }
+            _ => "check the directory and its file system",
+        },
+        AuthorityError::Key { source: SealError::WrongPassphrase, .. } => {
+            "try again with the right one; it cannot be recovered, but a new authority can be made"
+        }
+        AuthorityError::NotEmpty(_) => "give a new directory; an authority is never overwritten",
+        AuthorityError::Store(_) => {
+            "check the space and the mode of the directory, and that nobody else writes inventory.sqlite"
+        }
+        AuthorityError::Sign(_) => "see `countermark mint --help`, and the profile in the authority's directory",
+        AuthorityError::Csr(_) => "make the request with `openssl req -new -key KEY -subj /CN=x`",
+        _ => "",
+    }
+}
+
 /// Opens an authority for reading.
 pub(crate) fn read(ca: &Path) -> Outcome<Authority> {
-    Authority::open(ca, None, Arc::new(SystemClock))
-        .or_failed(format!("cannot open the authority in {}", ca.display()), "")
+    explain(Authority::open(ca, None, Arc::new(SystemClock)), format!("cannot open the authority in {}", ca.display()))
 }
 
 /// Delivers a credential with this authority's bundle and CRLs: the next generation of the directory.
 pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credential>) -> Outcome<Generation> {
-    let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
-    let crls = authority.crls().or_failed("cannot read the CRL", "")?;
+    let bundle = explain(authority.bundle(), "cannot read the trust bundle")?;
+    let crls = explain(authority.crls(), "cannot read the CRL")?;
     let crls =
         DomainCrls { trust_domain: authority.trust_domain().clone(), crls: crls.into_iter().map(Arc::new).collect() };
     let delivery = Delivery { credential, bundles: vec![bundle], crls: vec![crls] };

@@ -1,7 +1,5 @@
 //! The log goes to stderr; stdout carries what was asked for, or the audit.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
@@ -14,7 +12,7 @@ pub(crate) fn start(format: LogFormat, filter: &str) {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Json => base.json().flatten_event(true).try_init(),
-        LogFormat::Text => base.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => base.with_target(false).with_ansi(coloured()).try_init(),
     };
     if let Err(error) = started {
         eprintln!("the log could not be started: {error}");
@@ -22,4 +20,9 @@ pub(crate) fn start(format: LogFormat, filter: &str) {
     if let Some(wrong) = wrong {
         tracing::warn!(%wrong, "the log filter does not parse; logging at info");
     }
+}
+
+/// As every other output: `--color`, then NO_COLOR and its kin, then whether stderr is a terminal.
+fn coloured() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }

@@ -149,10 +149,10 @@ fn for_request(authority: &Authority, args: &MintArgs, identity: SpiffeId, file:
         "make one with `openssl req -new -key KEY`",
     )?;
     let issued = sign(authority, args, &profile(authority, args)?, &identity, SubjectKey::Csr(request))?;
-    let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
+    let bundle = issuing::explain(authority.bundle(), "cannot read the trust bundle")?;
     let next = "check that --out can be written";
     std::fs::create_dir_all(&args.out).or_failed(format!("cannot make {}", args.out.display()), next)?;
-    let crls = authority.crls().or_failed("cannot read the CRL", "")?;
+    let crls = issuing::explain(authority.crls(), "cannot read the CRL")?;
     let td = authority.trust_domain();
     files::replace(&args.out.join(directory::bundle_name(td)), bundle.to_pem().as_bytes())?;
     files::replace(&args.out.join("ca.crt"), bundle.to_pem().as_bytes())?;
@@ -178,7 +178,7 @@ fn sign(
         ip: args.ip.clone(),
     };
     runtime::short(async {
-        authority.mint_with_profile(&request, profile).await.or_failed(format!("cannot mint {identity}"), "")
+        issuing::explain(authority.mint_with_profile(&request, profile).await, format!("cannot mint {identity}"))
     })
 }
 

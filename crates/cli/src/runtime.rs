@@ -21,11 +21,14 @@ pub(crate) fn short<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 
 /// Runs a verb that serves.
 pub(crate) fn long<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    Builder::new_multi_thread()
+    let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .or_failed("cannot start the runtime", "check the limits on threads and open files (ulimit -a)")?
-        .block_on(work)
+        .or_failed("cannot start the runtime", "check the limits on threads and open files (ulimit -a)")?;
+    let outcome = runtime.block_on(work);
+    // A read of stdin cannot be cancelled, and must not keep the process after its work is done.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// A token that SIGTERM and SIGINT cancel; a second one of them ends the process at once.

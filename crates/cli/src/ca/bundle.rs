@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     files, issuing,
     output::{self, JsonFlag},
 };
@@ -29,7 +29,7 @@ pub(super) struct BundleArgs {
 
 pub(super) fn run(args: &BundleArgs) -> Outcome<Exit> {
     let authority = issuing::read(&args.ca)?;
-    let bundle = authority.bundle().or_failed("cannot read the trust bundle", "")?;
+    let bundle = issuing::explain(authority.bundle(), "cannot read the trust bundle")?;
     let pem = bundle.to_pem();
     if let Some(out) = &args.out {
         files::replace(out, pem.as_bytes())?;

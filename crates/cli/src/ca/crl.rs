@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     files,
     issuing::{self, CaDir},
     output::{self, JsonFlag, facts, line},
@@ -30,7 +30,7 @@ pub(super) struct CrlArgs {
 
 pub(super) fn run(args: &CrlArgs) -> Outcome<Exit> {
     let authority = args.ca.open()?;
-    let report = runtime::short(async { authority.crl().await.or_failed("cannot sign the CRL", "") })?;
+    let report = runtime::short(async { issuing::explain(authority.crl().await, "cannot sign the CRL") })?;
     issuing::warn(&report.warnings);
     if let Some(out) = &args.out {
         let text: String = report.crls.iter().map(countermark_credential::Crl::to_pem).collect();

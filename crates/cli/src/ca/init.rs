@@ -8,7 +8,8 @@ use countermark_identity::{SystemClock, TrustDomain};
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome, usage},
+    failure::{Exit, Outcome, usage},
+    issuing,
     output::{self, JsonFlag, facts, line},
     passphrase::PassphraseArgs,
     progress::Progress,
@@ -49,9 +50,8 @@ pub(super) fn run(args: &InitArgs) -> Outcome<Exit> {
     };
     let progress = Progress::start("making the authority");
     runtime::short(async {
-        Authority::init(&args.dir, &trust_domain, protection, Arc::new(SystemClock))
-            .await
-            .or_failed(format!("cannot make an authority in {}", args.dir.display()), "")
+        let made = Authority::init(&args.dir, &trust_domain, protection, Arc::new(SystemClock)).await;
+        issuing::explain(made, format!("cannot make an authority in {}", args.dir.display()))
     })?;
     drop(progress);
     if args.plaintext_key {

@@ -6,7 +6,7 @@ use countermark_identity::{Clock, SystemClock};
 use serde::Serialize;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     issuing::{self, CaDir},
     output::{self, DIM, JsonFlag, line, styled, table},
     runtime,
@@ -41,7 +41,8 @@ pub(super) fn run(args: &ListArgs) -> Outcome<Exit> {
     let authority = args.ca.read()?;
     let identity = args.identity.as_deref().map(|name| issuing::identity(name, authority.trust_domain()));
     let filter = Filter { identity: identity.transpose()?, alive_at: (!args.all).then_some(now), ..Filter::default() };
-    let records = runtime::short(async { authority.list(&filter).await.or_failed("cannot read the inventory", "") })?;
+    let records =
+        runtime::short(async { issuing::explain(authority.list(&filter).await, "cannot read the inventory") })?;
     if args.json.json {
         let rows: Vec<_> = records.iter().map(|record| Row { state: record.state(now), record }).collect();
         output::json(&rows)?;

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     issuing::{self, CaDir},
     output::{self, JsonFlag, facts, line},
     runtime,
@@ -24,8 +24,9 @@ pub(super) struct RenewArgs {
 
 pub(super) fn run(args: &RenewArgs) -> Outcome<Exit> {
     let authority = args.ca.open()?;
-    let renewal =
-        runtime::short(async { authority.renew_intermediate().await.or_failed("cannot renew the intermediate", "") })?;
+    let renewal = runtime::short(async {
+        issuing::explain(authority.renew_intermediate().await, "cannot renew the intermediate")
+    })?;
     issuing::warn(&renewal.warnings);
     if args.json.json {
         let thumbprint = countermark_identity::Thumbprint::of(&renewal.certificate).to_hex();

@@ -7,7 +7,7 @@ use countermark_issue::RevocationReason;
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     issuing::{self, CaDir},
     output::{self, JsonFlag, facts, line},
     runtime,
@@ -38,7 +38,7 @@ pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
     let authority = args.ca.open()?;
     let revocation = runtime::short(async {
         let target = target(&args.what, &authority).await?;
-        authority.revoke(&target, args.reason).await.or_failed(format!("cannot revoke {}", args.what), "")
+        issuing::explain(authority.revoke(&target, args.reason).await, format!("cannot revoke {}", args.what))
     })?;
     issuing::warn(&revocation.warnings);
     tell(args, &authority, &revocation)?;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
 async fn target(what: &str, authority: &Authority) -> Outcome<Target> {
     if let Ok(serial) = what.parse::<Serial>() {
         let filter = Filter { serial: Some(serial.clone()), ..Filter::default() };
-        let known = authority.list(&filter).await.or_failed("cannot read the inventory", "")?;
+        let known = issuing::explain(authority.list(&filter).await, "cannot read the inventory")?;
         if !known.is_empty() || what.len() >= 16 {
             return Ok(Target::Serial(serial));
         }

@@ -17,6 +17,7 @@ use super::facts::CertificateFacts;
 use crate::{
     failure::{Explain, Outcome, failed},
     material, peek,
+    progress::Progress,
 };
 
 /// All that was found.
@@ -202,6 +203,7 @@ fn authority(path: &Path, now: UnixTime) -> Outcome<Report> {
 /// What a server presents to anyone who asks.
 pub(super) fn live(host: &str, port: u16, now: UnixTime) -> Outcome<Report> {
     let next = "check the name, the port, the firewall, and that the server speaks TLS there";
+    let _progress = Progress::start(format!("looking at {host}:{port}"));
     let socket = peek::reach(host, port).or_failed(format!("cannot reach {host}:{port}"), next)?;
     let chain = peek::peek(host, socket).or_failed(format!("{host}:{port} presents no certificate"), next)?;
     let mut report = Report::default();

@@ -11,7 +11,7 @@ use countermark_policy::{Finding, Policy, PolicyErrors};
 use serde_json::json;
 
 use crate::{
-    failure::{Exit, Explain, Outcome},
+    failure::{Exit, Outcome},
     issuing,
     output::{self, BAD, BOLD, DIM, GOOD, JsonFlag, WARN, line, styled},
     runtime,
@@ -82,8 +82,9 @@ fn usable(args: &CheckArgs, policy: &Policy) -> Outcome<()> {
 /// Agents that the policy names and the authority never minted.
 fn unknown(ca: &Path, policy: &Policy) -> Outcome<Vec<Finding>> {
     let authority = issuing::read(ca)?;
-    let records =
-        runtime::short(async { authority.list(&Filter::default()).await.or_failed("cannot read the inventory", "") })?;
+    let records = runtime::short(async {
+        issuing::explain(authority.list(&Filter::default()).await, "cannot read the inventory")
+    })?;
     let minted: HashSet<_> = records.into_iter().map(|record| record.identity).collect();
     Ok(policy.unknown_agents(|agent| minted.contains(agent.spiffe_id())))
 }

@@ -1,7 +1,7 @@
 //! `quickstart`: every step holds, and what it says to try next works.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
 };
 
@@ -55,7 +55,63 @@ fn it_stays_up_and_the_curl_line_works() {
         let answered = Ran::of(answered).done();
         assert!(answered.out.contains("\"cents\":12500"), "{answered:?}");
     }
+    what_doctor_says(&place, &told);
+    connect_carries_a_call(&place, &told);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(place.path("demo/audit.jsonl").exists());
+}
+
+/// Of the agent that may call, of the one that was revoked, and of one that is granted nothing.
+fn what_doctor_says(place: &Place, told: &str) {
+    let doctor = |agent: &str, more: &[&str]| {
+        let identity = place.text(&format!("demo/id/{agent}"));
+        countermark(["doctor", url(told), "--identity", &identity, "--json"].iter().chain(more))
+    };
+    let policy = place.text("demo/policy.toml");
+    let steps = doctor("billing-bot", &["--policy", &policy]).done().json();
+    let steps = steps.as_array().unwrap().clone();
+    let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    for name in ["identity", "expiry", "CRL", "reach", "TLS", "server chain", "server name", "clock", "call", "grant"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(steps.iter().all(|step| step["state"] == "passed"), "{steps:?}");
+    let nobody = "version = 1\ntrust_domain = \"quickstart.internal\"\n";
+    let nobody = place.write("nobody.toml", nobody);
+    assert_eq!(doctor("billing-bot", &["--policy", &nobody]).code, Some(1));
+    let revoked = doctor("intern-bot", &[]);
+    assert_eq!(revoked.code, Some(3), "{revoked:?}");
+    let call = revoked.json().as_array().unwrap().iter().find(|step| step["step"] == "call").unwrap().clone();
+    assert!(call["finding"].as_str().unwrap().contains("revoked") && call["remedy"].is_string(), "{call}");
+    let wrong = doctor("billing-bot", &["--server", "payroll"]);
+    assert!(wrong.code == Some(3) && wrong.out.contains("another server answers"), "{wrong:?}");
+}
+
+/// A host's stdio through connect: permitted and denied.
+fn connect_carries_a_call(place: &Place, told: &str) {
+    let identity = place.text("demo/id/billing-bot");
+    let args = ["connect", "--to", url(told), "--identity", &identity, "--server", "ledger"];
+    let mut child = command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}"#;
+    writeln!(input, "{initialize}").unwrap();
+    assert!(answers.next().unwrap().contains("\"protocolVersion\":\"2025-11-25\""));
+    writeln!(input, r#"{{"jsonrpc":"2.0","method":"notifications/initialized"}}"#).unwrap();
+    for (tool, said) in [("read_balance", "12500"), ("drop_ledger", "not available to `billing-bot`")] {
+        writeln!(
+            input,
+            r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#
+        )
+        .unwrap();
+        let answer = answers.next().unwrap();
+        assert!(answer.contains(said), "{tool}: {answer}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+fn url(told: &str) -> &str {
+    let from = told.find("https://localhost:").unwrap();
+    told[from..].split_inclusive("/mcp").next().unwrap()
 }

@@ -1,7 +1,7 @@
 //! `guard` and `connect`: configuration, start, end.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -166,4 +166,22 @@ fn connect_ends_with_its_input() {
     let place = place();
     let identity = place.text("billing-bot");
     countermark(["connect", "--to", "https://localhost:9/mcp", "--identity", &identity]).done();
+}
+
+#[test]
+fn connect_ends_on_sigterm_though_its_input_is_open() {
+    let place = place();
+    let identity = place.text("billing-bot");
+    let args = ["connect", "--to", "https://localhost:9/mcp", "--identity", &identity];
+    let mut child = command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let input = child.stdin.take();
+    // A request that no server answers proves that it is up.
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    let ping = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
+    input.as_ref().unwrap().write_all(ping).unwrap();
+    let mut answer = String::new();
+    answers.read_line(&mut answer).unwrap();
+    assert!(answer.contains("\"error\""), "{answer}");
+    assert_eq!(terminate(child), Some(0));
+    drop(input);
 }
