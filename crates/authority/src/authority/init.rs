@@ -72,6 +72,9 @@ fn stage(path: &Path) -> Result<PathBuf, AuthorityError> {
     let entries = fs::read_dir(path).map_err(|error| AuthorityError::io("read", path, error))?;
     for entry in entries {
         let entry = entry.map_err(|error| AuthorityError::io("read", path, error))?;
+        if entry.file_name() == LOST_AND_FOUND {
+            continue;
+        }
         if entry.file_name() != STAGING {
             return Err(AuthorityError::NotEmpty(path.to_owned()));
         }
@@ -178,4 +181,6 @@ fn settle(path: &Path, staging: &Path) -> Result<(), AuthorityError> {
 }
 
 const STAGING: &str = ".init";
+/// What an empty volume holds.
+const LOST_AND_FOUND: &str = "lost+found";
 const ROOT: &str = "root.crt";

@@ -73,9 +73,10 @@ async fn a_directory_that_holds_something_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn what_a_dead_init_left_is_cleared_away() {
+async fn what_a_dead_init_left_is_cleared_away_and_an_empty_volume_is_empty() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir_all(directory.path().join(".init/issuers")).unwrap();
+    fs::create_dir(directory.path().join("lost+found")).unwrap();
     Authority::init(directory.path(), &domain(), KeyProtection::Plaintext, Hand::new()).await.unwrap();
     assert!(!directory.path().join(".init").exists());
 }
