@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod config;
 mod error;
+mod held;
 mod metrics;
 mod policy_file;
 mod prepare;

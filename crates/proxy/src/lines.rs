@@ -14,7 +14,11 @@ pub(crate) enum Line {
 }
 
 /// Reads one line of at most `limit` bytes.
-pub(crate) async fn bounded_line<R: AsyncBufRead + Unpin>(reader: &mut R, line: &mut Vec<u8>, limit: usize) -> std::io::Result<Line> {
+pub(crate) async fn bounded_line<R: AsyncBufRead + Unpin>(
+    reader: &mut R,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> std::io::Result<Line> {
     line.clear();
     loop {
         let buffer = reader.fill_buf().await?;

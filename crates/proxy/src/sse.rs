@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn events_arrive_whole_whatever_the_pieces() {
-        let text = ": hello\r\nevent: message\r\nid: 1\r\ndata: {\"a\":1}\r\n\r\ndata:x\ndata: y\n\ndata\n\nretry: 3\n\n";
+        let text =
+            ": hello\r\nevent: message\r\nid: 1\r\ndata: {\"a\":1}\r\n\r\ndata:x\ndata: y\n\ndata\n\nretry: 3\n\n";
         let whole = decode(&[text]);
         assert_eq!(whole, ["{\"a\":1}", "x\ny"]);
         let bytes: Vec<String> = text.chars().map(String::from).collect();

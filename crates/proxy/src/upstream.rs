@@ -135,7 +135,10 @@ fn tell(headers: &mut ::http::HeaderMap, caller: &Caller, own: &TrustDomain) {
 /// Reads an upstream's URL: plain HTTP to loopback alone unless `danger`, else HTTPS.
 pub(crate) fn endpoint(url: &str, danger: bool) -> Result<(Uri, Option<Target>), &'static str> {
     let uri: Uri = url.parse().map_err(|_| "it is not a URL; it looks like http://127.0.0.1:3000/mcp")?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or("it names no host; it looks like http://127.0.0.1:3000/mcp")?;
+    let host = uri
+        .host()
+        .filter(|host| !host.is_empty())
+        .ok_or("it names no host; it looks like http://127.0.0.1:3000/mcp")?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("a URL with a user name or password is not taken");
     }
@@ -149,9 +152,12 @@ pub(crate) fn endpoint(url: &str, danger: bool) -> Result<(Uri, Option<Target>),
         return Err("only http:// and https:// are taken");
     }
     let name = host.trim_matches(['[', ']']).to_owned();
-    let loopback = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let loopback =
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if !loopback && !danger {
-        return Err("plain HTTP is taken to loopback alone; use https:// with a certificate of this authority, or --danger-plaintext-upstream");
+        return Err(
+            "plain HTTP is taken to loopback alone; use https:// with a certificate of this authority, or --danger-plaintext-upstream",
+        );
     }
     let port = uri.port_u16().unwrap_or(80);
     Ok((uri, Some(Target::Tcp { host: name, port, anywhere: danger && !loopback })))
@@ -166,7 +172,13 @@ mod tests {
         for url in ["http://127.0.0.1:3000/mcp", "http://localhost/mcp", "http://[::1]:3000/mcp"] {
             assert!(matches!(endpoint(url, false), Ok((_, Some(Target::Tcp { anywhere: false, .. })))), "{url}");
         }
-        for url in ["http://10.0.0.1/mcp", "http://localhost.evil.example/mcp", "http://127.0.0.1.evil.example/", "ftp://localhost/", "mcp"] {
+        for url in [
+            "http://10.0.0.1/mcp",
+            "http://localhost.evil.example/mcp",
+            "http://127.0.0.1.evil.example/",
+            "ftp://localhost/",
+            "mcp",
+        ] {
             assert!(endpoint(url, false).is_err(), "{url}");
         }
         assert!(matches!(endpoint("http://10.0.0.1/mcp", true), Ok((_, Some(Target::Tcp { anywhere: true, .. })))));

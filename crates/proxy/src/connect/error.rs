@@ -35,7 +35,9 @@ pub enum ConnectError {
     #[error("TLS: {0}")]
     Tls(String),
     /// Only loopback is served.
-    #[error("{address} is not a loopback address; `--listen` takes 127.0.0.1:PORT, [::1]:PORT or unix:PATH, for whoever reaches it is the agent")]
+    #[error(
+        "{address} is not a loopback address; `--listen` takes 127.0.0.1:PORT, [::1]:PORT or unix:PATH, for whoever reaches it is the agent"
+    )]
     NotLoopback {
         /// As configured.
         address: String,

@@ -63,7 +63,6 @@ impl Listening {
                 let failed = |source| bind_error(address.to_string(), source);
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let address = listener.local_addr().map_err(failed)?;
-                tracing::warn!(%address, "every user of this machine is now this agent; a Unix socket (unix:PATH) admits one");
                 let url = format!("http://{address}{}", transport.path());
                 Ok(Self { transport, socket: Socket::Tcp(listener, address), url })
             }
@@ -160,7 +159,10 @@ async fn respond(transport: &Transport, local: Local, request: Request<Incoming>
         return answer::text(StatusCode::FORBIDDEN, "this is not the address that requests may be made to\n");
     }
     if request.uri().path() != transport.path() {
-        return answer::text(StatusCode::NOT_FOUND, format!("nothing is served here; the MCP endpoint is {}\n", transport.path()));
+        return answer::text(
+            StatusCode::NOT_FOUND,
+            format!("nothing is served here; the MCP endpoint is {}\n", transport.path()),
+        );
     }
     if !matches!(*request.method(), Method::POST | Method::GET | Method::DELETE) {
         return answer::status(StatusCode::METHOD_NOT_ALLOWED);
@@ -235,7 +237,15 @@ mod tests {
     fn only_the_literal_address_or_localhost_is_a_host() {
         assert!(admits("127.0.0.1:3000"));
         assert!(admits("LocalHost:3000"));
-        for host in ["evil.example:3000", "127.0.0.1", "127.0.0.1:3001", "localhost", "localhost.evil.example:3000", "[::1]:3000", ""] {
+        for host in [
+            "evil.example:3000",
+            "127.0.0.1",
+            "127.0.0.1:3001",
+            "localhost",
+            "localhost.evil.example:3000",
+            "[::1]:3000",
+            "",
+        ] {
             assert!(!admits(host), "{host}");
         }
     }

@@ -31,7 +31,9 @@ struct Annotation {
 impl Annotations {
     /// Remembers what a `tools/list` result says.
     pub(crate) fn learn(&mut self, result: &Object<'_>) {
-        let Some(Ok(Value::Array(tools))) = result.get("tools").map(|tools| serde_json::from_str(tools.get())) else { return };
+        let Some(Ok(Value::Array(tools))) = result.get("tools").map(|tools| serde_json::from_str(tools.get())) else {
+            return;
+        };
         for tool in &tools {
             let Some(name) = tool.get("name").and_then(Value::as_str) else { continue };
             let mut found = Vec::new();
@@ -60,7 +62,8 @@ impl Annotations {
         }
         if method == "tools/call"
             && let Some(annotations) = name.and_then(|name| self.by_tool.get(name.as_ref()))
-            && let Some(Ok(arguments)) = params.get("arguments").map(|arguments| serde_json::from_str::<Value>(arguments.get()))
+            && let Some(Ok(arguments)) =
+                params.get("arguments").map(|arguments| serde_json::from_str::<Value>(arguments.get()))
         {
             for annotation in annotations {
                 if let Some(value) = annotation.value(&arguments) {
@@ -108,9 +111,14 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// A value that cannot travel bare, or that looks like one that was wrapped, is wrapped.
 pub(crate) fn encode(value: &str) -> String {
-    let printable = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && value.trim() == value && !value.is_empty();
+    let printable =
+        value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && value.trim() == value && !value.is_empty();
     let looks_wrapped = value.starts_with(OPEN) && value.ends_with(CLOSE);
-    if printable && !looks_wrapped { value.to_owned() } else { format!("{OPEN}{}{CLOSE}", BASE64_STANDARD.encode(value)) }
+    if printable && !looks_wrapped {
+        value.to_owned()
+    } else {
+        format!("{OPEN}{}{CLOSE}", BASE64_STANDARD.encode(value))
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +140,8 @@ mod tests {
         let list = r#"{"tools":[{"name":"t","inputSchema":{"properties":{"region":{"type":"string","x-mcp-header":"Region"},
             "deep":{"properties":{"n":{"type":"integer","x-mcp-header":"N"}}},"bad":{"x-mcp-header":"a b"}}}}]}"#;
         annotations.learn(&Object::parse(list).unwrap());
-        let params = Object::parse(r#"{"name":"t","arguments":{"region":"eu west","deep":{"n":7},"bad":"x"}}"#).unwrap();
+        let params =
+            Object::parse(r#"{"name":"t","arguments":{"region":"eu west","deep":{"n":7},"bad":"x"}}"#).unwrap();
         let mut headers = HeaderMap::new();
         annotations.mirror("tools/call", Some(&params), &mut headers);
         assert_eq!(headers.get("mcp-name").unwrap(), "t");

@@ -94,7 +94,9 @@ impl Session {
         let inner = self.lock();
         let mut headers = base();
         let params = message.object("params");
-        let own = params.as_ref().and_then(|params| params.object("_meta").and_then(|meta| meta.text(PROTOCOL_VERSION).map(std::borrow::Cow::into_owned)));
+        let own = params.as_ref().and_then(|params| {
+            params.object("_meta").and_then(|meta| meta.text(PROTOCOL_VERSION).map(std::borrow::Cow::into_owned))
+        });
         if let Some(version) = own.or_else(|| inner.lifted.as_ref().map(|_| STATELESS.to_owned())) {
             if let Ok(version) = HeaderValue::from_str(&version) {
                 headers.insert("mcp-protocol-version", version);

@@ -44,7 +44,12 @@ struct Carrier {
 }
 
 /// Carries lines until `input` ends or `shutdown`, then drains what is in flight and ends the session.
-pub(super) async fn carry<R, W>(transport: Arc<Transport>, input: R, output: W, shutdown: CancellationToken) -> Result<(), ConnectError>
+pub(super) async fn carry<R, W>(
+    transport: Arc<Transport>,
+    input: R,
+    output: W,
+    shutdown: CancellationToken,
+) -> Result<(), ConnectError>
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -85,7 +90,8 @@ impl Carrier {
                 Line::Whole => self.take(&line).await,
                 Line::End => return Ok(()),
                 Line::TooLong => {
-                    let source = std::io::Error::other(format!("a line is longer than {} bytes", self.transport.limits.message));
+                    let source =
+                        std::io::Error::other(format!("a line is longer than {} bytes", self.transport.limits.message));
                     return Err(ConnectError::Io { stream: "standard input", source });
                 }
             }
@@ -101,7 +107,11 @@ impl Carrier {
         };
         let message = match Object::parse(text) {
             Ok(message) => message,
-            Err(error) => return self.say(answer::error_line(None, -32700, &format!("the line is not one JSON-RPC message: {error}"))).await,
+            Err(error) => {
+                return self
+                    .say(answer::error_line(None, -32700, &format!("the line is not one JSON-RPC message: {error}")))
+                    .await;
+            }
         };
         let method = message.text("method").map(std::borrow::Cow::into_owned);
         match (method.as_deref(), message.get("id").map(ToOwned::to_owned)) {
@@ -178,7 +188,10 @@ impl Carrier {
     async fn listen(&self) {
         let mut delay = FIRST_RETRY;
         loop {
-            let sent = self.transport.send(Method::GET, self.session.bare_headers(), Bytes::new(), self.transport.limits.headers).await;
+            let sent = self
+                .transport
+                .send(Method::GET, self.session.bare_headers(), Bytes::new(), self.transport.limits.headers)
+                .await;
             match sent {
                 Ok(response) if response.status() == StatusCode::OK => {
                     delay = FIRST_RETRY;
@@ -220,7 +233,11 @@ fn pong(id: &RawValue) -> String {
     answer.line()
 }
 
-async fn write<W: AsyncWrite + Unpin>(mut output: W, mut lines: mpsc::Receiver<String>, broken: CancellationToken) -> std::io::Result<()> {
+async fn write<W: AsyncWrite + Unpin>(
+    mut output: W,
+    mut lines: mpsc::Receiver<String>,
+    broken: CancellationToken,
+) -> std::io::Result<()> {
     let _broken = broken.drop_guard();
     while let Some(mut line) = lines.recv().await {
         line.push('\n');

@@ -30,10 +30,7 @@ pub(crate) struct Transport {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{} cannot be reached as this agent: {}", uri, chain(source))]
-    Client {
-        uri: Uri,
-        source: ClientError,
-    },
+    Client { uri: Uri, source: ClientError },
     #[error("{uri} did not answer within {patience:?}")]
     Slow { uri: Uri, patience: Duration },
 }
@@ -54,9 +51,13 @@ impl Transport {
         })
         .map_err(unusable)?;
         let trust = TrustGenerations::join(identity.trust(), watch::Sender::new(map).subscribe()).watch();
-        let settings =
-            ClientConfig { connect_timeout: config.limits.connect, handshake_timeout: config.limits.connect, ..ClientConfig::default() };
-        let client = Client::new(identity.watch_credential(), trust, expected, clock, settings).map_err(|error| ConnectError::Tls(error.to_string()))?;
+        let settings = ClientConfig {
+            connect_timeout: config.limits.connect,
+            handshake_timeout: config.limits.connect,
+            ..ClientConfig::default()
+        };
+        let client = Client::new(identity.watch_credential(), trust, expected, clock, settings)
+            .map_err(|error| ConnectError::Tls(error.to_string()))?;
         Ok(Self { client, uri, limits: config.limits, _identity: identity })
     }
 
@@ -65,7 +66,13 @@ impl Transport {
     }
 
     /// Sends a request and waits for its response's headers.
-    pub(crate) async fn send(&self, method: Method, headers: HeaderMap, body: Bytes, patience: Duration) -> Result<Response<ClientBody>, Failure> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Response<ClientBody>, Failure> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
@@ -84,7 +91,8 @@ fn endpoint(url: &str) -> Result<Uri, ConnectError> {
     if uri.scheme() != Some(&Scheme::HTTPS) {
         return Err(wrong("only https:// is spoken"));
     }
-    if uri.host().is_none_or(str::is_empty) || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri.host().is_none_or(str::is_empty) || uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err(wrong("it names no host, or a user"));
     }
     Ok(uri)
@@ -127,7 +135,8 @@ mod tests {
     #[test]
     fn only_https_to_a_host_is_taken() {
         assert!(endpoint("https://ledger.internal:8443/mcp").is_ok());
-        for url in ["http://ledger.internal/mcp", "ledger.internal", "https://a:b@ledger.internal/mcp", "https:///mcp"] {
+        for url in ["http://ledger.internal/mcp", "ledger.internal", "https://a:b@ledger.internal/mcp", "https:///mcp"]
+        {
             assert!(endpoint(url).is_err(), "{url}");
         }
     }

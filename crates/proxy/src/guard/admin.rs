@@ -31,7 +31,12 @@ pub(crate) trait Ready: Send + Sync {
 }
 
 /// Serves probes until `shutdown`.
-pub(crate) async fn serve(listener: TcpListener, ready: Arc<dyn Ready>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    ready: Arc<dyn Ready>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

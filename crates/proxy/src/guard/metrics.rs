@@ -84,20 +84,33 @@ impl Metrics {
         registry.register("upstream_errors", "Requests that the upstream failed", self.upstream_errors.clone());
         registry.register("handshakes", "TLS handshakes: ok, resumed, or why there was none", self.handshakes.clone());
         registry.register("request_seconds", "Time to the response's headers", self.requests.clone());
-        registry.register("policy_loads", "Policy files read; `ok` or why the last good one was kept", self.policy_loads.clone());
+        registry.register(
+            "policy_loads",
+            "Policy files read; `ok` or why the last good one was kept",
+            self.policy_loads.clone(),
+        );
         registry.register("connections", "Connections that are open", gauges.connections.clone());
         registry.register("requests_in_flight", "Requests without response headers yet", gauges.in_flight.clone());
         registry.register("processes", "Processes of the stdio server", gauges.processes.clone());
-        registry.register("credential_not_after_seconds", "When guard's certificate expires", gauges.credential_not_after.clone());
+        registry.register(
+            "credential_not_after_seconds",
+            "When guard's certificate expires",
+            gauges.credential_not_after.clone(),
+        );
         registry.register("crl_next_update_seconds", "When a revocation list expires", gauges.crl_next_update.clone());
         registry.register("policy_generation", "How often the policy changed", gauges.policy_generation.clone());
-        registry.register("trust_generation", "The trust generation that handshakes are judged by", gauges.trust_generation.clone());
+        registry.register(
+            "trust_generation",
+            "The trust generation that handshakes are judged by",
+            gauges.trust_generation.clone(),
+        );
         registry.register("danger_observe", "1 while calls without a grant pass", gauges.observing.clone());
         registry.register("ready", "1 while guard is ready", gauges.ready.clone());
     }
 
     pub(crate) fn decided(&self, line: &AuditLine<'_>) {
-        let labels = Decision { outcome: line.outcome.as_str().to_owned(), kind: line.kind.unwrap_or("none").to_owned() };
+        let labels =
+            Decision { outcome: line.outcome.as_str().to_owned(), kind: line.kind.unwrap_or("none").to_owned() };
         self.decisions.get_or_create(&labels).inc();
     }
 

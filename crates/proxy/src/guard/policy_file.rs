@@ -31,14 +31,26 @@ pub(crate) struct PolicyFile {
 
 impl PolicyFile {
     /// Reads the file for the first time, when a broken one is an error.
-    pub(crate) fn open(path: PathBuf, trust_domain: TrustDomain, metrics: Arc<Metrics>) -> Result<Arc<Self>, GuardError> {
+    pub(crate) fn open(
+        path: PathBuf,
+        trust_domain: TrustDomain,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, GuardError> {
         let text = read(&path)?;
         let policy = Arc::new(parse(&path, &text, &trust_domain)?);
         metrics.policy_loaded("ok");
         metrics.gauges.policy_generation.set(1);
         let map = watch::Sender::new(Arc::new(policy.map().clone()));
         let policy = watch::Sender::new(policy);
-        Ok(Arc::new(Self { path, trust_domain, text: Mutex::new(text), policy, map, problem: Mutex::default(), metrics }))
+        Ok(Arc::new(Self {
+            path,
+            trust_domain,
+            text: Mutex::new(text),
+            policy,
+            map,
+            problem: Mutex::default(),
+            metrics,
+        }))
     }
 
     pub(crate) fn policy(&self) -> watch::Receiver<Arc<Policy>> {
@@ -139,9 +151,14 @@ fn read(path: &Path) -> Result<String, GuardError> {
 }
 
 fn parse(path: &Path, text: &str, trust_domain: &TrustDomain) -> Result<Policy, GuardError> {
-    let policy = Policy::parse(text).map_err(|errors| GuardError::Policy { path: path.to_owned(), message: errors.to_string() })?;
+    let policy = Policy::parse(text)
+        .map_err(|errors| GuardError::Policy { path: path.to_owned(), message: errors.to_string() })?;
     if policy.trust_domain() == trust_domain {
         return Ok(policy);
     }
-    Err(GuardError::TrustDomain { path: path.to_owned(), policy: policy.trust_domain().to_string(), identity: trust_domain.to_string() })
+    Err(GuardError::TrustDomain {
+        path: path.to_owned(),
+        policy: policy.trust_domain().to_string(),
+        identity: trust_domain.to_string(),
+    })
 }

@@ -6,12 +6,16 @@ use std::sync::atomic::AtomicBool;
 
 use countermark_identity::{Clock, Role, San, ServerId};
 use countermark_mcp::{Authorization, AuthorizeLayer, CredentialHosts, HostNames, Limits};
-use countermark_mtls::{Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, ServeConfig, TrustGeneration, TrustGenerations, provider};
+use countermark_mtls::{
+    Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, ServeConfig, TrustGeneration, TrustGenerations,
+    provider,
+};
 use http::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_layer::Layer;
 
+use super::Guard;
 use super::audit::AuditLog;
 use super::config::{AuditSink, GuardConfig, GuardLimits, StdioServer, Upstream};
 use super::error::GuardError;
@@ -19,7 +23,6 @@ use super::metrics::Metrics;
 use super::policy_file::PolicyFile;
 use super::service::{Front, Place};
 use super::state::State;
-use super::Guard;
 use crate::identity::Identity;
 use crate::upstream::http::{Http, Times};
 use crate::upstream::stdio::Stdio;
@@ -71,11 +74,26 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         clock: parts.clock,
         draining: AtomicBool::new(false),
     });
-    Ok(Guard { listener, address, admin, acceptor, front, limits: serving(&config.limits, &metrics), policy, state, server: parts.server, observing: config.danger_observe })
+    Ok(Guard {
+        listener,
+        address,
+        admin,
+        acceptor,
+        front,
+        limits: serving(&config.limits, &metrics),
+        policy,
+        state,
+        server: parts.server,
+        observing: config.danger_observe,
+    })
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.
-fn who(config: &GuardConfig, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<(Identity, ServerId, Arc<PolicyFile>), GuardError> {
+fn who(
+    config: &GuardConfig,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<(Identity, ServerId, Arc<PolicyFile>), GuardError> {
     let unusable = |message: String| GuardError::Identity { path: config.identity.clone(), message };
     // Read before the policy names trust domains, so that a wrong directory is reported first.
     let own = Identity::own(&config.identity, clock.now()).map_err(unusable)?;
@@ -95,11 +113,13 @@ fn who(config: &GuardConfig, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> 
 
 fn upstream(config: &GuardConfig, parts: &Parts) -> Result<(Server, String), GuardError> {
     let limits = &config.limits;
-    let times = Times { connect: limits.upstream_connect, headers: limits.upstream_headers, body: limits.upstream_body };
+    let times =
+        Times { connect: limits.upstream_connect, headers: limits.upstream_headers, body: limits.upstream_body };
     let wrong = |upstream: &str, message: String| GuardError::Upstream { upstream: upstream.to_owned(), message };
     match &config.upstream {
         Upstream::Http { url } => {
-            let (endpoint, target) = endpoint(url, config.danger_plaintext_upstream).map_err(|message| wrong(url, message.to_owned()))?;
+            let (endpoint, target) =
+                endpoint(url, config.danger_plaintext_upstream).map_err(|message| wrong(url, message.to_owned()))?;
             let path = endpoint.path().to_owned();
             let http = match target {
                 Some(target) => Http::plain(target, endpoint, times),
@@ -107,7 +127,9 @@ fn upstream(config: &GuardConfig, parts: &Parts) -> Result<(Server, String), Gua
             };
             Ok((Server::Http(Box::new(http)), path))
         }
-        Upstream::Unix { path, .. } | Upstream::Stdio(StdioServer { path, .. }) if !path.starts_with('/') || path.contains(['?', '#']) => {
+        Upstream::Unix { path, .. } | Upstream::Stdio(StdioServer { path, .. })
+            if !path.starts_with('/') || path.contains(['?', '#']) =>
+        {
             Err(wrong(path, "it is not a path; it looks like /mcp".to_owned()))
         }
         Upstream::Unix { socket, path } => {
@@ -118,20 +140,32 @@ fn upstream(config: &GuardConfig, parts: &Parts) -> Result<(Server, String), Gua
         }
         Upstream::Stdio(server) => {
             let command = server.command.display().to_string();
-            let stdio = Stdio::new(server.clone(), provider().secure_random).map_err(|message| wrong(&command, message))?;
+            let stdio =
+                Stdio::new(server.clone(), provider().secure_random).map_err(|message| wrong(&command, message))?;
             Ok((Server::Stdio(stdio), server.path.clone()))
         }
     }
 }
 
 fn tls_client(config: &GuardConfig, parts: &Parts) -> Result<Client, GuardError> {
-    let settings = ClientConfig { connect_timeout: config.limits.upstream_connect, tls12: config.tls12, ..ClientConfig::default() };
-    Client::new(parts.identity.watch_credential(), parts.trust.clone(), ExpectedServer::Host, Arc::clone(&parts.clock), settings)
-        .map_err(|error| GuardError::Tls(error.to_string()))
+    let settings = ClientConfig {
+        connect_timeout: config.limits.upstream_connect,
+        tls12: config.tls12,
+        ..ClientConfig::default()
+    };
+    Client::new(
+        parts.identity.watch_credential(),
+        parts.trust.clone(),
+        ExpectedServer::Host,
+        Arc::clone(&parts.clock),
+        settings,
+    )
+    .map_err(|error| GuardError::Tls(error.to_string()))
 }
 
 fn acceptor(config: &GuardConfig, parts: &Parts) -> Result<Acceptor, GuardError> {
-    let settings = AcceptorConfig { handshake_timeout: config.limits.handshake, tls12: config.tls12, ..AcceptorConfig::default() };
+    let settings =
+        AcceptorConfig { handshake_timeout: config.limits.handshake, tls12: config.tls12, ..AcceptorConfig::default() };
     Acceptor::new(parts.identity.watch_credential(), parts.trust.clone(), Arc::clone(&parts.clock), settings)
         .map_err(|error| GuardError::Tls(error.to_string()))
 }
@@ -142,12 +176,18 @@ fn authorization(config: &GuardConfig, parts: &Parts, policy: &Arc<PolicyFile>) 
         GuardError::Audit { path, source }
     })?;
     let hosts = CredentialHosts::new(parts.identity.watch_credential(), HostNames::new(&config.allow_hosts));
-    let mut authorization =
-        Authorization::new(parts.server.clone(), policy.policy(), Arc::new(audit), Arc::new(hosts), Arc::clone(&parts.clock));
+    let mut authorization = Authorization::new(
+        parts.server.clone(),
+        policy.policy(),
+        Arc::new(audit),
+        Arc::new(hosts),
+        Arc::clone(&parts.clock),
+    );
     authorization.origins.clone_from(&config.allow_origins);
     authorization.deny_status = config.deny_status;
     authorization.danger_observe = config.danger_observe;
-    authorization.limits = Limits { body: config.limits.body_bytes, body_time: config.limits.body, ..Limits::default() };
+    authorization.limits =
+        Limits { body: config.limits.body_bytes, body_time: config.limits.body, ..Limits::default() };
     Ok(authorization)
 }
 
@@ -196,7 +236,9 @@ fn warn(config: &GuardConfig, parts: &Parts, policy: &PolicyFile) {
     if let Upstream::Stdio(server) = &config.upstream
         && server.user.is_none()
     {
-        tracing::warn!("the stdio server runs as guard's own user and CAN READ GUARD'S KEY; give it a user of its own with --user");
+        tracing::warn!(
+            "the stdio server runs as guard's own user and CAN READ GUARD'S KEY; give it a user of its own with --user"
+        );
     }
     if config.forward_identity && matches!(config.upstream, Upstream::Stdio(_)) {
         tracing::warn!("a stdio server has no headers, so it does not learn who calls");

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use super::held::Held;
 use super::metrics::Metrics;
 use crate::answer;
 use crate::body::Body;
@@ -44,12 +45,24 @@ impl Service<Request<Incoming>> for Front {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let held = Held::new(body);
+        let answer = self.answer(Request::from_parts(parts, held.share()));
+        Box::pin(async move { answer.await.map(|response| response.map(|body| held.until_out(body))) })
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl Front {
+    fn answer(&mut self, request: Request<Held>) -> Answer {
         if request.uri().path() != self.place.path {
             let text = format!("nothing is served here; the MCP endpoint is {}\n", self.place.url);
             return Box::pin(std::future::ready(Ok(answer::text(StatusCode::NOT_FOUND, text))));
         }
         let Ok(slot) = Arc::clone(&self.in_flight).try_acquire_owned() else {
-            let response = answer::error(StatusCode::SERVICE_UNAVAILABLE, None, answer::INTERNAL, "as many requests are in flight as may be");
+            let text = "as many requests are in flight as may be";
+            let response = answer::error(StatusCode::SERVICE_UNAVAILABLE, None, answer::INTERNAL, text);
             return Box::pin(std::future::ready(Ok(response)));
         };
         let (answer, metrics) = (self.authorize.call(request), Arc::clone(&self.metrics));

@@ -49,7 +49,9 @@ impl Target {
             Self::Unix(path) => Ok(Plain::Unix(TokioIo::new(UnixStream::connect(path).await?))),
             Self::Tcp { host, port, anywhere } => {
                 let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no loopback address");
-                for address in lookup_host((host.as_str(), *port)).await?.filter(|address| *anywhere || address.ip().is_loopback()) {
+                for address in
+                    lookup_host((host.as_str(), *port)).await?.filter(|address| *anywhere || address.ip().is_loopback())
+                {
                     match TcpStream::connect(address).await {
                         Ok(stream) => {
                             stream.set_nodelay(true)?;

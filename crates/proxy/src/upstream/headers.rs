@@ -1,16 +1,19 @@
 //! Which headers cross, in either direction.
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, ORIGIN, RETRY_AFTER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, ORIGIN,
+    RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 
 /// Removes what is of this hop, what speaks of identity, and what the upstream gets from guard alone.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    let doomed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop(name) || is_identity(name.as_str()) || named.contains(&name.as_str().to_owned())).cloned().collect();
+    let doomed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop(name) || is_identity(name.as_str()) || named.contains(&name.as_str().to_owned()))
+        .cloned()
+        .collect();
     for name in doomed {
         headers.remove(name);
     }
@@ -52,7 +55,8 @@ fn is_hop(name: &HeaderName) -> bool {
 /// Names that some server believes to speak of the caller, `_` read as `-`.
 fn is_identity(name: &str) -> bool {
     let name = name.replace('_', "-");
-    name == "forwarded" || ["client-cert", "x-forwarded-", "x-ssl-", "countermark-"].iter().any(|prefix| name.starts_with(prefix))
+    name == "forwarded"
+        || ["client-cert", "x-forwarded-", "x-ssl-", "countermark-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
@@ -68,9 +72,26 @@ mod tests {
     fn nothing_of_this_hop_or_of_identity_goes_on() {
         let mut headers = HeaderMap::new();
         for name in [
-            "host", "origin", "connection", "x-secret-hop", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-authorization", "content-length",
-            "client-cert", "client_cert", "client-cert-chain", "x-forwarded-for", "x_forwarded_client_cert", "forwarded", "x-ssl-client-s-dn",
-            "countermark-agent", "countermark_agent", "expect",
+            "host",
+            "origin",
+            "connection",
+            "x-secret-hop",
+            "keep-alive",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "proxy-authorization",
+            "content-length",
+            "client-cert",
+            "client_cert",
+            "client-cert-chain",
+            "x-forwarded-for",
+            "x_forwarded_client_cert",
+            "forwarded",
+            "x-ssl-client-s-dn",
+            "countermark-agent",
+            "countermark_agent",
+            "expect",
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x-secret-hop"));
         }

@@ -77,7 +77,9 @@ impl HttpError {
         match self {
             Self::Unreachable(_) => "the MCP server behind guard cannot be reached",
             Self::Slow(_) => "the MCP server behind guard did not answer in time",
-            Self::Broken(_) | Self::NotMcp(_) | Self::Encoded(_) => "the MCP server behind guard answered something that is not MCP",
+            Self::Broken(_) | Self::NotMcp(_) | Self::Encoded(_) => {
+                "the MCP server behind guard answered something that is not MCP"
+            }
         }
     }
 }
@@ -114,8 +116,13 @@ impl Http {
         request.extensions_mut().clear();
         let asks = request.method() == Method::POST;
         let sent = self.send(request.map(Full::new));
-        let mut response = tokio::time::timeout(self.times.headers, sent).await.map_err(|_| HttpError::Slow(self.times.headers))??;
-        if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let mut response =
+            tokio::time::timeout(self.times.headers, sent).await.map_err(|_| HttpError::Slow(self.times.headers))??;
+        if let Some(encoding) = response
+            .headers()
+            .get(CONTENT_ENCODING)
+            .filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
             return Err(HttpError::Encoded(encoding.clone()));
         }
         let status = response.status();

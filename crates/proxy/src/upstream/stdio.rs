@@ -66,7 +66,9 @@ impl Stdio {
         match (parts.method, session) {
             (Method::POST, _) => self.post(agent, session, &parts.headers, &body).await,
             (Method::GET, Some(session)) => self.get(agent, session),
-            (Method::DELETE, Some(session)) if self.pool.close(agent, session) => answer::status(StatusCode::NO_CONTENT),
+            (Method::DELETE, Some(session)) if self.pool.close(agent, session) => {
+                answer::status(StatusCode::NO_CONTENT)
+            }
             (Method::DELETE, Some(_)) => no_session(None),
             _ => answer::status(StatusCode::METHOD_NOT_ALLOWED),
         }
@@ -91,7 +93,12 @@ impl Stdio {
                 Some(process) => self.in_session(&process, call).await,
                 None => no_session(Some(&call.id)),
             },
-            None => answer::error(StatusCode::BAD_REQUEST, Some(&call.id), answer::INVALID, "no Mcp-Session-Id; the older era begins with initialize"),
+            None => answer::error(
+                StatusCode::BAD_REQUEST,
+                Some(&call.id),
+                answer::INVALID,
+                "no Mcp-Session-Id; the older era begins with initialize",
+            ),
         }
     }
 
@@ -101,7 +108,13 @@ impl Stdio {
     }
 
     /// A notification, or a response to what the process asked.
-    async fn one_way(&self, agent: &str, session: Option<&str>, message: &Object<'_>, method: Option<&str>) -> Response<Body> {
+    async fn one_way(
+        &self,
+        agent: &str,
+        session: Option<&str>,
+        message: &Object<'_>,
+        method: Option<&str>,
+    ) -> Response<Body> {
         let Some(session) = session else {
             // The stateless era has no notifications of clients over HTTP.
             return answer::status(StatusCode::ACCEPTED);
@@ -132,8 +145,22 @@ impl Stdio {
         };
         let line = match tokio::time::timeout(limit, &mut exchange.answer).await {
             Ok(Ok(line)) => line,
-            Ok(Err(_)) => return answer::error(StatusCode::BAD_GATEWAY, Some(&id), answer::INTERNAL, "the stdio server ended before it answered"),
-            Err(_) => return answer::error(StatusCode::GATEWAY_TIMEOUT, Some(&id), answer::INTERNAL, "the stdio server did not answer in time"),
+            Ok(Err(_)) => {
+                return answer::error(
+                    StatusCode::BAD_GATEWAY,
+                    Some(&id),
+                    answer::INTERNAL,
+                    "the stdio server ended before it answered",
+                );
+            }
+            Err(_) => {
+                return answer::error(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    Some(&id),
+                    answer::INTERNAL,
+                    "the stdio server did not answer in time",
+                );
+            }
         };
         drop(exchange);
         if stream::error_code(&line).is_some() {
@@ -141,7 +168,12 @@ impl Stdio {
         }
         let session = self.pool.open(agent, process).and_then(|name| HeaderValue::from_str(&name).ok());
         let Some(session) = session else {
-            return answer::error(StatusCode::INTERNAL_SERVER_ERROR, Some(&id), answer::INTERNAL, "no session can be named");
+            return answer::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Some(&id),
+                answer::INTERNAL,
+                "no session can be named",
+            );
         };
         let mut response = answer::json(StatusCode::OK, line);
         response.headers_mut().insert(SESSION, session);
@@ -203,7 +235,12 @@ impl Stdio {
     async fn listen(&self, shared: &Arc<Shared>, call: Call<'_>) -> Response<Body> {
         let filter = call.message.object("params").and_then(|params| Filter::of(&params));
         let Some(filter) = filter else {
-            return answer::error(StatusCode::BAD_REQUEST, Some(&call.id), -32602, "subscriptions/listen names no notifications");
+            return answer::error(
+                StatusCode::BAD_REQUEST,
+                Some(&call.id),
+                -32602,
+                "subscriptions/listen names no notifications",
+            );
         };
         for uri in &filter.resource_subscriptions {
             let mut params = Object::default();
@@ -222,7 +259,9 @@ impl Stdio {
 
 impl Call<'_> {
     fn ask(&self, shape: Shape) -> Ask {
-        let token = self.message.object("params").and_then(|params| params.object("_meta").and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned)));
+        let token = self.message.object("params").and_then(|params| {
+            params.object("_meta").and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned))
+        });
         Ask { id: self.id.clone(), token, events: self.accepts.events, shape }
     }
 }
@@ -233,7 +272,12 @@ fn no_session(id: Option<&RawValue>) -> Response<Body> {
 
 fn busy(id: Option<&RawValue>, refused: Refused) -> Response<Body> {
     match refused {
-        Refused::Busy => answer::error(StatusCode::SERVICE_UNAVAILABLE, id, answer::INTERNAL, "as many requests are in flight as may be"),
+        Refused::Busy => answer::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            id,
+            answer::INTERNAL,
+            "as many requests are in flight as may be",
+        ),
         Refused::Ended => answer::error(StatusCode::BAD_GATEWAY, id, answer::INTERNAL, "the stdio server has ended"),
     }
 }

@@ -24,13 +24,20 @@ async fn each_agent_calls_what_its_grant_says_and_nothing_else() {
         let denied = intern.modern(&guard.url, "tools/call", json!({"name": "post_entry"})).await;
         assert_eq!(denied.status, StatusCode::OK);
         assert_eq!(denied.json()["error"]["code"], -32602);
-        assert!(denied.json()["error"]["message"].as_str().unwrap().contains("`post_entry` is not available to `intern-bot` on `ledger`"));
+        assert!(
+            denied.json()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("`post_entry` is not available to `intern-bot` on `ledger`")
+        );
         let nobody = stranger.modern(&guard.url, "tools/list", json!({})).await;
         assert!(nobody.json().get("error").is_some());
         assert_eq!(upstream.count(), before, "what is denied is not forwarded");
     }
     let audit = estate.audit();
-    assert!(audit.iter().any(|line| line["outcome"] == "denied" && line["agent"].as_str().unwrap().contains("intern-bot")));
+    assert!(
+        audit.iter().any(|line| line["outcome"] == "denied" && line["agent"].as_str().unwrap().contains("intern-bot"))
+    );
 }
 
 #[tokio::test]
@@ -57,7 +64,16 @@ async fn the_upstream_sees_its_own_host_one_framing_and_no_claims() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert!(!answer.headers.contains_key("set-cookie"));
     let seen = upstream.seen.lock().unwrap().pop().unwrap();
-    for name in ["origin", "client-cert", "client_cert", "x-forwarded-for", "x_forwarded_client_cert", "countermark-agent", "forwarded", "x-ssl-client-s-dn"] {
+    for name in [
+        "origin",
+        "client-cert",
+        "client_cert",
+        "x-forwarded-for",
+        "x_forwarded_client_cert",
+        "countermark-agent",
+        "forwarded",
+        "x-ssl-client-s-dn",
+    ] {
         assert!(!seen.headers().contains_key(name), "{name}");
     }
     assert_eq!(seen.headers()["host"], upstream.addr.to_string());
@@ -91,6 +107,29 @@ async fn other_paths_are_told_the_right_url() {
 }
 
 #[tokio::test]
+async fn an_early_answer_arrives_although_the_body_was_not_read() {
+    let (estate, upstream) = (Estate::new(), Fake::ledger().await);
+    let guard = estate.guard(&upstream).await;
+    let elsewhere = guard.url.replace("/mcp", "/elsewhere");
+    for http2 in [false, true] {
+        let caller = estate.client_with(estate.ca.agent("billing-bot"), http2);
+        for round in 0..5 {
+            let body = "x".repeat(3 << 20);
+            let lost = caller.send(&elsewhere, Method::POST, &[], body).await;
+            assert_eq!(lost.status, StatusCode::NOT_FOUND, "{round}");
+            let long = "x".repeat(6 << 20);
+            let headers = [("content-type", "application/json"), ("accept", ACCEPT)];
+            let too_long = caller.send(&guard.url, Method::POST, &headers, long).await;
+            assert_eq!(too_long.status, StatusCode::PAYLOAD_TOO_LARGE, "{round}");
+            let page = [("content-type", "application/json"), ("accept", ACCEPT), ("origin", "https://evil.example")];
+            let refused = caller.send(&guard.url, Method::POST, &page, "x".repeat(2 << 20)).await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{round}");
+        }
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn a_session_belongs_to_the_agent_that_opened_it() {
     let (estate, upstream) = (Estate::new(), Fake::ledger().await);
     let guard = estate.guard(&upstream).await;
@@ -118,8 +157,12 @@ async fn observing_lets_pass_what_lacks_a_grant_and_relaxes_nothing_else() {
     config.danger_observe = true;
     let guard = estate.serve(config).await;
     let intern = estate.client("intern-bot");
-    assert!(intern.modern(&guard.url, "tools/call", json!({"name": "post_entry"})).await.json().get("result").is_some());
-    assert!(intern.modern(&guard.url, "tools/call", json!({"name": "drop_ledger"})).await.json().get("error").is_some());
+    assert!(
+        intern.modern(&guard.url, "tools/call", json!({"name": "post_entry"})).await.json().get("result").is_some()
+    );
+    assert!(
+        intern.modern(&guard.url, "tools/call", json!({"name": "drop_ledger"})).await.json().get("error").is_some()
+    );
     let (headers, _) = modern(1, "tools/call", json!({"name": "read_balance"}));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let (_, lie) = modern(1, "tools/call", json!({"name": "post_entry"}));

@@ -215,7 +215,8 @@ async fn local(addr: std::net::SocketAddr, headers: &[(&str, String)]) -> (Statu
 async fn a_loopback_listener_carries_local_programs_and_no_web_page() {
     let estate = Estate::new();
     let guard = estate.guard(&Fake::ledger().await).await;
-    let listening = open(&estate, &guard, "connect-bot").await.listen(Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let listening =
+        open(&estate, &guard, "connect-bot").await.listen(Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
     let (addr, url) = (listening.addr().unwrap(), listening.url().to_owned());
     assert_eq!(url, format!("http://{addr}/mcp"));
     let shutdown = CancellationToken::new();
@@ -236,7 +237,8 @@ async fn a_loopback_listener_carries_local_programs_and_no_web_page() {
 async fn only_loopback_is_listened_on() {
     let estate = Estate::new();
     let guard = estate.guard(&Fake::ledger().await).await;
-    let error = open(&estate, &guard, "connect-bot").await.listen(Listen::Tcp("0.0.0.0:0".parse().unwrap())).await.unwrap_err();
+    let error =
+        open(&estate, &guard, "connect-bot").await.listen(Listen::Tcp("0.0.0.0:0".parse().unwrap())).await.unwrap_err();
     assert!(matches!(error, ConnectError::NotLoopback { .. }), "{error}");
 }
 

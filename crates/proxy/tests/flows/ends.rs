@@ -48,9 +48,13 @@ async fn cut(end: impl Fn(&Estate, &countermark_credential::Credential)) {
         }
         end(&estate, &credential);
         let begun = Instant::now();
-        tokio::time::timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = stream.frame().await {} }).await.expect("the stream ends");
+        tokio::time::timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = stream.frame().await {} })
+            .await
+            .expect("the stream ends");
         assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
-        let again = intern.try_open(&guard.url, Method::POST, &headers, modern(1, "tools/call", json!({"name": "read_stream"})).1).await;
+        let again = intern
+            .try_open(&guard.url, Method::POST, &headers, modern(1, "tools/call", json!({"name": "read_stream"})).1)
+            .await;
         if let Ok(again) = again {
             let text = again.into_body().collect().await.unwrap().to_bytes();
             assert!(String::from_utf8_lossy(&text).contains("error"), "{text:?}");

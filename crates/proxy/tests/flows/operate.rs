@@ -82,13 +82,22 @@ async fn what_is_wrong_at_the_start_is_said_with_its_remedy() {
     assert!(matches!(refused(&estate, |config| config.identity = agent).await, GuardError::NotAServer { .. }));
     let nowhere = estate.path("nowhere");
     assert!(matches!(refused(&estate, |config| config.identity = nowhere.clone()).await, GuardError::Identity { .. }));
-    assert!(matches!(refused(&estate, |config| config.policy = nowhere.clone()).await, GuardError::PolicyUnreadable { .. }));
-    assert!(matches!(refused(&estate, |config| config.audit = AuditSink::File(nowhere.join("a"))).await, GuardError::Audit { .. }));
+    assert!(matches!(
+        refused(&estate, |config| config.policy = nowhere.clone()).await,
+        GuardError::PolicyUnreadable { .. }
+    ));
+    assert!(matches!(
+        refused(&estate, |config| config.audit = AuditSink::File(nowhere.join("a"))).await,
+        GuardError::Audit { .. }
+    ));
     let remote = Upstream::Http { url: "http://10.0.0.1/mcp".to_owned() };
     assert!(matches!(refused(&estate, |config| config.upstream = remote).await, GuardError::Upstream { .. }));
     let mut server = StdioServer::new("/bin/true".into(), Vec::new());
     server.user = Some("no-such-user".to_owned());
-    assert!(matches!(refused(&estate, |config| config.upstream = Upstream::Stdio(server)).await, GuardError::Upstream { .. }));
+    assert!(matches!(
+        refused(&estate, |config| config.upstream = Upstream::Stdio(server)).await,
+        GuardError::Upstream { .. }
+    ));
     estate.write_policy("version = 1\ntrust_domain = \"elsewhere\"\n");
     assert!(matches!(refused(&estate, |_| ()).await, GuardError::TrustDomain { .. }));
     estate.write_policy("version = 1\ntrust_domain = \"agents.internal\"\nwho = 1\n");

@@ -93,7 +93,8 @@ async fn the_server_asks_the_client_on_the_requests_stream() {
     let mut caller = estate.client("billing-bot");
     caller.initialize(&guard.url).await;
     let headers = [("content-type", "application/json"), ("accept", ACCEPT), ("mcp-protocol-version", "2025-11-25")];
-    let mut body = caller.open(&guard.url, Method::POST, &headers, call(1, "ask", json!({})).to_string()).await.into_body();
+    let mut body =
+        caller.open(&guard.url, Method::POST, &headers, call(1, "ask", json!({})).to_string()).await.into_body();
     let mut text = String::new();
     while !text.contains("sampling/createMessage") {
         text.push_str(std::str::from_utf8(body.frame().await.unwrap().unwrap().data_ref().unwrap()).unwrap());
@@ -142,7 +143,12 @@ async fn stateless_clients_use_servers_of_either_era() {
         let guard = estate.serve(config(&estate, server(era))).await;
         let caller = estate.client("billing-bot");
         let discovered = caller.modern(&guard.url, "server/discover", json!({})).await;
-        assert_eq!(discovered.json()["result"]["supportedVersions"], json!(["2026-07-28"]), "{era}: {}", discovered.text);
+        assert_eq!(
+            discovered.json()["result"]["supportedVersions"],
+            json!(["2026-07-28"]),
+            "{era}: {}",
+            discovered.text
+        );
         let list = caller.modern(&guard.url, "tools/list", json!({})).await.json();
         assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 2, "{era}: {list}");
         assert_eq!(list["result"]["cacheScope"], "private", "{era}: {list}");
@@ -283,7 +289,10 @@ async fn idle_and_old_processes_end() {
         caller.initialize(&guard.url).await;
         assert!(get(guard.admin, "/metrics").await.1.contains("countermark_guard_processes 1\n"));
         until(async || get(guard.admin, "/metrics").await.1.contains("countermark_guard_processes 0\n")).await;
-        assert_eq!(caller.legacy(&guard.url, call(1, "echo", json!({"text": "x"}))).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(
+            caller.legacy(&guard.url, call(1, "echo", json!({"text": "x"}))).await.status,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 

@@ -105,7 +105,8 @@ impl Estate {
     }
 
     pub fn config(&self, upstream: Upstream) -> GuardConfig {
-        let mut config = GuardConfig::new("127.0.0.1:0".parse().unwrap(), upstream, self.path("ledger"), self.path("policy.toml"));
+        let mut config =
+            GuardConfig::new("127.0.0.1:0".parse().unwrap(), upstream, self.path("ledger"), self.path("policy.toml"));
         config.admin = Some("127.0.0.1:0".parse().unwrap());
         config.audit = AuditSink::File(self.path("audit.jsonl"));
         config
@@ -163,7 +164,11 @@ impl Answer {
 
     /// The data of each event.
     pub fn events(&self) -> Vec<Value> {
-        self.text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
+        self.text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect()
     }
 
     /// The answer to `id`, as JSON or among events.
@@ -176,7 +181,13 @@ impl Answer {
 }
 
 impl Caller {
-    pub async fn open(&self, url: &str, method: Method, headers: &[(&str, &str)], body: String) -> Response<ClientBody> {
+    pub async fn open(
+        &self,
+        url: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Response<ClientBody> {
         self.try_open(url, method, headers, body).await.unwrap()
     }
 
@@ -213,7 +224,8 @@ impl Caller {
 
     /// Of the older era.
     pub async fn legacy(&self, url: &str, message: Value) -> Answer {
-        let headers = [("content-type", "application/json"), ("accept", ACCEPT), ("mcp-protocol-version", "2025-11-25")];
+        let headers =
+            [("content-type", "application/json"), ("accept", ACCEPT), ("mcp-protocol-version", "2025-11-25")];
         self.send(url, Method::POST, &headers, message.to_string()).await
     }
 
@@ -290,7 +302,9 @@ impl Fake {
                         Ok::<_, Infallible>(respond(request).await)
                     }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Self { addr, seen }
@@ -320,9 +334,12 @@ fn ledger(request: &Request<Bytes>) -> Response<FakeBody> {
         return Response::builder().status(204).body(Full::default().boxed_unsync()).unwrap();
     };
     let result = match message["method"].as_str().unwrap_or_default() {
-        "initialize" => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "ledger", "version": "1"}}),
+        "initialize" => {
+            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "ledger", "version": "1"}})
+        }
         "tools/list" => {
-            let tools = ["read_balance", "post_entry", "drop_ledger"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            let tools = ["read_balance", "post_entry", "drop_ledger"]
+                .map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             json!({"tools": tools})
         }
         "tools/call" => json!({"content": [{"type": "text", "text": message["params"]["name"]}]}),

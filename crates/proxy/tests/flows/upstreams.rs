@@ -71,7 +71,8 @@ async fn an_upstream_that_answers_garbage_is_502() {
     assert_failed(&call_through(raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", true).await).await, StatusCode::BAD_GATEWAY);
     let html = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 5\r\n\r\n<p>hi";
     assert_failed(&call_through(raw(html, true).await).await, StatusCode::BAD_GATEWAY);
-    let gzip = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}";
+    let gzip =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}";
     assert_failed(&call_through(raw(gzip, true).await).await, StatusCode::BAD_GATEWAY);
     let redirect = b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://evil.example/\r\ncontent-length: 0\r\n\r\n";
     assert_failed(&call_through(raw(redirect, true).await).await, StatusCode::BAD_GATEWAY);
@@ -98,7 +99,11 @@ async fn a_hundred_megabytes_pass_as_a_call_and_fail_as_a_list() {
     let upstream = Fake::new(|request| async move {
         let is_list = request.headers()["mcp-method"] == "tools/list";
         let text = vec![b'a'; 100 << 20];
-        let head: &[u8] = if is_list { br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":""# } else { br#"{"jsonrpc":"2.0","id":1,"result":{"x":""# };
+        let head: &[u8] = if is_list {
+            br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":""#
+        } else {
+            br#"{"jsonrpc":"2.0","id":1,"result":{"x":""#
+        };
         let tail: &[u8] = if is_list { br#""}]}}"# } else { br#""}}"# };
         let body = Full::from(Bytes::from([head, &text, tail].concat())).boxed_unsync();
         Response::builder().header("content-type", "application/json").body(body).unwrap()
@@ -125,7 +130,10 @@ async fn over_tls(minted: countermark_testkit::Minted) -> Upstream {
             let mut buffer = [0; 4096];
             let _ = stream.read(&mut buffer).await;
             let body = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             let _ = stream.shutdown().await;
         }
@@ -140,7 +148,10 @@ async fn an_https_upstream_must_be_a_server_of_the_trust_domain() {
     let cases = [
         (estate.ca.mint(&estate.ca.server_spec("backend")), true),
         (estate.ca.mint(&estate.ca.agent_spec("backend").dns("localhost")), false),
-        (estate.ca.mint(&countermark_testkit::Spec::uri("spiffe://agents.internal/server/backend").dns("elsewhere")), false),
+        (
+            estate.ca.mint(&countermark_testkit::Spec::uri("spiffe://agents.internal/server/backend").dns("elsewhere")),
+            false,
+        ),
         (other.mint(&other.server_spec("backend")), false),
     ];
     for (number, (minted, right)) in cases.into_iter().enumerate() {
@@ -161,7 +172,10 @@ async fn an_upstream_on_a_unix_socket_serves() {
             let mut buffer = [0; 4096];
             let _ = stream.read(&mut buffer).await;
             let body = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
         }
     });

@@ -37,7 +37,12 @@ impl Carrier {
         match media_type(&response).as_str() {
             "text/event-stream" if status == StatusCode::OK => {
                 if !self.events(response.into_body(), Some(id)).await {
-                    self.say(answer::error_line(Some(id), answer::INTERNAL, "the server's stream ended before its answer")).await;
+                    self.say(answer::error_line(
+                        Some(id),
+                        answer::INTERNAL,
+                        "the server's stream ended before its answer",
+                    ))
+                    .await;
                 }
             }
             "application/json" => {
@@ -58,7 +63,9 @@ impl Carrier {
         let Some(mut message) = std::str::from_utf8(&body).ok().and_then(|text| Object::parse(text).ok()) else {
             return failed("the server's answer is not a JSON-RPC message");
         };
-        if message.get("id").is_some_and(|theirs| theirs.get() == id.get()) && (message.has("result") || message.has("error")) {
+        if message.get("id").is_some_and(|theirs| theirs.get() == id.get())
+            && (message.has("result") || message.has("error"))
+        {
             self.session.learn(&message);
             return message.line();
         }

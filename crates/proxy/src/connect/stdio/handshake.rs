@@ -1,8 +1,8 @@
 //! `initialize`, and what becomes of it at a server that speaks the stateless era alone.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response};
 use countermark_mtls::ClientBody;
+use http::{HeaderValue, Method, Response};
 use serde_json::value::RawValue;
 
 use super::Carrier;
@@ -20,7 +20,10 @@ impl Carrier {
     pub(super) async fn initialize(&self, message: &Object<'_>, text: &str, id: &RawValue) {
         self.session.agree(None, None);
         self.session.remember(text);
-        let sent = self.transport.send(Method::POST, base(), Bytes::copy_from_slice(text.as_bytes()), self.transport.limits.headers).await;
+        let sent = self
+            .transport
+            .send(Method::POST, base(), Bytes::copy_from_slice(text.as_bytes()), self.transport.limits.headers)
+            .await;
         let response = match sent {
             Ok(response) => response,
             Err(error) => return self.say(answer::error_line(Some(id), answer::INTERNAL, &error.to_string())).await,
@@ -33,7 +36,8 @@ impl Carrier {
             self.session.agree(session, version);
             return self.say(line).await;
         }
-        let code = answer.object("error").and_then(|error| error.get("code").and_then(|code| code.get().parse::<i64>().ok()));
+        let code =
+            answer.object("error").and_then(|error| error.get("code").and_then(|code| code.get().parse::<i64>().ok()));
         if matches!(code, Some(UNSUPPORTED_VERSION | answer::NO_METHOD))
             && let Some(lifted) = self.discover(message, id).await
         {
@@ -51,9 +55,13 @@ impl Carrier {
         }
         let Some(hello) = self.session.hello() else { return false };
         let limit = self.transport.limits.headers;
-        let Ok(response) = self.transport.send(Method::POST, base(), Bytes::from(hello.clone()), limit).await else { return false };
+        let Ok(response) = self.transport.send(Method::POST, base(), Bytes::from(hello.clone()), limit).await else {
+            return false;
+        };
         let session = response.headers().get("mcp-session-id").cloned();
-        let Some(id) = Object::parse(&hello).ok().and_then(|hello| hello.get("id").map(ToOwned::to_owned)) else { return false };
+        let Some(id) = Object::parse(&hello).ok().and_then(|hello| hello.get("id").map(ToOwned::to_owned)) else {
+            return false;
+        };
         let line = self.one_answer(response, &id).await;
         let answer = Object::parse(&line).unwrap_or_default();
         let (Some(result), Some(session)) = (answer.object("result"), session) else { return false };
@@ -80,7 +88,10 @@ impl Carrier {
             None => String::new(),
         };
         let discovered = Object::parse(&line).ok();
-        let lifted = discovered.as_ref().and_then(|answer| answer.object("result")).map(|result| initialized(&params, &result, id));
+        let lifted = discovered
+            .as_ref()
+            .and_then(|answer| answer.object("result"))
+            .map(|result| initialized(&params, &result, id));
         if lifted.is_none() {
             self.session.agree(None, None);
         }
@@ -101,8 +112,11 @@ impl Carrier {
 fn initialized(params: &Object<'_>, discovered: &Object<'_>, id: &RawValue) -> String {
     let mut result = Object::default();
     result.set("protocolVersion", params.get("protocolVersion").map_or_else(|| raw("2025-11-25"), ToOwned::to_owned));
-    result.set("capabilities", discovered.get("capabilities").map_or_else(|| Object::default().raw(), ToOwned::to_owned));
-    let info = discovered.object("_meta").and_then(|meta| meta.get("io.modelcontextprotocol/serverInfo").map(ToOwned::to_owned));
+    result
+        .set("capabilities", discovered.get("capabilities").map_or_else(|| Object::default().raw(), ToOwned::to_owned));
+    let info = discovered
+        .object("_meta")
+        .and_then(|meta| meta.get("io.modelcontextprotocol/serverInfo").map(ToOwned::to_owned));
     result.set("serverInfo", info.unwrap_or_else(unnamed));
     if let Some(instructions) = discovered.get("instructions") {
         result.set("instructions", instructions.to_owned());

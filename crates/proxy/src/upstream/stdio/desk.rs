@@ -86,7 +86,10 @@ impl Desk {
     }
 
     /// Takes a listener that hears what the process says unasked.
-    pub(crate) fn listen(self: &Arc<Self>, make: impl FnOnce(mpsc::Sender<String>) -> Listener) -> Result<Exchange, Refused> {
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        make: impl FnOnce(mpsc::Sender<String>) -> Listener,
+    ) -> Result<Exchange, Refused> {
         let (events, receiver) = mpsc::channel(QUEUE);
         let mut table = self.open()?;
         let number = table.number();
@@ -121,7 +124,10 @@ impl Desk {
     /// Takes a line of the process; what is returned goes back to it.
     pub(crate) fn dispatch(&self, line: &str) -> Option<String> {
         let Ok(message) = Object::parse(line) else {
-            tracing::warn!(bytes = line.len(), "the stdio server wrote a line that is not a JSON-RPC message; its logs belong on stderr");
+            tracing::warn!(
+                bytes = line.len(),
+                "the stdio server wrote a line that is not a JSON-RPC message; its logs belong on stderr"
+            );
             return None;
         };
         let method = message.text("method").map(std::borrow::Cow::into_owned);
@@ -144,7 +150,9 @@ impl Desk {
     /// Nothing is in flight and nobody listens.
     pub(crate) fn is_idle(&self) -> bool {
         let table = self.lock();
-        table.pending.is_empty() && table.listeners.is_empty() && table.stream.as_ref().is_none_or(mpsc::Sender::is_closed)
+        table.pending.is_empty()
+            && table.listeners.is_empty()
+            && table.stream.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
     /// Ends everything in flight: the process is gone.
@@ -183,7 +191,9 @@ impl Desk {
             return;
         }
         match self.serves {
-            Serves::Session => table.tell(message.line(), method.ends_with("list_changed") || method.ends_with("/updated")),
+            Serves::Session => {
+                table.tell(message.line(), method.ends_with("list_changed") || method.ends_with("/updated"))
+            }
             Serves::Agent => table.publish(method, &message),
         }
     }

@@ -70,7 +70,10 @@ fn complete(result: &mut Object<'_>, cacheable: bool) {
 
 /// Whether a request is of the stateless era: its own `_meta` says so.
 pub(crate) fn is_stateless(message: &Object<'_>) -> bool {
-    message.object("params").and_then(|params| params.object("_meta").map(|meta| meta.has(PROTOCOL_VERSION))).unwrap_or(false)
+    message
+        .object("params")
+        .and_then(|params| params.object("_meta").map(|meta| meta.has(PROTOCOL_VERSION)))
+        .unwrap_or(false)
 }
 
 /// Whether a request of the stateless era asks for log messages.
@@ -225,7 +228,9 @@ impl Listener {
             "notifications/resources/list_changed" => self.filter.resources_list_changed,
             "notifications/resources/updated" => message
                 .object("params")
-                .and_then(|params| params.text("uri").map(|uri| self.filter.resource_subscriptions.iter().any(|wanted| *wanted == uri)))
+                .and_then(|params| {
+                    params.text("uri").map(|uri| self.filter.resource_subscriptions.iter().any(|wanted| *wanted == uri))
+                })
                 .unwrap_or(false),
             _ => false,
         };

@@ -118,7 +118,8 @@ impl Pool {
     /// The process of a session of this agent.
     pub(crate) fn session(&self, agent: &str, name: &str) -> Option<Arc<Process>> {
         let table = self.lock();
-        let session = table.sessions.get(name).filter(|session| session.agent == agent && !session.process.is_over())?;
+        let session =
+            table.sessions.get(name).filter(|session| session.agent == agent && !session.process.is_over())?;
         Some(Arc::clone(&session.process))
     }
 
@@ -181,14 +182,17 @@ impl Pool {
             self.end_idle_session(name);
             return Err(Unavailable::PerAgent(self.server.limits.processes_per_agent));
         };
-        let total = Arc::clone(&self.total).try_acquire_owned().map_err(|_| Unavailable::Total(self.server.limits.processes))?;
+        let total = Arc::clone(&self.total)
+            .try_acquire_owned()
+            .map_err(|_| Unavailable::Total(self.server.limits.processes))?;
         Ok(Slot { agent, _total: total, _own: own })
     }
 
     /// Makes room for the agent's next attempt: its session that was idle for longest ends.
     fn end_idle_session(&self, agent: &str) {
         let mut table = self.lock();
-        let idle = table.sessions.iter().filter(|(_, session)| session.agent == agent && session.process.desk().is_idle());
+        let idle =
+            table.sessions.iter().filter(|(_, session)| session.agent == agent && session.process.desk().is_idle());
         let oldest = idle.min_by_key(|(_, session)| session.process.desk().last_used()).map(|(name, _)| name.clone());
         if let Some(session) = oldest.and_then(|name| table.sessions.remove(&name)) {
             session.process.end();
@@ -202,7 +206,11 @@ impl Pool {
             return Arc::clone(agent);
         }
         table.agents.retain(|_, agent| !agent.is_forgettable(most));
-        let agent = Arc::new(Agent { slots: Arc::new(Semaphore::new(most)), backoff: Mutex::default(), shared: tokio::sync::Mutex::default() });
+        let agent = Arc::new(Agent {
+            slots: Arc::new(Semaphore::new(most)),
+            backoff: Mutex::default(),
+            shared: tokio::sync::Mutex::default(),
+        });
         table.agents.insert(name.to_owned(), Arc::clone(&agent));
         agent
     }

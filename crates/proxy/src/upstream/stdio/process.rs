@@ -48,7 +48,12 @@ pub(crate) enum StartError {
 
 impl Process {
     /// Spawns the program and the tasks that carry its streams. `slot` is given back when it is reaped.
-    pub(crate) fn start(server: &StdioServer, user: Option<User>, serves: Serves, slot: Slot) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        server: &StdioServer,
+        user: Option<User>,
+        serves: Serves,
+        slot: Slot,
+    ) -> Result<Self, StartError> {
         let (running, pipes) = Running::spawn(server, user)?;
         let desk = Arc::new(Desk::new(serves, server.limits.in_flight));
         let (lines, queue) = mpsc::channel(QUEUE);
@@ -59,7 +64,12 @@ impl Process {
         let Pipes { stdin, stdout, stderr } = pipes;
         tokio::spawn(write(stdin, queue, end.clone()));
         tokio::spawn(log(stderr, pid));
-        tokio::spawn(read(stdout, Arc::clone(&desk), lines.clone(), Reading { end: end.clone(), line: server.limits.line }));
+        tokio::spawn(read(
+            stdout,
+            Arc::clone(&desk),
+            lines.clone(),
+            Reading { end: end.clone(), line: server.limits.line },
+        ));
         let reaped = CancellationToken::new();
         let keeper = Keeper { desk: Arc::clone(&desk), end: end.clone(), asked: Arc::clone(&asked_to_end), slot };
         tokio::spawn(keeper.keep(running, server.limits.clone(), reaped.clone().drop_guard()));

@@ -31,7 +31,9 @@ pub(crate) struct Accepts {
 impl Accepts {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut accepts = Self { json: false, events: false };
-        for range in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        for range in
+            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
+        {
             let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             accepts.json |= matches!(range.as_str(), "application/json" | "application/*" | "*/*");
             accepts.events |= matches!(range.as_str(), "text/event-stream" | "text/*" | "*/*");

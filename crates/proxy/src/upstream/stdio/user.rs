@@ -16,8 +16,12 @@ impl User {
             let number = |text: &str| text.parse().map_err(|_| format!("`{name}` is not UID:GID"));
             return Ok(Self { uid: number(uid)?, gid: number(gid)? });
         }
-        let passwd = fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}; name the user as UID:GID"))?;
-        passwd.lines().find_map(|line| Self::of_line(line, name)).ok_or_else(|| format!("no user `{name}` in /etc/passwd; name it as UID:GID"))
+        let passwd = fs::read_to_string("/etc/passwd")
+            .map_err(|error| format!("cannot read /etc/passwd: {error}; name the user as UID:GID"))?;
+        passwd
+            .lines()
+            .find_map(|line| Self::of_line(line, name))
+            .ok_or_else(|| format!("no user `{name}` in /etc/passwd; name it as UID:GID"))
     }
 
     fn of_line(line: &str, name: &str) -> Option<Self> {
