@@ -1,36 +1,40 @@
 use std::sync::Arc;
 
 use countermark_mtls::{AcceptorConfig, HandshakeError, provider};
-use countermark_testkit::anyone;
+use countermark_testkit::{anyone, anyone_over};
 use rustls::client::Resumption;
+use rustls::version::TLS12;
 use rustls::{AlertDescription, ClientConfig};
 
 use crate::support::{Estate, knock_as, nobody};
 
-fn tls12_only() -> ClientConfig {
-    ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
+fn tls12_only(estate: &Estate) -> ClientConfig {
+    let minted = estate.ca.mint(&estate.ca.agent_spec("billing-bot"));
+    let mut config = anyone_over(&[&TLS12], Some(minted));
+    config.resumption = Resumption::in_memory_sessions(8);
+    config
 }
 
 #[tokio::test]
 async fn tls_1_2_is_refused_by_default() {
-    let acceptor = Estate::new().acceptor(AcceptorConfig::default());
-    let (accepted, alert) = knock_as(&acceptor, tls12_only()).await;
+    let estate = Estate::new();
+    let acceptor = estate.acceptor(AcceptorConfig::default());
+    let (accepted, alert) = knock_as(&acceptor, tls12_only(&estate)).await;
     assert!(matches!(accepted, Err(HandshakeError::Tls(_))), "{accepted:?}");
     assert_eq!(alert, Some(AlertDescription::ProtocolVersion));
 }
 
+/// CVE-2025-23419 and its kin: a resumption that skips the check.
 #[tokio::test]
-async fn tls_1_2_is_spoken_where_it_was_asked_for() {
+async fn tls_1_2_where_it_was_asked_for_judges_resumed_peers_too() {
     let estate = Estate::new();
     let acceptor = estate.acceptor(AcceptorConfig { tls12: true, ..AcceptorConfig::default() });
-    let (accepted, alert) = knock_as(&acceptor, tls12_only()).await;
-    // It gets as far as the certificate that it does not believe.
-    assert!(matches!(accepted, Err(HandshakeError::RefusedByPeer(_))), "{accepted:?}");
-    assert_eq!(alert, None);
+    let config = tls12_only(&estate);
+    assert!(!knock_as(&acceptor, config.clone()).await.0.unwrap().resumed());
+    assert!(knock_as(&acceptor, config.clone()).await.0.unwrap().resumed());
+    estate.ca.clock().advance(std::time::Duration::from_secs(3700));
+    let error = knock_as(&acceptor, config).await.0.expect_err("an expired agent resumed");
+    assert!(error.to_string().contains("expired"), "{error}");
 }
 
 /// A client that resumes, as foreign ones do.

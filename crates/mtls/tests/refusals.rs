@@ -1,10 +1,10 @@
-use countermark_credential::ChainError;
-use countermark_identity::{IdentityError, LeafError};
-use countermark_mtls::{AcceptorConfig, HandshakeError, Refusal};
-use countermark_testkit::{Minted, Spec, TestCa, Wrong};
+use countermark_credential::{ChainError, Source};
+use countermark_identity::{AdminId, IdentityError, LeafError};
+use countermark_mtls::{Acceptor, AcceptorConfig, HandshakeError, Refusal};
+use countermark_testkit::{Minted, Spec, TestCa, Wrong, anyone};
 use rustls::AlertDescription;
 
-use crate::support::{Estate, knock};
+use crate::support::{Estate, knock, knock_as};
 
 /// Knocks and returns why it was refused and what the knocker heard.
 async fn refused(estate: &Estate, minted: Minted) -> (HandshakeError, AlertDescription) {
@@ -141,4 +141,18 @@ async fn the_leaf_counts_and_no_other_certificate_of_the_chain() {
     let (error, alert) = refused(&estate, minted).await;
     assert!(matches!(error, HandshakeError::Refused(_)), "{error:?}");
     assert_eq!(alert, AlertDescription::BadCertificate);
+}
+
+/// The kind of caller is a type: an acceptor of administrators yields nobody else.
+#[tokio::test]
+async fn an_agent_where_administrators_are_expected() {
+    let estate = Estate::new();
+    let (source, trust) = (Source::watch(&estate.source), estate.trust.generations());
+    let acceptor = Acceptor::<AdminId>::of_callers(source, trust, estate.clock(), AcceptorConfig::default()).unwrap();
+    let admin = anyone(Some(estate.ca.mint(&Spec::uri("spiffe://agents.internal/admin/root"))));
+    assert_eq!(knock_as(&acceptor, admin).await.0.unwrap().caller().name(), "root");
+    let agent = anyone(Some(estate.ca.mint(&estate.ca.agent_spec("billing-bot"))));
+    let (accepted, alert) = knock_as(&acceptor, agent).await;
+    accepted.unwrap_err();
+    assert_eq!(alert, Some(AlertDescription::AccessDenied));
 }

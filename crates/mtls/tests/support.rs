@@ -11,7 +11,8 @@ use bytes::Bytes;
 use countermark_credential::{Credential, Source as _, Trust};
 use countermark_identity::SanMap;
 use countermark_mtls::{
-    Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, HandshakeError, ServeConfig, VerifiedPeer, serve,
+    Acceptor, AcceptorConfig, Caller, Client, ClientConfig, ExpectedServer, HandshakeError, ServeConfig, VerifiedPeer,
+    serve,
 };
 use countermark_testkit::{Minted, MockClock, TestCa, TestSource, TestTrust, anyone};
 use http::{Request, Response};
@@ -235,10 +236,10 @@ pub(crate) async fn knock(
     knock_as(acceptor, anyone(minted)).await
 }
 
-pub(crate) async fn knock_as(
-    acceptor: &Acceptor,
+pub(crate) async fn knock_as<C: Caller>(
+    acceptor: &Acceptor<C>,
     config: rustls::ClientConfig,
-) -> (Result<VerifiedPeer, HandshakeError>, Option<AlertDescription>) {
+) -> (Result<VerifiedPeer<C>, HandshakeError>, Option<AlertDescription>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let server = async { acceptor.accept(far, remote).await.map(|stream| stream.peer().clone()) };

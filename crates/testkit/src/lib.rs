@@ -32,4 +32,4 @@ pub use clock::MockClock;
 pub use pair::{Pair, pair};
 pub use source::{TestSource, TestTrust};
 pub use spec::{Spec, Wrong};
-pub use stranger::{any_server, anyone};
+pub use stranger::{any_server, anyone, anyone_over};

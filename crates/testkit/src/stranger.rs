@@ -6,7 +6,8 @@ use countermark_mtls::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::Minted;
@@ -14,8 +15,14 @@ use crate::Minted;
 /// A client that believes any server and presents whatever it was given, or nothing.
 #[must_use]
 pub fn anyone(minted: Option<Minted>) -> ClientConfig {
+    anyone_over(&[&TLS13, &TLS12], minted)
+}
+
+/// [`anyone`], who speaks these versions of TLS and no other.
+#[must_use]
+pub fn anyone_over(versions: &[&'static SupportedProtocolVersion], minted: Option<Minted>) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("protocol versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyServer(provider())))
