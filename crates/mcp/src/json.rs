@@ -41,10 +41,20 @@ pub(crate) trait Sink<'a> {
     fn value(&mut self, place: Self::Place, kind: Kind, raw: &'a str, at: usize) -> Result<(), ParseRefusal>;
 }
 
+/// What becomes of an escape that is half of a surrogate pair, which is not Unicode and which JavaScript still writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surrogates {
+    /// A client's message: parsers disagree about it.
+    Refused,
+    /// A server's answer: a text cut in the middle of a character. A name with one is judged as it is written.
+    Passed,
+}
+
 /// Reads one JSON text, whole, and nothing after it.
 pub(crate) fn scan<'a, S: Sink<'a>>(
     bytes: &'a [u8],
     depth: usize,
+    surrogates: Surrogates,
     root: S::Place,
     sink: &mut S,
 ) -> Result<(), ParseRefusal> {
@@ -52,7 +62,8 @@ pub(crate) fn scan<'a, S: Sink<'a>>(
         return Err(ParseRefusal::ByteOrderMark);
     }
     let text = std::str::from_utf8(bytes).map_err(|error| ParseRefusal::NotUtf8 { offset: error.valid_up_to() })?;
-    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0, left: depth, depth, keys: Keys::new(), sink };
+    let mut scanner =
+        Scanner { text, bytes: text.as_bytes(), at: 0, left: depth, depth, surrogates, keys: Keys::new(), sink };
     scanner.whitespace();
     scanner.value(root)?;
     scanner.whitespace();
@@ -68,6 +79,7 @@ struct Scanner<'a, 's, S> {
     at: usize,
     left: usize,
     depth: usize,
+    surrogates: Surrogates,
     keys: Keys<'a>,
     sink: &'s mut S,
 }
@@ -79,7 +91,7 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
             Some(b'{') => self.nested(place, Self::object, Kind::Object)?,
             Some(b'[') => self.nested(place, Self::array, Kind::Array)?,
             Some(b'"') => {
-                self.at = string::skip(self.bytes, start)?.end;
+                self.at = string::skip(self.bytes, start, self.surrogates)?.end;
                 Kind::String
             }
             Some(b'-' | b'0'..=b'9') => self.number()?,
@@ -137,7 +149,7 @@ impl<'a, S: Sink<'a>> Scanner<'a, '_, S> {
     }
 
     fn key(&mut self, start: usize) -> Result<Cow<'a, str>, ParseRefusal> {
-        let string::Skipped { end, escaped } = string::skip(self.bytes, start)?;
+        let string::Skipped { end, escaped } = string::skip(self.bytes, start, self.surrogates)?;
         self.at = end;
         if !escaped {
             return Ok(Cow::Borrowed(self.text.get(start + 1..end - 1).unwrap_or_default()));

@@ -17,7 +17,8 @@ pub use id::RequestId;
 pub use refusal::ParseRefusal;
 use sink::Fields;
 
-use crate::{Limits, json};
+use crate::Limits;
+use crate::json::{self, Surrogates};
 
 /// What one HTTP body or one line carries. Never a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,6 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Message<'a>, ParseR
         return Err(ParseRefusal::TooLarge { limit: limits.body });
     }
     let mut fields = Fields::default();
-    json::scan(bytes, limits.depth, sink::Place::Root, &mut fields)?;
+    json::scan(bytes, limits.depth, Surrogates::Refused, sink::Place::Root, &mut fields)?;
     fields.finish()
 }

@@ -1,4 +1,4 @@
-//! Adapters for [`rmcp`](::rmcp), behind the feature of that name.
+//! Adapters for [`rmcp`], behind the feature of that name.
 //!
 //! Client: [`MtlsHttpClient`] lets an rmcp client speak over a pooled [`countermark_mtls::Client`]. Server: put
 //! [`AuthorizeLayer`](crate::AuthorizeLayer) around rmcp's `StreamableHttpService`, and read who calls with [`caller`].

@@ -1,12 +1,7 @@
 //! An rmcp client over a pooled mTLS client, to a served layer.
 
 #![cfg(feature = "rmcp")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on should stop there"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop there")]
 
 use std::convert::Infallible;
 use std::io;

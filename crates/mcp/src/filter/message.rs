@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::json::{self, Kind, Sink};
+use crate::json::{self, Kind, Sink, Surrogates};
 use crate::method::List;
 use crate::{ParseRefusal, RequestId};
 
@@ -41,10 +41,10 @@ pub(super) struct Item<'a> {
     pub(super) name: Option<Cow<'a, str>>,
 }
 
-/// Reads one message of a server, with the same strictness as a client's: what is ambiguous cannot be filtered.
+/// Reads one message of a server, as strictly as a client's but for half surrogates: what is ambiguous cannot be filtered.
 pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<ServerMessage<'_>, ParseRefusal> {
     let mut fields = Fields::default();
-    json::scan(bytes, depth, Place::Root, &mut fields)?;
+    json::scan(bytes, depth, Surrogates::Passed, Place::Root, &mut fields)?;
     match (fields.method, fields.id, fields.answers) {
         (true, _, true) => Err(ParseRefusal::Mixed),
         (true, Some(id), false) => Ok(ServerMessage::Request(id)),

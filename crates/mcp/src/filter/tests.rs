@@ -75,3 +75,11 @@ fn finds_the_task_that_was_made() {
     assert_eq!(outcome(r#"{"id":1,"result":{"task":{"taskId":"t2"}}}"#).task.as_deref(), Some("t2"));
     assert_eq!(outcome(r#"{"id":1,"result":{"structuredContent":{"taskId":"t2"}}}"#).task, None);
 }
+
+#[test]
+fn a_text_cut_inside_a_character_passes() {
+    let text =
+        r#"{"id":1,"result":{"tools":[{"name":"read_\ud83d"},{"name":"read","description":"\ud83d\u0041 \ude00"}]}}"#;
+    let kept = rewrite(text, &outcome(text), Era::Legacy, |_, name| name == "read").unwrap();
+    assert_eq!(kept, r#"{"id":1,"result":{"tools":[{"name":"read","description":"\ud83d\u0041 \ude00"}]}}"#);
+}

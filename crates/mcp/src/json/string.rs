@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::Surrogates;
 use crate::ParseRefusal;
 
 /// A string that was gone over.
@@ -13,7 +14,7 @@ pub(super) struct Skipped {
 }
 
 /// Goes over the string that begins with the quote at `start`; every escape is judged on the way.
-pub(super) fn skip(bytes: &[u8], start: usize) -> Result<Skipped, ParseRefusal> {
+pub(super) fn skip(bytes: &[u8], start: usize, surrogates: Surrogates) -> Result<Skipped, ParseRefusal> {
     let mut at = start + 1;
     let mut escaped = false;
     loop {
@@ -22,7 +23,7 @@ pub(super) fn skip(bytes: &[u8], start: usize) -> Result<Skipped, ParseRefusal> 
             Some(b'"') => return Ok(Skipped { end: at + 1, escaped }),
             Some(b'\\') => {
                 escaped = true;
-                at = escape(bytes, at)?;
+                at = escape(bytes, at, surrogates)?;
             }
             Some(_) => {
                 return Err(ParseRefusal::Syntax {
@@ -69,18 +70,25 @@ fn plain(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-fn escape(bytes: &[u8], at: usize) -> Result<usize, ParseRefusal> {
+fn escape(bytes: &[u8], at: usize, surrogates: Surrogates) -> Result<usize, ParseRefusal> {
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
-        Some(b'u') => match unit(bytes, at)? {
-            0xD800..=0xDBFF => match (bytes.get(at + 6), bytes.get(at + 7)) {
-                (Some(b'\\'), Some(b'u')) if (0xDC00..=0xDFFF).contains(&unit(bytes, at + 6)?) => Ok(at + 12),
-                _ => Err(ParseRefusal::LoneSurrogate { offset: at }),
-            },
-            0xDC00..=0xDFFF => Err(ParseRefusal::LoneSurrogate { offset: at }),
+        Some(b'u') => match (unit(bytes, at)?, low_follows(bytes, at + 6)?) {
+            (0xD800..=0xDBFF, true) => Ok(at + 12),
+            (0xD800..=0xDFFF, _) if surrogates == Surrogates::Refused => {
+                Err(ParseRefusal::LoneSurrogate { offset: at })
+            }
             _ => Ok(at + 6),
         },
         _ => Err(ParseRefusal::Syntax { offset: at, expected: "an escape that JSON knows" }),
+    }
+}
+
+/// Whether the second half of a surrogate pair is escaped here.
+fn low_follows(bytes: &[u8], at: usize) -> Result<bool, ParseRefusal> {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\\'), Some(b'u')) => Ok((0xDC00..=0xDFFF).contains(&unit(bytes, at)?)),
+        _ => Ok(false),
     }
 }
 

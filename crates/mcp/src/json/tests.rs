@@ -17,7 +17,7 @@ impl<'a> Sink<'a> for Nothing {
 }
 
 fn read(text: impl AsRef<[u8]>) -> Result<(), ParseRefusal> {
-    scan(text.as_ref(), 64, (), &mut Nothing)
+    scan(text.as_ref(), 64, Surrogates::Refused, (), &mut Nothing)
 }
 
 #[test]
