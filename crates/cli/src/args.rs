@@ -79,7 +79,7 @@ pub(crate) enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Stand before an MCP server: mTLS, identity, policy for each call
     Guard(Box<guard::GuardArgs>),
-    /// Stand behind an MCP client: give it an identity that renews itself
+    /// Stand behind an MCP client: carry its calls over mTLS with a live identity
     Connect(connect::ConnectArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),

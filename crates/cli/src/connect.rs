@@ -10,9 +10,10 @@ use crate::{
     runtime::{self, shutdown},
 };
 
-/// Stand behind an MCP client: give it an identity that renews itself
+/// Stand behind an MCP client: carry its calls over mTLS with a live identity
 ///
-/// Without --listen it speaks MCP on stdin and stdout, which is what desktop hosts spawn.
+/// Without --listen it speaks MCP on stdin and stdout, which is what desktop hosts spawn. Whatever is
+/// delivered into the identity directory is used at once; no call fails for it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example (an MCP host's configuration):\n  \
     {\"mcpServers\": {\"ledger\": {\"command\": \"countermark\",\n    \

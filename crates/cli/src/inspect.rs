@@ -120,6 +120,9 @@ fn certificate_facts(certificate: &CertificateFacts) -> Outcome<()> {
     if !certificate.usage.is_empty() {
         facts([("may be", certificate.usage.join(" and "))])?;
     }
+    for warning in &certificate.warnings {
+        facts([("warning", styled(WARN, warning))])?;
+    }
     for problem in &certificate.problems {
         facts([("problem", styled(BAD, problem))])?;
     }

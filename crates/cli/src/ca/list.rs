@@ -43,6 +43,7 @@ pub(super) fn run(args: &ListArgs) -> Outcome<Exit> {
     let filter = Filter { identity: identity.transpose()?, alive_at: (!args.all).then_some(now), ..Filter::default() };
     let records =
         runtime::short(async { issuing::explain(authority.list(&filter).await, "cannot read the inventory") })?;
+    issuing::warn(&issuing::explain(authority.status(), "cannot read the authority's certificates")?.warnings);
     if args.json.json {
         let rows: Vec<_> = records.iter().map(|record| Row { state: record.state(now), record }).collect();
         output::json(&rows)?;

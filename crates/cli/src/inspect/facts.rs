@@ -27,6 +27,9 @@ pub(crate) struct CertificateFacts {
     pub(crate) key: String,
     pub(crate) names: Vec<String>,
     pub(crate) usage: Vec<&'static str>,
+    /// What will need a hand
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     /// Rules that it breaks
     pub(crate) problems: Vec<String>,
 }
@@ -53,8 +56,13 @@ impl CertificateFacts {
             key: key(&certificate),
             names: names(&certificate),
             usage: Vec::new(),
+            warnings: Vec::new(),
             problems: Vec::new(),
         };
+        let life = not_after.duration_since(not_before).as_secs();
+        if facts.ca && now <= not_after && facts.remaining.saturating_mul(3) < life {
+            facts.warnings.push("less than a third of its life is left: plan its successor".to_owned());
+        }
         if now > not_after {
             facts.problems.push(format!("expired on {not_after}"));
         }

@@ -91,6 +91,7 @@ fn a_passphrase_comes_from_stdin_and_from_systemd_too() {
     let mut child = command()
         .args(["ca", "init", "--dir", &ca, "--trust-domain", "agents.internal", "--passphrase-file", "-"])
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();

@@ -166,3 +166,23 @@ fn doctor_works_on_a_broken_identity_and_an_absent_server() {
     countermark(["doctor", "http://127.0.0.1:1/mcp", "--identity", "x"]).failed(2, &["not https"]);
     countermark(["doctor", "nonsense", "--identity", "x"]).failed(2, &["https://HOST:PORT/mcp"]);
 }
+
+#[test]
+fn a_ca_with_a_third_of_its_life_left_is_a_warning() {
+    let place = Place::empty();
+    let td = "agents.internal".parse().unwrap();
+    let then = SystemClock.now().saturating_sub(Duration::from_secs(300 * 86_400));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let protection = countermark_authority::KeyProtection::Plaintext;
+    runtime.block_on(Authority::init(place.path("ca"), &td, protection, Arc::new(Stopped(then)))).unwrap();
+    let intermediate = countermark(["inspect", &place.text("ca/intermediate.crt"), "--json"]).done().json();
+    assert!(intermediate["certificates"][0]["warnings"][0].as_str().unwrap().contains("a third"), "{intermediate}");
+    let root = countermark(["inspect", &place.text("ca/root.crt"), "--json"]).done().json();
+    assert!(root["certificates"][0].get("warnings").is_none(), "{root}");
+    let list = countermark(["ca", "list", "--ca", &place.text("ca")]).done();
+    assert!(list.err.contains("ca renew"), "{list:?}");
+    // Its CRL is long past its nextUpdate, and that is a problem with a remedy.
+    let crl = countermark(["inspect", &place.text("ca/crl.pem"), "--json"]);
+    assert_eq!(crl.code, Some(1));
+    assert!(crl.out.contains("countermark ca crl"), "{crl:?}");
+}
