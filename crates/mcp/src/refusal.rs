@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use countermark_mtls::PeerEnded;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -61,6 +62,12 @@ impl Refusal {
             data: Some(json!({ "supported": supported, "requested": requested })),
             ..Self::new(StatusCode::BAD_REQUEST, code::UNSUPPORTED_VERSION, message)
         }
+    }
+
+    /// The caller's right to its connection is over.
+    pub(crate) fn ended(why: &PeerEnded) -> Self {
+        let message = format!("the right to this connection has ended: {why}");
+        Self::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, message)
     }
 
     /// The same for a session that never was, has ended, or belongs to another identity.

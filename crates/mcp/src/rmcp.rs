@@ -17,3 +17,23 @@ use crate::Caller;
 pub fn caller(extensions: &::rmcp::model::Extensions) -> Option<Caller> {
     extensions.get::<http::request::Parts>().and_then(|parts| Caller::of(&parts.extensions))
 }
+
+#[cfg(test)]
+mod tests {
+    use countermark_testkit::{TestCa, pair};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_learns_who_calls_from_the_parts_that_rmcp_keeps() {
+        let met = pair(&TestCa::new("agents.internal"), "billing-bot", "ledger").await;
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        let mut extensions = ::rmcp::model::Extensions::new();
+        extensions.insert(parts.clone());
+        assert!(caller(&extensions).is_none(), "it never passed the layer");
+        parts.extensions.insert(Caller::assertion(met.server.peer().clone(), None));
+        extensions.insert(parts);
+        assert_eq!(caller(&extensions).unwrap().agent().name(), "billing-bot");
+        assert!(caller(&::rmcp::model::Extensions::new()).is_none());
+    }
+}

@@ -128,13 +128,7 @@ impl Gate {
         B::Error: Into<BoxError>,
     {
         self.verify_address(parts)?;
-        case.peer.judge().map_err(|ended| {
-            Refusal::new(
-                StatusCode::FORBIDDEN,
-                code::INVALID_REQUEST,
-                format!("the right to this connection has ended: {ended}"),
-            )
-        })?;
+        case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
         match parts.method {
             Method::POST => {
                 headers::single(&parts.headers, &CONTENT_LENGTH)?;

@@ -9,12 +9,13 @@ use http::header::{
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-use super::answer::AnswerBody;
+use super::answer::{self, AnswerBody};
 use super::body::passed;
 use super::case::Case;
 use super::gate::{Effect, Gate};
 use super::{json, stream};
 use crate::headers::SESSION_ID;
+use crate::refusal::Refusal;
 use crate::sessions::Record;
 use crate::{BoxError, Era};
 
@@ -44,6 +45,10 @@ impl Context {
         R::Error: Into<BoxError>,
     {
         let (mut parts, body) = response.into_parts();
+        if let Err(ended) = self.case.peer.judge() {
+            self.case.ended(&self.gate.config, &ended.to_string());
+            return answer::error(&Refusal::ended(&ended), self.case.id.as_ref());
+        }
         let encoded = parts.headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity");
         if encoded {
             return self.bad_gateway("the server behind encoded its answer although it was asked not to");

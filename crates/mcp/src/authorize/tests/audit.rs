@@ -121,6 +121,20 @@ async fn a_revoked_peer_is_refused_on_its_kept_connection() {
 }
 
 #[tokio::test]
+async fn a_peer_whose_right_ends_during_the_call_does_not_get_the_answer() {
+    let world = World::new().await;
+    let peer = world.billing();
+    world.upstream_answers(move |_| {
+        peer.end("revoked");
+        json(r#"{"jsonrpc":"2.0","id":1,"result":{"content":"the books"}}"#)
+    });
+    let answer = world.post(call("read_a")).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(!answer.text.contains("the books"));
+    assert_eq!(world.last_line()["outcome"], "ended");
+}
+
+#[tokio::test]
 async fn long_names_are_cut_in_answers_and_lines() {
     let world = World::new().await;
     let answer = world.post(call(&"\u{e9}".repeat(100_000))).await;

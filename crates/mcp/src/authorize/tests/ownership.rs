@@ -78,6 +78,21 @@ async fn an_id_that_another_identity_holds_is_not_handed_out_again() {
 }
 
 #[tokio::test]
+async fn more_sessions_than_may_be_are_refused_before_the_upstream_opens_one() {
+    let world = World::with(|config| config.limits.sessions = 1).await;
+    world.upstream_answers(|_| {
+        let mut response = ok();
+        response.headers_mut().insert("mcp-session-id", "s1".parse().unwrap());
+        response
+    });
+    let initialize = || legacy(request("initialize", r#"{"protocolVersion":"2025-11-25"}"#));
+    assert_eq!(world.send(world.billing(), initialize()).await.status, StatusCode::OK);
+    assert_eq!(world.send(world.intern(), initialize()).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.forwarded(), 1);
+    assert_eq!(world.send(world.billing(), with(call("read_a"), &[SESSION])).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_response_passes_only_if_this_identity_was_asked() {
     let world = in_session().await;
     world.upstream_answers(|seen| match seen.method {
