@@ -149,4 +149,10 @@ pub enum AuthorityError {
     /// It is not a CA certificate.
     #[error("it is not a CA certificate (basicConstraints CA:TRUE)")]
     NotCa,
+    /// The path verification cannot begin at it.
+    #[error("it cannot be verified against: {detail}")]
+    Unusable {
+        /// What the path verification said.
+        detail: String,
+    },
 }

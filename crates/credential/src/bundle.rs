@@ -27,7 +27,7 @@ impl Bundle {
         }
         let mut authorities = Vec::with_capacity(roots.len());
         for (index, root) in roots.iter().enumerate() {
-            let authority = Authority::parse(root, &trust_domain).map_err(|error| BundleError::Root {
+            let authority = parse_root(root, &trust_domain).map_err(|error| BundleError::Root {
                 trust_domain: trust_domain.clone(),
                 position: index + 1,
                 error,
@@ -88,6 +88,15 @@ impl Bundle {
     #[must_use]
     pub fn authorities(&self) -> &[Arc<Authority>] {
         &self.authorities
+    }
+}
+
+/// A CA certificate that the path verification can begin at: one that it cannot would spoil the trust in every other.
+fn parse_root(root: &CertificateDer<'_>, trust_domain: &TrustDomain) -> Result<Authority, AuthorityError> {
+    let authority = Authority::parse(root, trust_domain)?;
+    match webpki::anchor_from_trusted_cert(root) {
+        Ok(_) => Ok(authority),
+        Err(error) => Err(AuthorityError::Unusable { detail: error.to_string() }),
     }
 }
 

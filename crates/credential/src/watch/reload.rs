@@ -26,6 +26,8 @@ pub(super) struct Reloader {
     bundles: BTreeMap<TrustDomain, Slot<Bundle>>,
     crls: BTreeMap<TrustDomain, Slot<Vec<Arc<Crl>>>>,
     trust: Arc<Trust>,
+    /// The trust lags behind what is good in the slots: making it failed, and is tried again.
+    lags: bool,
 }
 
 /// The first reading.
@@ -56,6 +58,7 @@ impl Reloader {
             bundles: BTreeMap::new(),
             crls: BTreeMap::new(),
             trust: Arc::new(Trust::nobody()),
+            lags: true,
         };
         let material = directory::read_material(&reloader.config.dir)?;
         if material.bundles.is_empty() {
@@ -99,7 +102,8 @@ impl Reloader {
             }
         };
         let mut trust = None;
-        if moved || modes_changed {
+        self.lags |= moved || modes_changed;
+        if self.lags {
             match self.publish_trust() {
                 Ok(new) => trust = Some(new),
                 Err(fault) => faults.push(fault),
@@ -227,6 +231,7 @@ impl Reloader {
         }
         let trust = self.trust.succeed(domains).map_err(|error| error.to_string())?;
         self.trust = Arc::new(trust);
+        self.lags = false;
         Ok(Arc::clone(&self.trust))
     }
 

@@ -244,3 +244,24 @@ fn the_first_reading_must_give_a_credential_and_a_bundle() {
     let late = UnixTime::from_secs(NOW.as_secs() + 4000);
     assert!(matches!(Reloader::start(estate.config(), late), Err(WatchError::Load(LoadError::Expired { .. }))));
 }
+
+#[test]
+fn a_root_that_the_verifier_cannot_use_holds_nothing_else_up() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    estate.judge(&first.trust).unwrap();
+    // A CA certificate in shape, and longer than the path verification reads.
+    let mut params = ca_params("partner");
+    params.subject_alt_names = vec![crate::testing::uri("spiffe://partner.example")];
+    params.custom_extensions =
+        vec![rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0; 70_000])];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let partner = params.self_signed(&key).unwrap();
+    let version = estate.dir().join("trust/current");
+    fs::write(version.join("partner.example.trust-bundle.pem"), partner.pem()).unwrap();
+    fs::write(crl_path(&estate.dir()), pem(&estate.revoking_crls())).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(reason(&changes.status.trust).contains("partner.example"));
+    assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::Revoked { .. })));
+    assert!(!reload(&mut reloader).status.is_ready(), "the fault stays to be seen");
+}
