@@ -1,6 +1,6 @@
 //! `policy`: faults with their place, questions with their rule, drafts that hold.
 
-use crate::run::{Place, countermark};
+use crate::run::{Place, command, countermark};
 
 const HEAD: &str = "version = 1\ntrust_domain = \"agents.internal\"\n";
 
@@ -123,4 +123,32 @@ fn what_is_no_audit_is_named_with_its_line() {
     let empty = place.write("empty.jsonl", "");
     countermark(["policy", "suggest", &empty]).failed(3, &["no call that passed"]);
     countermark(["policy", "suggest", &place.text("gone")]).failed(3, &["cannot read the audit"]);
+}
+
+#[test]
+fn the_policy_of_the_readme_is_usable() {
+    let place = Place::empty();
+    let readme = readme();
+    let policy = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = place.write("policy.toml", policy);
+    let checked = countermark(["policy", "check", &file, "--json"]).done().json();
+    assert_eq!(checked["warnings"].as_array().unwrap().len(), 0, "{checked}");
+    let can =
+        |tool: &str| countermark(["policy", "can", "billing-bot", tool, "--policy", &file, "--server", "ledger"]).code;
+    assert_eq!((can("post_entry"), can("drop_ledger")), (Some(0), Some(1)));
+}
+
+#[test]
+fn the_commands_of_the_readme_are_known() {
+    let place = Place::empty();
+    let readme = readme();
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("$ countermark "));
+    for line in lines.filter(|line| !line.starts_with("quickstart")) {
+        let ran = crate::run::bounded(command().args(line.split_whitespace()).current_dir(place.dir.path()));
+        assert!(ran.code == Some(3) || line.starts_with("inspect"), "{line}: {ran:?}");
+    }
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap()
 }
