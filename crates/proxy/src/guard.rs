@@ -94,10 +94,11 @@ impl Guard {
             (tokio::spawn(admin::serve(listener, Arc::clone(&self.state) as _, metrics, over.clone())), over)
         });
         let state = Arc::clone(&self.state);
-        let draining = shutdown.clone();
+        let (draining, over) = (shutdown.clone(), self.front.over.clone());
         let note = tokio::spawn(async move {
             draining.cancelled().await;
             state.drain();
+            over.cancel();
         });
         serve(self.listener, self.acceptor, self.front, self.limits, shutdown).await;
         note.abort();

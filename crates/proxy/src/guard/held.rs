@@ -3,6 +3,7 @@
 //! Dropped before the answer, such a body resets its HTTP/2 stream, or closes an HTTP/1.1 connection over unread bytes, and the
 //! answer may be lost. So it is kept until the answer is out, and then read away within bounds.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::body::{Body, BoxError};
 
@@ -27,6 +29,8 @@ pub(crate) struct Held(Arc<Mutex<Incoming>>);
 struct Answering {
     body: Body,
     request: Held,
+    /// When a stream that has no end of its own is to end.
+    over: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Held {
@@ -38,9 +42,10 @@ impl Held {
         Self(Arc::clone(&self.0))
     }
 
-    /// The answer's body, which keeps the request's until it is out.
-    pub(crate) fn until_out(self, answer: Body) -> Body {
-        Answering { body: answer, request: self }.boxed()
+    /// The answer's body, which keeps the request's until it is out; an endless one ends when it is `over`.
+    pub(crate) fn until_out(self, answer: Body, over: Option<CancellationToken>) -> Body {
+        let over = over.map(|over| Box::pin(over.cancelled_owned()));
+        Answering { body: answer, request: self, over }.boxed()
     }
 
     async fn read_away(mut self) {
@@ -76,6 +81,9 @@ impl HttpBody for Answering {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.over.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(None);
+        }
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -84,7 +92,7 @@ impl HttpBody for Answering {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.over.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 

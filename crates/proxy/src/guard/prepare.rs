@@ -13,6 +13,7 @@ use countermark_mtls::{
 use http::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
 use super::Guard;
@@ -62,6 +63,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         place,
         in_flight: Arc::new(Semaphore::new(config.limits.requests)),
         metrics: Arc::clone(&parts.metrics),
+        over: CancellationToken::new(),
     };
     warn(&config, &parts, &policy);
     let state = Arc::new(State {

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countermark_mcp::Authorize;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::held::Held;
@@ -26,6 +27,8 @@ pub(crate) struct Front {
     pub(crate) place: Arc<Place>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled when guard begins to drain.
+    pub(crate) over: CancellationToken,
 }
 
 /// Where guard serves.
@@ -47,8 +50,11 @@ impl Service<Request<Incoming>> for Front {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let held = Held::new(body);
+        // A GET stream and a subscription last until somebody ends them: at shutdown that is guard.
+        let subscribes = parts.headers.get("mcp-method").is_some_and(|method| method == "subscriptions/listen");
+        let over = (parts.method == Method::GET || subscribes).then(|| self.over.clone());
         let answer = self.answer(Request::from_parts(parts, held.share()));
-        Box::pin(async move { answer.await.map(|response| response.map(|body| held.until_out(body))) })
+        Box::pin(async move { answer.await.map(|response| response.map(|body| held.until_out(body, over))) })
     }
 }
 

@@ -107,3 +107,35 @@ async fn shutdown_lets_requests_finish_and_takes_no_new_ones() {
     tokio::time::timeout(Duration::from_secs(5), guard.task).await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(guard.addr).await.is_err());
 }
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_streams_without_an_end() {
+    for http2 in [false, true] {
+        let (estate, upstream) = (Estate::new(), streaming().await);
+        let guard = estate.guard(&upstream).await;
+        let mut billing = estate.client_with(estate.ca.agent("billing-bot"), http2);
+        billing.initialize(&guard.url).await;
+        let headers = [("accept", "text/event-stream"), ("mcp-protocol-version", "2025-11-25")];
+        let mut stream = billing.open(&guard.url, Method::GET, &headers, String::new()).await.into_body();
+        stream.frame().await.unwrap().unwrap();
+        guard.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = stream.frame().await {} })
+            .await
+            .expect("the stream ends");
+        tokio::time::timeout(Duration::from_secs(5), guard.task).await.expect("guard ends").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_grants_nothing_any_more_closes_idle_connections() {
+    let (estate, upstream) = (Estate::new(), Fake::ledger().await);
+    let guard = estate.guard(&upstream).await;
+    let (intern, billing) = (estate.client("intern-bot"), estate.client("billing-bot"));
+    for caller in [&intern, &billing] {
+        caller.modern(&guard.url, "tools/list", json!({})).await;
+    }
+    assert!(get(guard.admin, "/metrics").await.1.contains("countermark_guard_connections 2\n"));
+    estate.write_policy(&POLICY.replace("intern-bot", "somebody-else"));
+    until(async || get(guard.admin, "/metrics").await.1.contains("countermark_guard_connections 1\n")).await;
+    assert!(billing.modern(&guard.url, "tools/list", json!({})).await.json().get("result").is_some());
+}

@@ -1,5 +1,5 @@
 """A small stdio MCP server. `modern` speaks 2026-07-28, `legacy` the older era, `strict` ends when it hears anything before initialize."""
-import json, os, resource, sys, threading, time
+import json, os, resource, subprocess, sys, threading, time
 
 ERA = sys.argv[1]
 lock = threading.Lock()
@@ -38,6 +38,8 @@ def call(message):
                              "uid": os.getuid(), "as": resource.getrlimit(resource.RLIMIT_AS)[0]}))
     elif name == "meta":
         text(id, json.dumps(params.get("_meta")))
+    elif name == "spawn":
+        text(id, str(subprocess.Popen(["sleep", "60"]).pid))
     elif name == "crash":
         os._exit(3)
     elif name == "garbage":

@@ -72,6 +72,37 @@ async fn two_connections_with_the_same_id_never_swap_answers() {
 }
 
 #[tokio::test]
+async fn stateless_connections_with_the_same_id_never_swap_answers() {
+    for era in ["modern", "legacy"] {
+        let estate = Estate::new();
+        let guard = estate.serve(config(&estate, server(era))).await;
+        let calls = (0..20).map(|n| {
+            let (caller, url) = (estate.client("billing-bot"), guard.url.clone());
+            async move {
+                let arguments = json!({"text": format!("mine-{n}"), "after": f64::from((n * 7) % 5) / 50.0});
+                (n, said(&caller.modern(&url, "tools/call", tool("echo", arguments)).await, 1))
+            }
+        });
+        for (n, text) in futures_util::future::join_all(calls).await {
+            assert_eq!(text, format!("mine-{n}"), "{era}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_child_started_ends_with_it() {
+    let estate = Estate::new();
+    let guard = estate.serve(config(&estate, server("legacy"))).await;
+    let mut caller = estate.client("billing-bot");
+    caller.initialize(&guard.url).await;
+    let pid = said(&caller.legacy(&guard.url, call(1, "spawn", json!({}))).await, 1);
+    let runs = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
+    assert!(runs());
+    caller.send(&guard.url, Method::DELETE, &[("mcp-protocol-version", "2025-11-25")], String::new()).await;
+    until(async || !runs()).await;
+}
+
+#[tokio::test]
 async fn progress_comes_back_under_the_clients_own_token() {
     let estate = Estate::new();
     let guard = estate.serve(config(&estate, server("legacy"))).await;
