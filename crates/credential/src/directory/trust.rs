@@ -109,6 +109,9 @@ pub struct LoadedTrust {
 /// Loads the trust material of a directory; all of it must be good, and there must be a bundle.
 pub fn load_trust(dir: &Path) -> Result<LoadedTrust, LoadError> {
     let material = read_material(dir)?;
+    if let Some(broken) = material.broken.into_iter().next() {
+        return Err(broken.error);
+    }
     if material.bundles.is_empty() {
         return Err(LoadError::NoTrust { dir: dir.to_owned() });
     }
@@ -132,6 +135,36 @@ pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
 pub(crate) struct Material {
     pub(crate) bundles: BTreeMap<TrustDomain, RawFile>,
     pub(crate) crls: BTreeMap<TrustDomain, RawFile>,
+    /// What is there and cannot be read: not withdrawn, and in nobody else's way.
+    pub(crate) broken: Vec<Broken>,
+}
+
+/// A file of trust material that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) whose: Whose,
+    pub(crate) error: LoadError,
+}
+
+/// What the name of a file says that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Bundle(TrustDomain),
+    Crls(TrustDomain),
+    /// What stands before the suffix is no trust domain.
+    Nobody,
+}
+
+impl Whose {
+    /// None for a file that has nothing to do with trust.
+    fn of(name: &str) -> Option<Self> {
+        match (bundle_domain(name), crl_domain(name)) {
+            (Some(Ok(domain)), _) => Some(Self::Bundle(domain)),
+            (None, Some(Ok(domain))) => Some(Self::Crls(domain)),
+            (None, None) => None,
+            _ => Some(Self::Nobody),
+        }
+    }
 }
 
 /// A file as it was read.
@@ -189,14 +222,18 @@ fn read_from(base: &Path) -> Result<Material, LoadError> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
             continue;
         };
-        let (domain, files, limit) = match (bundle_domain(name), crl_domain(name)) {
-            (Some(domain), _) => (domain, &mut material.bundles, MAX_BUNDLE),
-            (_, Some(domain)) => (domain, &mut material.crls, MAX_CRL),
-            _ => continue,
+        let Some(whose) = Whose::of(name) else { continue };
+        let content = match &whose {
+            Whose::Bundle(_) => read_file(&path, MAX_BUNDLE),
+            Whose::Crls(_) => read_file(&path, MAX_CRL),
+            Whose::Nobody => Err(LoadError::FileName { path: path.clone() }),
         };
-        let domain = domain.map_err(|()| LoadError::FileName { path: path.clone() })?;
-        let content = read_file(&path, limit)?;
-        files.insert(domain, RawFile { path, content });
+        match (whose, content) {
+            (Whose::Bundle(domain), Ok(content)) => drop(material.bundles.insert(domain, RawFile { path, content })),
+            (Whose::Crls(domain), Ok(content)) => drop(material.crls.insert(domain, RawFile { path, content })),
+            (whose, Err(error)) => material.broken.push(Broken { whose, error }),
+            (Whose::Nobody, Ok(_)) => {}
+        }
     }
     Ok(material)
 }

@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;
-use crate::directory::{self, Generation, Held, LoadError, Material, RawFile};
+use crate::directory::{self, Broken, Generation, Held, LoadError, Material, RawFile, Whose};
 use crate::trust::{ChainError, DomainTrust, Revocation, Trust};
 
 /// Reads the files again and again, and keeps the last good of each.
@@ -25,6 +25,8 @@ pub(super) struct Reloader {
     generation: Option<Generation>,
     bundles: BTreeMap<TrustDomain, Slot<Bundle>>,
     crls: BTreeMap<TrustDomain, Slot<Vec<Arc<Crl>>>>,
+    /// What is wrong with files that are nobody's.
+    stray: Vec<String>,
     trust: Arc<Trust>,
     /// The trust lags behind what is good in the slots: making it failed, and is tried again.
     lags: bool,
@@ -57,12 +59,14 @@ impl Reloader {
             generation: held.generation,
             bundles: BTreeMap::new(),
             crls: BTreeMap::new(),
+            stray: Vec::new(),
             trust: Arc::new(Trust::nobody()),
             lags: true,
         };
-        let material = directory::read_material(&reloader.config.dir)?;
+        let mut material = directory::read_material(&reloader.config.dir)?;
         if material.bundles.is_empty() {
-            return Err(LoadError::NoTrust { dir: reloader.config.dir }.into());
+            let broken = material.broken.pop().map(|broken| broken.error);
+            return Err(broken.unwrap_or(LoadError::NoTrust { dir: reloader.config.dir }).into());
         }
         reloader.take(material);
         let trust = reloader.publish_trust().map_err(|reason| WatchError::Trust { reason })?;
@@ -161,17 +165,18 @@ impl Reloader {
     /// Takes over what is good in the material, and withdraws what is not in it. Says whether the trust changed.
     fn take(&mut self, mut material: Material) -> bool {
         let before = (self.bundles.len(), self.crls.len());
-        self.bundles.retain(|trust_domain, _| material.bundles.contains_key(trust_domain));
-        let own = self.own();
-        let overridden = self.config.crl.is_some();
-        self.crls.retain(|trust_domain, _| {
-            material.crls.contains_key(trust_domain) || (overridden && Some(trust_domain) == own.as_ref())
+        let broken = |whose: Whose| material.broken.iter().any(|broken| broken.whose == whose);
+        self.bundles.retain(|td, _| material.bundles.contains_key(td) || broken(Whose::Bundle(td.clone())));
+        let overridden = self.own().filter(|_| self.config.crl.is_some());
+        self.crls.retain(|td, _| {
+            material.crls.contains_key(td) || broken(Whose::Crls(td.clone())) || Some(td) == overridden.as_ref()
         });
         let mut moved = before != (self.bundles.len(), self.crls.len());
         for (trust_domain, file) in std::mem::take(&mut material.bundles) {
             moved |= self.take_bundle(&trust_domain, &file);
         }
-        if let (Some(own), Some(path)) = (own, self.config.crl.clone()) {
+        self.note_broken(std::mem::take(&mut material.broken), overridden.as_ref());
+        if let (Some(own), Some(path)) = (overridden, self.config.crl.clone()) {
             material.crls.remove(&own);
             match RawFile::read_crls(&path) {
                 Ok(file) => drop(material.crls.insert(own, file)),
@@ -182,6 +187,19 @@ impl Reloader {
             moved |= self.take_crls(&trust_domain, &file);
         }
         moved
+    }
+
+    /// What cannot be read keeps its last good, and shows. The lists that `--crl` stands in for are not looked at.
+    fn note_broken(&mut self, broken: Vec<Broken>, overridden: Option<&TrustDomain>) {
+        self.stray.clear();
+        for Broken { whose, error } in broken {
+            match whose {
+                Whose::Bundle(td) => self.bundles.entry(td).or_default().fail(error.to_string()),
+                Whose::Crls(td) if Some(&td) == overridden => {}
+                Whose::Crls(td) => self.crls.entry(td).or_default().fail(error.to_string()),
+                Whose::Nobody => self.stray.push(error.to_string()),
+            }
+        }
     }
 
     fn take_bundle(&mut self, trust_domain: &TrustDomain, file: &RawFile) -> bool {
@@ -239,7 +257,7 @@ impl Reloader {
     fn faults(&mut self) -> Vec<String> {
         let bundles = self.bundles.values().filter_map(Slot::fault);
         let crls = self.crls.values().filter_map(Slot::fault);
-        let mut faults: Vec<String> = bundles.chain(crls).cloned().collect();
+        let mut faults: Vec<String> = bundles.chain(crls).chain(&self.stray).cloned().collect();
         faults.extend(self.floor.save().err());
         if self.bundles.is_empty() {
             faults.push("every trust bundle was withdrawn, nobody is believed".to_owned());

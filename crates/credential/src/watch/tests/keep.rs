@@ -265,3 +265,23 @@ fn a_root_that_the_verifier_cannot_use_holds_nothing_else_up() {
     assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::Revoked { .. })));
     assert!(!reload(&mut reloader).status.is_ready(), "the fault stays to be seen");
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_in_nobody_elses_way_and_not_withdrawn() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    estate.judge(&first.trust).unwrap();
+    let version = estate.dir().join("trust/current");
+    // A directory cannot be read as a file, whoever reads it; and `Partner` is no trust domain.
+    fs::create_dir(version.join("partner.example.crl.pem")).unwrap();
+    fs::write(version.join("Partner.trust-bundle.pem"), "").unwrap();
+    let bundle = version.join("agents.internal.trust-bundle.pem");
+    fs::remove_file(&bundle).unwrap();
+    fs::create_dir(&bundle).unwrap();
+    fs::write(crl_path(&estate.dir()), pem(&estate.revoking_crls())).unwrap();
+    let changes = reload(&mut reloader);
+    assert!(matches!(estate.judge(&changes.trust.unwrap()), Err(ChainError::Revoked { .. })));
+    for name in ["partner.example.crl.pem", "Partner.trust-bundle.pem", "agents.internal.trust-bundle.pem"] {
+        assert!(reason(&changes.status.trust).contains(name), "{name}");
+    }
+}
