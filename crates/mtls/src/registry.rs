@@ -172,3 +172,33 @@ async fn judge_all(shared: &Shared, now: UnixTime) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countermark_credential::{Trust, TrustSource as _};
+    use countermark_identity::{Role, SanMap};
+    use countermark_testkit::TestCa;
+
+    use super::*;
+    use crate::TrustGenerations;
+
+    /// The keeper never runs here: whoever is about to answer asks for himself.
+    #[tokio::test]
+    async fn a_newer_generation_counts_before_the_keeper_has_looked() {
+        let ca = TestCa::new("agents.internal");
+        let trust = ca.trusted();
+        let map = Arc::new(SanMap::empty(ca.trust_domain().clone()));
+        let mut generations = TrustGenerations::join(trust.watch(), watch::channel(map).1).watch();
+        let registry = Registry::new(generations.clone(), Arc::new(ca.clock().clone()));
+        let demand = Demand::Caller { roles: &[Role::Agent], sub_agents: false };
+        let (chain, first) = (ca.agent("billing-bot").chain().into(), Arc::clone(&generations.borrow_and_update()));
+        let evidence = Evidence::verify(chain, &demand, &first, ca.clock().now()).unwrap();
+        let live = registry.admit(evidence, demand).unwrap();
+        live.judge().unwrap();
+        assert_eq!(registry.len(), 1);
+        trust.set(Arc::new(Trust::nobody()));
+        generations.changed().await.unwrap();
+        assert_eq!(live.judge().unwrap_err().kind(), "refused");
+        assert!(registry.is_empty());
+    }
+}
