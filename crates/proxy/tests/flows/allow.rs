@@ -129,6 +129,31 @@ async fn an_early_answer_arrives_although_the_body_was_not_read() {
     assert_eq!(upstream.count(), 0);
 }
 
+/// curl reports any reset of the stream, where a lenient client has its answer already.
+#[tokio::test]
+async fn an_early_answer_is_followed_by_no_reset() {
+    if std::process::Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("skipped: no curl");
+        return;
+    }
+    let (estate, upstream) = (Estate::new(), Fake::ledger().await);
+    let guard = estate.guard(&upstream).await;
+    let dir = estate.agent_dir("billing-bot");
+    let body = estate.path("body");
+    for (version, bytes) in [("--http1.1", 2), ("--http1.1", 3 << 20), ("--http2", 2), ("--http2", 3 << 20)] {
+        std::fs::write(&body, "x".repeat(bytes)).unwrap();
+        let mut curl = tokio::process::Command::new("curl");
+        curl.args(["-sS", version, "-X", "POST", "-H", "Expect:", "--data-binary"]).arg(format!("@{}", body.display()));
+        for (flag, file) in [("--cert", "tls.crt"), ("--key", "tls.key"), ("--cacert", "ca.crt")] {
+            curl.arg(flag).arg(dir.join(file));
+        }
+        let output = curl.arg(guard.url.replace("/mcp", "/elsewhere")).output().await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{version} {bytes}: {error}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is served here"));
+    }
+}
+
 #[tokio::test]
 async fn a_session_belongs_to_the_agent_that_opened_it() {
     let (estate, upstream) = (Estate::new(), Fake::ledger().await);
