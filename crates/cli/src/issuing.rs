@@ -11,7 +11,7 @@ use clap::Args;
 use countermark_authority::{Authority, AuthorityError, Warning};
 use countermark_credential::{
     Credential,
-    directory::{self, Delivery, DomainCrls, Generation},
+    directory::{self, Delivery, DomainCrls, Generation, LoadError, LoadedTrust},
 };
 use countermark_identity::{Clock, Role, SpiffeId, SystemClock, TrustDomain};
 use countermark_issue::SealError;
@@ -86,14 +86,37 @@ pub(crate) fn read(ca: &Path) -> Outcome<Authority> {
     explain(Authority::open(ca, None, Arc::new(SystemClock)), format!("cannot open the authority in {}", ca.display()))
 }
 
-/// Delivers a credential with this authority's bundle and CRLs: the next generation of the directory.
+/// Delivers a credential with this authority's bundle and CRLs: the next generation of the directory. What it holds of
+/// other trust domains stays: federation is nothing that a renewal may end.
 pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credential>) -> Outcome<Generation> {
     let bundle = explain(authority.bundle(), "cannot read the trust bundle")?;
     let crls = explain(authority.crls(), "cannot read the CRL")?;
-    let crls =
-        DomainCrls { trust_domain: authority.trust_domain().clone(), crls: crls.into_iter().map(Arc::new).collect() };
-    let delivery = Delivery { credential, bundles: vec![bundle], crls: vec![crls] };
+    let own = authority.trust_domain();
+    let LoadedTrust { mut bundles, crls: mut lists, .. } = partners(out, own)?;
+    bundles.push(bundle);
+    lists.push(DomainCrls { trust_domain: own.clone(), crls: crls.into_iter().map(Arc::new).collect() });
+    let delivery = Delivery { credential, bundles, crls: lists };
     directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")
+}
+
+/// The trust material of other trust domains in an identity directory; none where there is no directory yet.
+pub(crate) fn partners(out: &Path, own: &TrustDomain) -> Outcome<LoadedTrust> {
+    let mut trust = match directory::load_trust(out) {
+        Ok(trust) => trust,
+        Err(LoadError::NoTrust { .. }) => LoadedTrust::default(),
+        Err(LoadError::Io { path, source })
+            if source.kind() == ErrorKind::NotFound && (path == out || path == out.join("trust")) =>
+        {
+            LoadedTrust::default()
+        }
+        Err(error) => {
+            let what = format!("{} holds trust material that cannot be read", out.display());
+            return Err(error).or_failed(what, "mend or remove that file; nothing was delivered");
+        }
+    };
+    trust.bundles.retain(|bundle| bundle.trust_domain() != own);
+    trust.crls.retain(|lists| lists.trust_domain != *own);
+    Ok(trust)
 }
 
 /// What an authority says beside what it does goes to the log.

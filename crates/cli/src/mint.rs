@@ -1,6 +1,8 @@
 //! `countermark mint`: a certificate for an agent, a server or an administrator, delivered into an
 //! identity directory.
 
+mod out;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -16,8 +18,9 @@ use countermark_issue::{KeyPair, KeyType, Profile, to_pem};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 
+use self::out::{What, require_receptive};
 use crate::{
-    failure::{Exit, Explain, Outcome, failed, usage},
+    failure::{Exit, Explain, Outcome, usage},
     files,
     issuing::{self, CaDir},
     output::{self, JsonFlag, facts, line},
@@ -28,7 +31,8 @@ use crate::{
 /// Mint a certificate for an agent, a server or an administrator
 ///
 /// Writes key, chain, trust bundle and CRLs into --out. Into a directory of the same identity it
-/// delivers the next generation, by one rename: whoever reads it follows without a restart.
+/// delivers the next generation, by one rename: whoever reads it follows without a restart. Bundles
+/// and CRLs of other trust domains that are in it stay.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     countermark mint agent billing-bot --ca ca --out id/billing-bot\n  \
@@ -89,7 +93,11 @@ pub(crate) fn run(args: MintArgs) -> Outcome<Exit> {
     let authority = args.ca.open()?;
     let identity = SpiffeId::new(authority.trust_domain(), args.role.into(), &args.name)
         .map_err(|error| usage(format!("the name `{}`: {error}", args.name), "write a lower-case word: billing-bot"))?;
-    refuse_foreign_directory(&args.out, &identity)?;
+    let what = if args.csr.is_some() { What::Chain } else { What::Generation };
+    require_receptive(&args.out, &identity, what)?;
+    if what == What::Generation {
+        issuing::partners(&args.out, authority.trust_domain())?;
+    }
     let _progress = Progress::start("minting");
     let minted = match &args.csr {
         Some(file) => for_request(&authority, &args, identity, file)?,
@@ -105,18 +113,6 @@ struct Minted {
     issued: Issued,
     identity: SpiffeId,
     generation: Option<String>,
-}
-
-/// Asked before anything is signed: a certificate that cannot be delivered would stand in the inventory.
-fn refuse_foreign_directory(out: &Path, identity: &SpiffeId) -> Outcome<()> {
-    let Ok(held) = directory::read(out) else { return Ok(()) };
-    match held.credential.spiffe_id() {
-        Some(found) if found != identity => Err(failed(
-            format!("{} holds the credential of {found}, not of {identity}", out.display()),
-            "deliver to another directory",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The profile that was named, or the authority's own.

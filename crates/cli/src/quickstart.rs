@@ -3,6 +3,7 @@
 
 mod agent;
 mod audit;
+mod cut_off;
 mod estate;
 mod ledger;
 mod next;
@@ -10,6 +11,7 @@ mod plain;
 mod steps;
 mod story;
 mod traffic;
+mod wire;
 
 use std::path::PathBuf;
 

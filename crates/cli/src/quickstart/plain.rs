@@ -76,8 +76,8 @@ impl Plain {
                 Ok(read) => head.extend_from_slice(piece.get(..read).unwrap_or_default()),
                 Err(error) => return Err(End::from(error)),
             }
-            if let Some(line) = status_line(&head) {
-                return Ok(line);
+            if let Some(head) = whole_head(&head) {
+                return Ok(head);
             }
         }
     }
@@ -124,8 +124,8 @@ impl From<io::Error> for End {
     }
 }
 
-fn status_line(head: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(head.get(..head.len().min(8192))?).ok()?;
-    let (head, _) = text.split_once("\r\n\r\n")?;
-    head.lines().next().map(str::to_owned)
+/// Everything before the body, once it is all there.
+fn whole_head(read: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(read);
+    text.split_once("\r\n\r\n").map(|(head, _)| head.to_owned())
 }

@@ -1,25 +1,18 @@
 //! The steps, in the order in which they are told.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use countermark_credential::Credential;
 use serde_json::{Value, json};
 
 use super::{
-    audit,
+    audit, cut_off,
     estate::Estate,
     plain::{End, Plain},
     story::{Seen, Story, quoted},
-    traffic,
+    traffic, wire,
 };
-use crate::{
-    failure::Outcome,
-    rpc::{self, Answer},
-};
+use crate::{failure::Outcome, rpc::Answer};
 
 /// Tells every step; each one is attempted whatever became of the ones before it.
 pub(super) async fn tell(story: &mut Story, estate: &mut Estate) -> Outcome<()> {
@@ -29,7 +22,7 @@ pub(super) async fn tell(story: &mut Story, estate: &mut Estate) -> Outcome<()> 
     story.tell("someone without a certificate", nobody(estate).await)?;
     story.tell("someone with a certificate of another authority", stranger(estate).await)?;
     story.tell("billing-bot with a certificate that has expired", expired(estate).await)?;
-    story.tell("intern-bot is revoked while it is connected", revoked(estate).await)?;
+    story.tell("intern-bot is revoked while it is connected", cut_off::revoked(estate).await)?;
     story.tell("billing-bot is rotated in the middle of traffic", traffic::rotated(estate).await)?;
     Ok(())
 }
@@ -101,51 +94,23 @@ async fn expired(estate: &Estate) -> Seen {
     Ok(seen)
 }
 
-async fn revoked(estate: &mut Estate) -> Seen {
-    let credential = estate.intern.credential();
-    let mut open = dial(estate, Some(Arc::clone(&credential))).await?;
-    let request = request(estate.address);
-    let (mut open, answer) = blocking(move || {
-        let answer = open.request(&request);
-        (open, answer)
-    })
-    .await?;
-    let answer = answer.map_err(|end| format!("the open connection does not work: {end}"))?;
-    let waiting = tokio::task::spawn_blocking(move || open.end());
-    let serial = credential.leaf().serial().clone();
-    estate.revoke(&serial).await.map_err(|error| crate::failure::sentence(&error))?;
-    let begun = Instant::now();
-    let end = waiting.await.map_err(|error| error.to_string())?;
-    let took = begun.elapsed();
-    if !matches!(end, End::Closed | End::Alert(_)) || took > CUT_OFF {
-        return Err(format!("the open connection is still there after {took:?}: {end}"));
-    }
-    let mut seen = vec![
-        format!("connected ({answer}), then `ca revoke` wrote the new CRL"),
-        format!("guard cut the open connection {} ms after the CRL", took.as_millis()),
-    ];
-    let again = refused(estate, Some(credential)).await?;
-    seen.extend(again.into_iter().map(|fact| format!("again: {fact}")));
-    Ok(seen)
-}
-
 /// A whole attempt that must end with a TLS alert.
-async fn refused(estate: &Estate, credential: Option<Arc<Credential>>) -> Seen {
+pub(super) async fn refused(estate: &Estate, credential: Option<Arc<Credential>>) -> Seen {
     let mut plain = dial(estate, credential).await?;
-    let request = request(estate.address);
+    let request = wire::list(estate.address);
     match blocking(move || plain.request(&request)).await? {
-        Ok(answer) => Err(format!("the server answered: {answer}")),
+        Ok(head) => Err(format!("the server answered: {}", wire::status(&head))),
         Err(End::Alert(alert)) => Ok(vec![format!("no connection: TLS alert {alert:?}")]),
         Err(end) => Err(format!("it ended without a reason: {end}")),
     }
 }
 
-async fn dial(estate: &Estate, credential: Option<Arc<Credential>>) -> Result<Plain, String> {
+pub(super) async fn dial(estate: &Estate, credential: Option<Arc<Credential>>) -> Result<Plain, String> {
     let (address, roots) = (estate.address, estate.roots.clone());
     blocking(move || Plain::connect(address, &roots, credential.as_deref())).await?.map_err(|error| error.to_string())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
 }
 
@@ -158,21 +123,3 @@ fn audit_of(estate: &Estate, agent: &str, tool: &str, outcome: &str) -> Result<O
         audit::last(&estate.audit, fits).ok_or_else(|| format!("the audit has no {outcome} of {tool} for {agent}"))?;
     Ok(Some(quoted(audit::shown(&line))))
 }
-
-/// `tools/list` as bytes on a wire.
-fn request(address: SocketAddr) -> Vec<u8> {
-    let url = format!("https://localhost:{}/mcp", address.port());
-    let Ok(request) = rpc::request(&url, 1, "tools/list", json!({})) else { return Vec::new() };
-    let mut bytes = format!("POST /mcp HTTP/1.1\r\nhost: localhost:{}\r\n", address.port()).into_bytes();
-    for (name, value) in request.headers() {
-        bytes.extend_from_slice(format!("{name}: ").as_bytes());
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", request.body().len()).as_bytes());
-    bytes.extend_from_slice(request.body());
-    bytes
-}
-
-/// A revoked peer is cut off within a second of the CRL; what a loaded machine adds is not guard's.
-const CUT_OFF: Duration = Duration::from_secs(3);

@@ -11,6 +11,8 @@ mod inspect;
 #[cfg(test)]
 mod mint;
 #[cfg(test)]
+mod out;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod quickstart;

@@ -20,6 +20,8 @@ fn once_every_step_holds_and_nothing_is_left() {
         "UnknownCA",
         "CertificateExpired",
         "CertificateRevoked",
+        "guard ended the connection",
+        "guard ended the stream",
         "0 failed",
         "not available to `intern-bot`",
     ] {
