@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::{PeerEnded, TrustGeneration};
 
 /// How often deadlines are looked at: the wall clock may jump, so nothing sleeps until one.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 /// How often each connection is judged in full although nothing has landed: its chain may end in
 /// other ways than by its own date, a revocation list by going stale.
 const ROUND: Duration = Duration::from_secs(60);
