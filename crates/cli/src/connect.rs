@@ -60,6 +60,11 @@ async fn serve(config: ConnectConfig, listen: Option<Listen>) -> Outcome<Exit> {
         connect.stdio(tokio::io::stdin(), tokio::io::stdout(), ended).await.or_failed("connect stopped", "")?;
         return Ok(Exit::Done);
     };
+    if matches!(at, Listen::Tcp(_)) {
+        tracing::warn!(
+            "every user of this machine who reaches the port is the agent; --listen unix:PATH admits only yours"
+        );
+    }
     let listening = connect.listen(at).await.or_failed("connect did not start", "")?;
     tracing::info!(url = listening.url(), "connect serves");
     listening.serve(ended).await.or_failed("connect stopped", "")?;

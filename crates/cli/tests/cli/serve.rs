@@ -185,3 +185,20 @@ fn connect_ends_on_sigterm_though_its_input_is_open() {
     assert_eq!(terminate(child), Some(0));
     drop(input);
 }
+
+#[test]
+fn connect_on_loopback_says_who_is_the_agent_then_and_where_it_serves() {
+    let place = place();
+    let identity = place.text("billing-bot");
+    let connect = |listen: &str| {
+        ["connect", "--to", "https://localhost:9/mcp", "--identity", &identity, "--listen", listen].map(str::to_owned)
+    };
+    let (child, _) = start(&connect("127.0.0.1:0"), "every user of this machine");
+    assert_eq!(terminate(child), Some(0));
+    let (child, line) = start(&connect("127.0.0.1:0"), "connect serves");
+    assert!(line.contains("http://127.0.0.1:"), "{line}");
+    assert_eq!(terminate(child), Some(0));
+    let (child, line) = start(&connect(&format!("unix:{}", place.text("agent.sock"))), "connect serves");
+    assert!(line.contains("agent.sock"), "{line}");
+    assert_eq!(terminate(child), Some(0));
+}
