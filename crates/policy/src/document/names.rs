@@ -1,5 +1,7 @@
 //! The names in a rule: agents, servers, and what is called.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 
 use countermark_identity::{AgentId, Role, ServerId, SpiffeId, SpiffeIdError, TrustDomain};
@@ -19,10 +21,16 @@ pub(super) enum Who<'a> {
 }
 
 impl Members {
+    /// Takes each member once: groups that name each other twice would double at each level.
     pub(super) fn extend_from(&mut self, other: &Self) {
-        self.own.extend_from_slice(&other.own);
-        self.foreign.extend_from_slice(&other.foreign);
+        extend_new(&mut self.own, &other.own);
+        extend_new(&mut self.foreign, &other.foreign);
     }
+}
+
+fn extend_new<T: Clone + Eq + Hash>(list: &mut Vec<T>, more: &[T]) {
+    let known: HashSet<T> = list.iter().cloned().collect();
+    list.extend(more.iter().filter(|member| !known.contains(*member)).cloned());
 }
 
 /// An agent's name, a glob over names, a full SPIFFE ID, or a `@group`.

@@ -224,3 +224,15 @@ fn windows_line_ends_and_marks_do_not_move_places() {
     let found = faults_of("version = 1\r\ntrust_domain = \"agents.internal\"\r\n\r\nx = 1\r\n");
     assert!(found[0].starts_with("4:1 unknown key `x`"), "{found:#?}");
 }
+
+#[test]
+fn groups_that_name_each_other_again_and_again_do_not_multiply() {
+    let mut text = String::from("version = 1\ntrust_domain = \"a\"\n[groups]\ng0 = [\"x\"]\n");
+    for level in 1..=60 {
+        let below = level - 1;
+        text += &format!("g{level} = [\"@g{below}\", \"@g{below}\"]\n");
+    }
+    text += "[[grant]]\nwho = [\"@g60\"]\nservers = [\"s\"]\ntools = [\"t\"]\n";
+    let document = Document::parse(&text).unwrap();
+    assert!(document.groups.iter().all(|group| group.members.own.len() == 1));
+}
