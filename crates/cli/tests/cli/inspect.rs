@@ -186,3 +186,25 @@ fn a_ca_with_a_third_of_its_life_left_is_a_warning() {
     assert_eq!(crl.code, Some(1));
     assert!(crl.out.contains("countermark ca crl"), "{crl:?}");
 }
+
+#[test]
+fn a_stale_crl_is_found_with_the_command_that_mends_it() {
+    let place = Place::empty();
+    let td = "agents.internal".parse().unwrap();
+    let then = SystemClock.now().saturating_sub(Duration::from_secs(8 * 86_400));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let protection = countermark_authority::KeyProtection::Plaintext;
+    runtime.block_on(Authority::init(place.path("ca"), &td, protection, Arc::new(Stopped(then)))).unwrap();
+    let stale = std::fs::read(place.path("ca/crl.pem")).unwrap();
+    let id = place.mint("agent", "billing-bot");
+    countermark(["inspect", &id]).done();
+    std::fs::write(place.path("billing-bot/trust/current/agents.internal.crl.pem"), stale).unwrap();
+    let report = countermark(["inspect", &id]);
+    assert!(report.code == Some(1) && report.out.contains("countermark ca crl"), "{report:?}");
+    let chart = countermark(["doctor", "https://127.0.0.1:1/mcp", "--identity", &id, "--json"]);
+    assert_eq!(chart.code, Some(3), "{chart:?}");
+    let chart = chart.json();
+    let crl = chart.as_array().unwrap().iter().find(|step| step["step"] == "CRL").unwrap();
+    assert_eq!(crl["state"], "failed");
+    assert!(crl["remedy"].as_str().unwrap().contains("countermark ca crl"), "{crl}");
+}

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,6 +59,7 @@ fn it_stays_up_and_the_curl_line_works() {
         assert!(answered.out.contains("\"cents\":12500"), "{answered:?}");
     }
     what_doctor_says(&place, &told);
+    a_changed_policy_counts_at_once(&place, &told);
     connect_carries_a_call(&place, &told);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -87,6 +89,29 @@ fn what_doctor_says(place: &Place, told: &str) {
     assert!(call["finding"].as_str().unwrap().contains("revoked") && call["remedy"].is_string(), "{call}");
     let wrong = doctor("billing-bot", &["--server", "payroll"]);
     assert!(wrong.code == Some(3) && wrong.out.contains("another server answers"), "{wrong:?}");
+}
+
+/// Of the policy file that is said to count at once; it is put back.
+fn a_changed_policy_counts_at_once(place: &Place, told: &str) {
+    let policy = place.path("demo/policy.toml");
+    let before = std::fs::read_to_string(&policy).unwrap();
+    let identity = place.text("demo/id/billing-bot");
+    let answers = |wanted: i32| {
+        let begun = Instant::now();
+        loop {
+            let ran = countermark(["doctor", url(told), "--identity", &identity, "--json"]);
+            if ran.code == Some(wanted) {
+                return ran;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{ran:?}");
+        }
+    };
+    std::fs::write(&policy, before.split("[[grant]]").next().unwrap()).unwrap();
+    let denied = answers(1).json();
+    let call = denied.as_array().unwrap().iter().find(|step| step["step"] == "call").unwrap().clone();
+    assert_eq!(call["state"], "denied", "{call}");
+    std::fs::write(&policy, before).unwrap();
+    answers(0);
 }
 
 /// A host's stdio through connect: permitted and denied.
