@@ -25,6 +25,9 @@ pub enum AuthorityError {
     /// The directory already holds something.
     #[error("{} is not empty; an authority is made in a new or empty directory", .0.display())]
     NotEmpty(PathBuf),
+    /// Another process makes an authority there.
+    #[error("another process is making an authority in {}; wait for it, then look with `countermark ca list`", .0.display())]
+    Busy(PathBuf),
     /// The directory holds no authority.
     #[error("{} holds no authority ({missing} is missing); make one with `countermark ca init`", path.display())]
     NotAnAuthority {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     authority::{Authority, CRL_LIFE, renew::issuer_record},
-    directory::{Directory, PRIVATE, PUBLIC, create_dir, replace, replace_link, sync_dir},
+    directory::{Directory, Lock, PRIVATE, PUBLIC, create_dir, replace, replace_link, sync_dir},
     error::AuthorityError,
     record::{Act, IssuerKind, Outcome},
     store::{AuditEntry, Change, SqliteStore, Store as _},
@@ -52,6 +52,7 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         let path = directory.as_ref();
         fs::create_dir_all(path).map_err(|error| AuthorityError::io("create", path, error))?;
+        let _alone = Lock::directory(path)?;
         let staging = stage(path)?;
         let built = build(&Directory::new(&staging), domain, &protection, clock.now()).await;
         if let Err(error) = built.and_then(|()| settle(path, &staging)) {
@@ -136,7 +137,7 @@ async fn write_inventory(
     intermediate: &Signer,
     now: UnixTime,
 ) -> Result<String, AuthorityError> {
-    let mut store = SqliteStore::open(&directory.inventory()).await?;
+    let mut store = SqliteStore::create(&directory.inventory()).await?;
     let lives = [
         (root, IssuerKind::Root, intermediate.not_after()),
         (intermediate, IssuerKind::Intermediate, now.saturating_add(CRL_LIFE)),

@@ -36,6 +36,16 @@ impl Lock {
         }
     }
 
+    /// Holds a directory in which nothing stands yet: whoever else makes an authority in it is refused.
+    pub(crate) fn directory(path: &Path) -> Result<Self, AuthorityError> {
+        let file = File::open(path).map_err(|error| AuthorityError::io("lock", path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(Errno::WOULDBLOCK) => Err(AuthorityError::Busy(path.to_owned())),
+            Err(error) => Err(AuthorityError::io("lock", path, error.into())),
+        }
+    }
+
     /// Waits on a thread of its own: whoever holds the lock may need this one to go on.
     async fn wait(path: &Path, file: File) -> Result<Self, AuthorityError> {
         let waited: Result<Result<Self, io::Error>, _> = tokio::task::spawn_blocking(move || {

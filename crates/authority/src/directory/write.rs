@@ -5,8 +5,6 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::error::AuthorityError;
@@ -52,7 +50,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), AuthorityError> {
 }
 
 fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    // What stands there under this process's id was left by a dead one: the lock lets nobody else write.
+    // What stands there was left by a dead process.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -64,12 +62,11 @@ fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A name in the same directory that no other writer uses.
+/// A name in the same directory, always the same: the lock lets nobody else write, and what a dead process left there is
+/// written over.
 fn beside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.{count}", process::id()))
+    path.with_file_name(format!(".{name}.new"))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -24,25 +24,20 @@ pub(crate) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the inventory, which must exist (an empty file will do), and brings it up to this program's version.
+    /// Makes an inventory of an empty file.
+    pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
+        let (mut connection, _) = connect(path).await?;
+        migrate(&mut connection).await?;
+        Ok(Self { connection })
+    }
+
+    /// Opens the inventory, and brings it up to this program's version. One that was emptied is not begun anew: it would
+    /// know of no revocation.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            // Whoever opens the inventory reads the whole log: keep it short.
-            .pragma("wal_autocheckpoint", "64")
-            .disable_statement_logging()
-            .connect()
-            .await
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        let facts = sqlx::query(FACTS).fetch_one(&mut connection).await?;
-        let (journal, synchronous): (String, i64) = (facts.try_get(0)?, facts.try_get(1)?);
-        if journal != "wal" || synchronous != SYNCHRONOUS_FULL {
-            return Err(StoreError::NotDurable { journal, synchronous });
+        if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+            return Err(StoreError::Corrupt("nothing"));
         }
-        let found: i64 = facts.try_get(2)?;
+        let (mut connection, found) = connect(path).await?;
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
@@ -179,6 +174,27 @@ impl Store for SqliteStore {
             rows.iter().map(row::audit).collect()
         })
     }
+}
+
+/// The database, found to be durable, and the version of its tables.
+async fn connect(path: &Path) -> Result<(SqliteConnection, i64), StoreError> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        // Whoever opens the inventory reads the whole log: keep it short.
+        .pragma("wal_autocheckpoint", "64")
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let facts = sqlx::query(FACTS).fetch_one(&mut connection).await?;
+    let (journal, synchronous): (String, i64) = (facts.try_get(0)?, facts.try_get(1)?);
+    if journal != "wal" || synchronous != SYNCHRONOUS_FULL {
+        return Err(StoreError::NotDurable { journal, synchronous });
+    }
+    Ok((connection, facts.try_get(2)?))
 }
 
 /// Each condition is added only where it is asked for, so that an index serves it.

@@ -1,6 +1,7 @@
 //! What lies in the directory, with which modes, and what is refused.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
 };
@@ -189,4 +190,44 @@ async fn nothing_half_made_is_left_behind() {
         .count();
     assert_eq!(hidden, 0);
     assert!(fixture.directory.path().exists());
+}
+
+#[tokio::test]
+async fn two_that_make_an_authority_in_one_directory_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca");
+    let domain = domain();
+    let init = || Authority::init(&path, &domain, KeyProtection::Plaintext, Hand::new());
+    fs::create_dir(&path).unwrap();
+    let other = fs::File::open(&path).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(matches!(init().await, Err(AuthorityError::Busy(_))));
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    drop(other);
+    let (first, second) = tokio::join!(init(), init());
+    let made = [first, second].into_iter().flatten().collect::<Vec<_>>();
+    assert_eq!(made.len(), 1, "one of them is refused");
+    made[0].mint(&request("agent/a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_was_writing_is_written_over() {
+    let fixture = Fixture::new().await;
+    let names =
+        || fs::read_dir(fixture.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+    let before = names();
+    fs::write(fixture.path().join(".crl.pem.new"), "half of i").unwrap();
+    fixture.mint("agent/a").await;
+    assert_eq!(names(), before);
+    fixture.authority.crls().unwrap();
+}
+
+#[tokio::test]
+async fn an_inventory_that_was_emptied_is_not_begun_anew() {
+    let fixture = Fixture::new().await;
+    fs::write(fixture.path().join("inventory.sqlite"), "").unwrap();
+    let refused = |error: AuthorityError| assert!(error.to_string().contains("backup"), "{error}");
+    refused(fixture.reopen().mint(&request("agent/a")).await.unwrap_err());
+    refused(fixture.reopen().list(&Default::default()).await.unwrap_err());
+    assert_eq!(fs::read(fixture.path().join("inventory.sqlite")).unwrap(), b"");
 }
