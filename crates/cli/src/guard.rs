@@ -17,14 +17,11 @@ use crate::{
 /// Agents connect with their certificate; what the policy grants goes on to the server, and each
 /// decision is one JSON line of audit on stdout.
 #[derive(Debug, Args)]
-#[command(
-    next_line_help = false,
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         countermark guard --listen 0.0.0.0:8443 --upstream http://127.0.0.1:3000/mcp \\\n      \
             --identity id/ledger --policy policy.toml --audit audit.jsonl\n  \
         countermark guard --listen 0.0.0.0:8443 --identity id/files --policy policy.toml \\\n      \
-            --env PATH=/usr/bin --user mcp -- npx -y @modelcontextprotocol/server-filesystem /srv"
-)]
+            --env PATH=/usr/bin --user mcp -- npx -y @modelcontextprotocol/server-filesystem /srv")]
 pub(crate) struct GuardArgs {
     /// TOML file with these flags as keys; what is typed wins
     #[arg(long, value_name = "FILE")]

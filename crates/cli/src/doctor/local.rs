@@ -1,10 +1,9 @@
 //! What can be seen without the network: the identity directory.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use countermark_credential::{Credential, Trust, directory};
 use countermark_identity::{Identity, Leaf, TrustDomain, UnixTime, Usage};
-use std::sync::Arc;
 
 use super::Chart;
 use crate::{failure::Outcome, inspect::span, material};

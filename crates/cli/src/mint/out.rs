@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use countermark_credential::directory::{self, LoadError};
-use countermark_identity::SpiffeId;
+use countermark_identity::{Leaf, SpiffeId};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tempfile::NamedTempFile;
 
 use crate::failure::{Explain, Outcome, failed};
@@ -34,7 +35,15 @@ pub(super) fn require_receptive(out: &Path, identity: &SpiffeId, what: What) -> 
         Ok(_) | Err(LoadError::NoCredential { .. }) => {}
         // A chain goes beside a key that may be missing, or newer than the chain that is there.
         Err(_) if what == What::Chain && out.join("generations").exists() => return Err(has_generations(out)),
-        Err(_) if what == What::Chain => {}
+        Err(_) if what == What::Chain => match holder(out) {
+            Some(found) if found != *identity => {
+                return Err(failed(
+                    format!("{shown} holds the certificate of {found}, not of {identity}"),
+                    "deliver to another directory",
+                ));
+            }
+            _ => {}
+        },
         Err(error) => {
             return Err(error).or_failed(
                 format!("{shown} holds a credential that cannot be read"),
@@ -43,6 +52,13 @@ pub(super) fn require_receptive(out: &Path, identity: &SpiffeId, what: What) -> 
         }
     }
     Ok(())
+}
+
+/// Whose certificate an earlier request got.
+fn holder(out: &Path) -> Option<SpiffeId> {
+    let pem = std::fs::read(out.join("tls.crt")).ok()?;
+    let leaf = Leaf::parse(&CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
+    leaf.spiffe_id().cloned()
 }
 
 /// A certificate put over one file of a generation would stand beside the key of another.

@@ -182,3 +182,18 @@ fn a_profile_of_ones_own_decides_and_a_wrong_one_is_named_with_its_place() {
     assert!(!place.path("out").exists());
     mint(&own).done();
 }
+
+#[test]
+fn the_certificate_of_a_request_never_replaces_that_of_another_identity() {
+    let place = Place::with_authority();
+    let (ca, key, csr, out) = (place.text("ca"), place.text("key"), place.text("csr"), place.text("out"));
+    let make = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
+    let Some(made) = program("openssl", make.iter().chain(&["-keyout", &key, "-out", &csr])) else { return };
+    made.done();
+    let mint = |name: &str| countermark(["mint", "agent", name, "--ca", &ca, "--csr", &csr, "--out", &out]);
+    mint("a").done();
+    mint("a").done();
+    let before = (snapshot(&place.path("out")), place.minted());
+    mint("b").failed(3, &["holds the certificate of spiffe://agents.internal/agent/a", "another directory"]);
+    assert_eq!((snapshot(&place.path("out")), place.minted()), before);
+}
