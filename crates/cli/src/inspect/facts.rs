@@ -4,7 +4,7 @@
 use countermark_identity::{Leaf, Thumbprint, UnixTime, Usage};
 use countermark_issue::PublicKey;
 use serde::Serialize;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, x509::X509Name};
 
 /// One certificate.
 #[derive(Debug, Serialize)]
@@ -45,8 +45,8 @@ impl CertificateFacts {
         let mut facts = Self {
             identity: None,
             ca: certificate.is_ca(),
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
+            subject: shown(certificate.subject()),
+            issuer: shown(certificate.issuer()),
             serial: hex(certificate.raw_serial()),
             thumbprint: thumbprint.to_hex(),
             x5t_s256: thumbprint.to_base64url(),
@@ -88,6 +88,11 @@ impl CertificateFacts {
             }
         }
     }
+}
+
+/// A stranger's name for a terminal: nothing in it moves the cursor.
+fn shown(name: &X509Name<'_>) -> String {
+    name.to_string().escape_debug().to_string()
 }
 
 fn key(certificate: &X509Certificate<'_>) -> String {
@@ -148,6 +153,17 @@ mod tests {
     fn serials_have_no_sign_octet() {
         assert_eq!(hex(&[0, 0x80, 1]), "8001");
         assert_eq!(hex(&[0]), "00");
+    }
+
+    #[test]
+    fn a_strangers_name_does_not_write_to_the_terminal() {
+        // RDNSequence of one CN that would clear the screen and turn the text round.
+        let value = "a\u{1b}[2J\u{202e}b".as_bytes();
+        let sequence = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+        let attribute = [&[0x06, 0x03, 0x55, 0x04, 0x03][..], &sequence(0x0c, value)].concat();
+        let der = sequence(0x30, &sequence(0x31, &sequence(0x30, &attribute)));
+        let (_, name) = X509Name::from_der(&der).unwrap();
+        assert_eq!(shown(&name), r"CN=a\u{1b}[2J\u{202e}b");
     }
 
     #[test]

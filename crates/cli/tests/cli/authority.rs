@@ -196,3 +196,15 @@ fn a_trust_domain_that_is_none_is_wrong_usage() {
     let init = ["ca", "init", "--dir", &place.text("ca"), "--trust-domain", "Not A Domain", "--plaintext-key"];
     countermark(init).failed(2, &["--trust-domain `Not A Domain`"]);
 }
+
+#[test]
+fn the_list_is_aligned_from_the_first_column() {
+    let place = Place::with_authority();
+    place.mint("agent", "a");
+    place.mint("server", "a-much-longer-name");
+    let text = countermark(["ca", "list", "--ca", &place.text("ca")]).done().out;
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("IDENTITY "), "{text}");
+    let at = lines[0].find("STATE").unwrap();
+    assert!(lines[1..].iter().all(|line| line.starts_with("spiffe://") && &line[at..at + 4] == "live"), "{text}");
+}
