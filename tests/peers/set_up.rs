@@ -32,10 +32,9 @@ pub(super) fn installed(program: &str) -> Option<PathBuf> {
     found
 }
 
-/// Our rmcp fixture, which is built beside the binary under test.
+/// Our rmcp fixture.
 pub(super) fn fixture() -> Option<PathBuf> {
-    find("rmcp")?;
-    Some(countermark()?.with_file_name("countermark-peers-rmcp"))
+    Some(find("rmcp")?.join("countermark-peers-rmcp"))
 }
 
 /// The Node of the TypeScript peers and the folder that it runs in.

@@ -33,10 +33,10 @@ const PEERS: &[Peer] = &[
 pub(crate) fn run(context: &Context) -> Result<Vec<Row>> {
     set_up(context)?;
     if !context.binary().is_file() {
-        context.cargo(&["build", "--release", "--package", "countermark-cli"]).run()?;
+        context.cargo(&["build", "--release", "--bin", "countermark"]).run()?;
     }
     let (output, succeeded) = context
-        .cargo(&["test", "--all-features", "--test", "main", "--"])
+        .cargo(&["test", "--workspace", "--all-features", "--test", "main", "--"])
         .args(["peers::", "--show-output"])
         .env("COUNTERMARK_PEERS_DIR", context.peers())
         .env("COUNTERMARK_BIN", context.binary())
@@ -96,9 +96,14 @@ fn required(program: &str) -> Result<()> {
     }
 }
 
-/// Our own fixture over rmcp: a server and a client that know nothing of Countermark.
-fn rmcp(context: &Context, _: &Path) -> Result<()> {
-    context.cargo(&["build", "--release", "--package", "countermark-peers-rmcp"]).run()
+/// Our own fixture over rmcp: a server and a client that know nothing of Countermark. Built as the tests are, so that
+/// nothing is compiled twice.
+fn rmcp(context: &Context, home: &Path) -> Result<()> {
+    let build = ["build", "--workspace", "--all-features", "--bin", FIXTURE];
+    context.cargo(&build).run()?;
+    std::fs::copy(context.target.join("debug").join(FIXTURE), home.join(FIXTURE))?;
+    Ok(())
 }
 
+const FIXTURE: &str = "countermark-peers-rmcp";
 const STAMP: &str = "set-up-from";

@@ -40,9 +40,10 @@ pub(super) fn docs(context: &Context) -> Result<Vec<Row>> {
 }
 
 pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
-    let build = ["build", "--all-features", "--examples"];
+    let build = ["build", "--workspace", "--all-features", "--examples"];
     context.cargo(&build).run()?;
-    let (output, succeeded) = context.cargo(&["test", "--all-features", "--test", "main", "--", "examples::"]).tee()?;
+    let (output, succeeded) =
+        context.cargo(&["test", "--workspace", "--all-features", "--test", "main", "--", "examples::"]).tee()?;
     let tests = LibTest::parse(&output);
     if tests.total() == 0 && succeeded {
         bail!("no test runs the examples");
