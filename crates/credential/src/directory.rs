@@ -27,6 +27,7 @@ pub(crate) use self::disk::replace_file;
 pub use self::error::{DeliveryError, LoadError};
 pub(crate) use self::load::read_valid;
 pub use self::load::{Held, Loaded, load, read};
+pub(crate) use self::lock::Lock;
 pub use self::names::{CURRENT, bundle_name, crl_name};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{LoadedTrust, deliver_trust, load_trust, read_crls};

@@ -12,13 +12,13 @@ use super::names::LOCK;
 
 /// Held while a directory is written to; released when dropped, and by the system when the process dies.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
     /// Waits a while for the lock of `dir`.
-    pub(super) fn acquire(dir: &Path) -> Result<Self, DeliveryError> {
+    pub(crate) fn acquire(dir: &Path) -> Result<Self, DeliveryError> {
         Self::acquire_within(dir, ATTEMPTS)
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::crl::{Crl, CrlNumber};
-use crate::directory::replace_file;
+use crate::directory::{DeliveryError, Lock, replace_file};
 
 /// Bundle sequences by trust domain, CRL numbers by trust domain and issuer.
 #[derive(Debug, Default)]
@@ -35,27 +35,62 @@ impl Default for Document {
     }
 }
 
+impl Document {
+    /// What the file holds; nothing if there is none.
+    fn read(path: &Path) -> Result<Option<Self>, FloorError> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(FloorError::Io { path: path.to_owned(), source }),
+        };
+        let document: Option<Self> = serde_json::from_slice(&text).ok();
+        match document {
+            Some(document) if document.version == VERSION && document.numbers_parse() => Ok(Some(document)),
+            _ => Err(FloorError::Broken { path: path.to_owned() }),
+        }
+    }
+
+    fn numbers_parse(&self) -> bool {
+        self.crls.values().flat_map(BTreeMap::values).all(|number| number.parse::<CrlNumber>().is_ok())
+    }
+
+    fn raise(&mut self, others: &Self) {
+        for (trust_domain, sequence) in &others.bundles {
+            self.raise_bundle(trust_domain, *sequence);
+        }
+        for (trust_domain, floors) in &others.crls {
+            for (issuer, number) in floors {
+                let _moved = number.parse().is_ok_and(|number| self.raise_crl(trust_domain, issuer, number));
+            }
+        }
+    }
+
+    /// Says whether that is higher than before.
+    fn raise_bundle(&mut self, trust_domain: &TrustDomain, sequence: u64) -> bool {
+        let floor = self.bundles.entry(trust_domain.clone()).or_default();
+        let higher = sequence > *floor;
+        *floor = sequence.max(*floor);
+        higher
+    }
+
+    /// Says whether that is higher than before.
+    fn raise_crl(&mut self, trust_domain: &TrustDomain, issuer: &str, number: CrlNumber) -> bool {
+        let floors = self.crls.entry(trust_domain.clone()).or_default();
+        let old = floors.get(issuer).and_then(|floor| floor.parse::<CrlNumber>().ok());
+        let higher = old.is_none_or(|old| number > old);
+        if higher {
+            floors.insert(issuer.to_owned(), number.to_string());
+        }
+        higher
+    }
+}
+
 impl Floor {
     /// Reads the state file; one that does not exist yet is an empty floor, one that is broken is an error.
     pub(super) fn open(path: Option<PathBuf>) -> Result<Self, FloorError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path: Some(path), ..Self::default() });
-            }
-            Err(source) => return Err(FloorError::Io { path, source }),
-        };
-        let document: Option<Document> = serde_json::from_slice(&text).ok();
-        let numbers_parse = |document: &Document| {
-            document.crls.values().flat_map(BTreeMap::values).all(|number| number.parse::<CrlNumber>().is_ok())
-        };
-        match document {
-            Some(document) if document.version == VERSION && numbers_parse(&document) => {
-                Ok(Self { document, path: Some(path), dirty: false })
-            }
-            _ => Err(FloorError::Broken { path }),
-        }
+        let document = Document::read(&path)?.unwrap_or_default();
+        Ok(Self { document, path: Some(path), dirty: false })
     }
 
     /// Refuses a bundle that is older than one that was accepted.
@@ -89,28 +124,33 @@ impl Floor {
     /// Raises the floor to an accepted bundle.
     pub(super) fn raise_bundle(&mut self, bundle: &Bundle) {
         let Some(sequence) = bundle.sequence() else { return };
-        let floor = self.document.bundles.entry(bundle.trust_domain().clone()).or_default();
-        self.dirty |= sequence > *floor;
-        *floor = sequence.max(*floor);
+        self.dirty |= self.document.raise_bundle(bundle.trust_domain(), sequence);
     }
 
     /// Raises the floor to an accepted revocation list.
     pub(super) fn raise_crl(&mut self, trust_domain: &TrustDomain, crl: &Crl) {
         let Some(number) = crl.number() else { return };
-        let floors = self.document.crls.entry(trust_domain.clone()).or_default();
-        let old = floors.get(&issuer_key(crl)).and_then(|floor| floor.parse::<CrlNumber>().ok());
-        if old.is_none_or(|old| number > old) {
-            floors.insert(issuer_key(crl), number.to_string());
-            self.dirty = true;
-        }
+        self.dirty |= self.document.raise_crl(trust_domain, &issuer_key(crl), number);
     }
 
     /// Writes the state file, if something changed since; what could not be written is tried again.
+    ///
+    /// Several processes may follow one directory: under its lock each adds what it accepted to what the others did.
     pub(super) fn save(&mut self) -> Result<(), String> {
         let Some(path) = self.path.as_deref().filter(|_| self.dirty) else { return Ok(()) };
+        let forgotten =
+            |error: DeliveryError| format!("what was accepted cannot be remembered over a restart: {error}");
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let _lock = match Lock::acquire(folder) {
+            // The lock is another user's: better written without than not at all.
+            Err(DeliveryError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
+            lock => Some(lock.map_err(forgotten)?),
+        };
+        if let Ok(Some(others)) = Document::read(path) {
+            self.document.raise(&others);
+        }
         let text = serde_json::to_vec_pretty(&self.document).map_err(|error| error.to_string())?;
-        replace_file(path, &text)
-            .map_err(|error| format!("what was accepted cannot be remembered over a restart: {error}"))?;
+        replace_file(path, &text).map_err(forgotten)?;
         self.dirty = false;
         Ok(())
     }

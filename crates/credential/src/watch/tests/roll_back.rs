@@ -75,3 +75,21 @@ fn a_state_that_cannot_be_kept_is_loud() {
     assert!(reason(&first.status.trust).contains("cannot be remembered"));
     estate.judge(&first.trust).unwrap();
 }
+
+#[test]
+fn processes_that_share_a_state_file_do_not_forget_for_each_other() {
+    let estate = Estate::new();
+    let open = || floor::Floor::open(Some(estate.path("shared.json"))).unwrap();
+    let (mut first, mut second) = (open(), open());
+    let newer = estate.intermediate.crl_of(&[], 86_400);
+    let newest = estate.intermediate.crl_of(&[], 86_400);
+    first.raise_crl(&td(), &newest);
+    first.raise_bundle(&estate.bundle());
+    first.save().unwrap();
+    second.raise_crl(&td(), &newer);
+    second.save().unwrap();
+    for floor in [open(), second] {
+        assert!(floor.require_crl(&td(), &newer).is_err());
+        assert!(floor.require_bundle(&estate.root.bundle().with_sequence(4)).is_err());
+    }
+}
