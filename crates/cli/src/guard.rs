@@ -133,7 +133,6 @@ pub(crate) struct ChildArgs {
 
 pub(crate) fn run(args: GuardArgs) -> Outcome<Exit> {
     let config = plan::config(args)?;
-    let observe = config.danger_observe;
     runtime::long(async move {
         // Before anything is said: whoever hears that guard serves may end it.
         let ended = shutdown()?;
@@ -141,9 +140,6 @@ pub(crate) fn run(args: GuardArgs) -> Outcome<Exit> {
         tracing::info!(url = guard.url(), "guard serves");
         if let Some(admin) = guard.admin_addr() {
             tracing::info!(url = %format_args!("http://{admin}/"), "healthz, readyz and metrics");
-        }
-        if observe {
-            tracing::warn!("--danger-observe: calls that lack a grant PASS and are recorded as would_deny");
         }
         guard.serve(ended).await.or_failed("guard stopped", "")?;
         tracing::info!("guard has drained and ends");

@@ -40,8 +40,33 @@ struct Line {
     trust_domain: String,
     server: String,
     outcome: String,
-    kind: Option<Kind>,
+    kind: Option<Asked>,
     name: Option<String>,
+}
+
+/// What was asked for, as guard writes it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Asked {
+    Method,
+    Prompt,
+    Protocol,
+    Resource,
+    Task,
+    Tool,
+}
+
+impl Asked {
+    /// The kind of rule that permits it; the protocol and tasks need none beside the agent's others.
+    const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Method => Some(Kind::Method),
+            Self::Prompt => Some(Kind::Prompt),
+            Self::Resource => Some(Kind::Resource),
+            Self::Tool => Some(Kind::Tool),
+            Self::Protocol | Self::Task => None,
+        }
+    }
 }
 
 pub(super) fn run(args: &SuggestArgs) -> Outcome<Exit> {
@@ -89,6 +114,6 @@ fn own(args: &SuggestArgs, lines: &[(usize, Line)]) -> Outcome<TrustDomain> {
 fn observed(line: &Line, own: &TrustDomain) -> Outcome<Observed> {
     let agent = AgentId::new(&line.trust_domain.parse()?, &line.agent)?;
     let server = ServerId::new(own, &line.server)?;
-    let subject = line.kind.zip(line.name.clone());
+    let subject = line.kind.and_then(Asked::kind).zip(line.name.clone());
     Ok(Observed { agent, server, subject })
 }

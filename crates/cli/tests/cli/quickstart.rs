@@ -33,6 +33,17 @@ fn once_every_step_holds_and_nothing_is_left() {
 }
 
 #[test]
+fn the_audit_that_guard_really_writes_suggests_what_it_permitted() {
+    let place = Place::empty();
+    let demo = place.text("demo");
+    countermark(["quickstart", "--once", "--dir", &demo]).done();
+    let draft = countermark(["policy", "suggest", &format!("{demo}/audit.jsonl")]).done().out;
+    let policy = place.write("suggested.toml", &draft);
+    let can = |agent: &str, tool: &str| countermark(["policy", "can", agent, tool, "--policy", &policy]).code;
+    assert_eq!((can("billing-bot", "post_entry"), can("intern-bot", "post_entry")), (Some(0), Some(1)), "{draft}");
+}
+
+#[test]
 fn a_directory_that_holds_something_is_left_alone() {
     let place = Place::empty();
     place.write("mine", "precious");

@@ -230,7 +230,7 @@ fn url(identity: &Identity, address: SocketAddr, path: &str) -> String {
 fn warn(config: &GuardConfig, parts: &Parts, policy: &PolicyFile) {
     parts.metrics.gauges.observing.set(i64::from(config.danger_observe));
     if config.danger_observe {
-        tracing::warn!("DANGER: observing: calls without a grant PASS and are recorded as would_deny");
+        tracing::warn!("--danger-observe: calls that lack a grant PASS and are recorded as would_deny");
     }
     if config.danger_plaintext_upstream {
         tracing::warn!("DANGER: plain HTTP to the upstream is permitted beyond this machine");
