@@ -127,11 +127,17 @@ impl SanMap {
         let mut distinct: Vec<&San> = sans.iter().collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let mut matches = distinct.into_iter().flat_map(|san| self.matches(san));
-        match (matches.next(), matches.count()) {
-            (None, _) => Err(IdentityError::Unmapped { sans: sans.to_vec() }),
-            (Some(target), 0) => Ok(target.claim()),
-            (Some(_), more) => Err(IdentityError::Ambiguous { sans: sans.to_vec(), entries: more + 1 }),
+        // One entry that matches two names of the leaf (its wildcard does) is still one.
+        let mut entries: Vec<&Target> = Vec::new();
+        for entry in distinct.into_iter().flat_map(|san| self.matches(san)) {
+            if !entries.iter().any(|known| std::ptr::eq(*known, entry)) {
+                entries.push(entry);
+            }
+        }
+        match entries.as_slice() {
+            [] => Err(IdentityError::Unmapped { sans: sans.to_vec() }),
+            [entry] => Ok(entry.claim()),
+            several => Err(IdentityError::Ambiguous { sans: sans.to_vec(), entries: several.len() }),
         }
     }
 

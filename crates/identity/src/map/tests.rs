@@ -37,6 +37,7 @@ fn exactly_one_entry_matches_or_nobody() {
         (vec![dns("ETL.corp")], Some("etl")),
         (vec![dns("two.etl.corp")], Some("etl-shard")),
         (vec![dns("unknown"), dns("etl.corp")], Some("etl")),
+        (vec![dns("two.etl.corp"), dns("three.etl.corp")], Some("etl-shard")),
         (vec![dns("etl.corp"), dns("etl.corp")], Some("etl")),
         (vec![San::email("Bot@corp").unwrap()], Some("mailer")),
         (vec![San::Ip("10.0.0.1".parse().unwrap())], Some("legacy")),
@@ -56,7 +57,6 @@ fn exactly_one_entry_matches_or_nobody() {
         // nobody: two match
         (vec![dns("one.etl.corp")], None),
         (vec![dns("etl.corp"), dns("two.etl.corp")], None),
-        (vec![dns("two.etl.corp"), dns("three.etl.corp")], None),
     ] {
         let claim = map.claim_sans(&sans);
         assert_eq!(agent_of(claim), agent.map(|name| format!("spiffe://own/agent/{name}")), "{sans:?}");
