@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::glob::Pattern;
 use crate::index::Caller;
 use crate::policy::{Compiled, Rule};
+use crate::resource::plain;
 use crate::{Action, Denied, Policy, RuleId};
 
 /// The decision on one call to one server, with what in the file decides it.
@@ -94,7 +95,11 @@ fn because(compiled: &Compiled, rule: &Rule, caller: &Caller<'_>, server: &str, 
         Some((who, set.group.as_ref().map(|group| group.name.clone())))
     })?;
     let servers = compiled.servers.get(usize::try_from(rule.servers).ok()?)?.first_match(server)?.to_string();
-    let name = action.subject().and_then(|(kind, name)| rule.names_of(kind)?.first_match(name)).map(Pattern::to_string);
+    let name = action.subject().and_then(|(kind, name)| {
+        let names = rule.names_of(kind)?;
+        let spelled = || plain(name).and_then(|plain| names.first_match(&plain));
+        names.first_match(name).or_else(spelled).map(Pattern::to_string)
+    });
     Some(Because { who, group, servers, name })
 }
 

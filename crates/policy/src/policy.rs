@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::Document;
 use crate::index::{Caller, Index};
 use crate::patterns::Patterns;
-use crate::resource::require_safe;
+use crate::resource::{plain, require_safe};
 use crate::text::Place;
 use crate::{Action, Denied, Effect, Finding, Permit, PolicyErrors, RuleId};
 
@@ -144,7 +144,20 @@ impl Policy {
         }
     }
 
+    /// A deny of a resource holds for its other spellings, too; a grant only for what it says.
     pub(crate) fn decide(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {
+        let rule = self.decide_as_written(caller, server, action)?;
+        if let Action::Resource(uri) = action
+            && let Some(plain) = plain(uri)
+            && let Err(denied @ Denied::DeniedBy { .. }) =
+                self.decide_as_written(caller, server, Action::Resource(&plain))
+        {
+            return Err(denied);
+        }
+        Ok(rule)
+    }
+
+    fn decide_as_written(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {
         let Compiled { rules, index, .. } = &*self.compiled;
         let (mut granted, mut denied) = (None, None);
         let mut any_grant = false;

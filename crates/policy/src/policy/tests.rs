@@ -266,3 +266,20 @@ fn the_index_decides_as_the_plain_reading_does() {
     }
     assert!(outcomes.iter().all(|&count| count > 1_000), "every outcome occurs: {outcomes:?}");
 }
+
+#[test]
+fn a_deny_of_a_resource_holds_for_its_other_spellings_and_a_grant_does_not() {
+    let rules = "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\nresources = [\"*\"]\n\
+        [[grant]]\nwho = [\"b\"]\nservers = [\"s\"]\nresources = [\"file:///srv/x\"]\n\
+        [[deny]]\nwho = [\"a\"]\nservers = [\"s\"]\nresources = [\"file:///srv/secret/*\"]\n";
+    let policy = policy(rules);
+    let ask = |who, uri| policy.authorize(&agent(who), &server("s"), Action::Resource(uri)).map(|_| ());
+    for uri in ["file:///srv/secret/k", "file:///srv//secret/k", "file:///srv/%73ecret/k", "File:///srv/secret//k"] {
+        assert!(matches!(ask("a", uri), Err(Denied::DeniedBy { .. })), "{uri}");
+        let explained = policy.explain(&agent("a"), &server("s"), Action::Resource(uri));
+        assert_eq!(explained.because.unwrap().name.as_deref(), Some("file:///srv/secret/*"), "{uri}");
+    }
+    assert_eq!(ask("a", "file:///srv//public"), Ok(()));
+    assert_eq!(ask("b", "file:///srv/x"), Ok(()));
+    assert_eq!(ask("b", "file:///srv//x"), Err(Denied::NoGrant));
+}
