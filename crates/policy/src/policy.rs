@@ -146,15 +146,17 @@ impl Policy {
 
     /// A deny of a resource holds for its other spellings, too; a grant only for what it says.
     pub(crate) fn decide(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {
-        let rule = self.decide_as_written(caller, server, action)?;
+        let written = self.decide_as_written(caller, server, action);
+        // Also where no grant permits: who relaxes grants relies on denies.
         if let Action::Resource(uri) = action
+            && !matches!(written, Err(Denied::DeniedBy { .. }))
             && let Some(plain) = plain(uri)
             && let Err(denied @ Denied::DeniedBy { .. }) =
                 self.decide_as_written(caller, server, Action::Resource(&plain))
         {
             return Err(denied);
         }
-        Ok(rule)
+        written
     }
 
     fn decide_as_written(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {

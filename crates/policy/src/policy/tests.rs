@@ -271,7 +271,7 @@ fn the_index_decides_as_the_plain_reading_does() {
 fn a_deny_of_a_resource_holds_for_its_other_spellings_and_a_grant_does_not() {
     let rules = "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\nresources = [\"*\"]\n\
         [[grant]]\nwho = [\"b\"]\nservers = [\"s\"]\nresources = [\"file:///srv/x\"]\n\
-        [[deny]]\nwho = [\"a\"]\nservers = [\"s\"]\nresources = [\"file:///srv/secret/*\"]\n";
+        [[deny]]\nwho = [\"a\", \"b\"]\nservers = [\"s\"]\nresources = [\"file:///srv/secret/*\"]\n";
     let policy = policy(rules);
     let ask = |who, uri| policy.authorize(&agent(who), &server("s"), Action::Resource(uri)).map(|_| ());
     for uri in ["file:///srv/secret/k", "file:///srv//secret/k", "file:///srv/%73ecret/k", "File:///srv/secret//k"] {
@@ -282,4 +282,5 @@ fn a_deny_of_a_resource_holds_for_its_other_spellings_and_a_grant_does_not() {
     assert_eq!(ask("a", "file:///srv//public"), Ok(()));
     assert_eq!(ask("b", "file:///srv/x"), Ok(()));
     assert_eq!(ask("b", "file:///srv//x"), Err(Denied::NoGrant));
+    assert!(matches!(ask("b", "file:///srv//secret/k"), Err(Denied::DeniedBy { .. })), "a deny first of all");
 }
