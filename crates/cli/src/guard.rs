@@ -87,7 +87,7 @@ pub(crate) struct LimitArgs {
     /// Connections at one time
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_connections: usize,
-    /// Requests in flight at one time
+    /// Requests in flight at one time; one agent holds a quarter at most
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_requests: usize,
     /// Bytes of a request's body

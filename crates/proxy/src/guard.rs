@@ -3,12 +3,14 @@
 mod admin;
 mod audit;
 mod config;
+mod descriptors;
 mod error;
 mod held;
 mod metrics;
 mod policy_file;
 mod prepare;
 mod service;
+mod shares;
 mod state;
 
 use std::net::SocketAddr;

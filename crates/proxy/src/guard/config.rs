@@ -183,9 +183,9 @@ pub struct GuardLimits {
     pub idle: Duration,
     /// HTTP/2 streams of one connection.
     pub http2_streams: u32,
-    /// Connections at one time.
+    /// Connections at one time, as far as the descriptor limit of the process permits.
     pub connections: usize,
-    /// Requests in flight at one time.
+    /// Requests in flight at one time; one agent holds a quarter at most.
     pub requests: usize,
     /// How long requests in flight may take to end after shutdown.
     pub drain: Duration,

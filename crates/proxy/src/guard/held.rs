@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::shares;
 use crate::body::{Body, BoxError};
 
 /// How long, and how much, is read away.
@@ -31,6 +32,7 @@ struct Answering {
     request: Held,
     /// When a stream that has no end of its own is to end.
     over: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _share: Option<shares::Answering>,
 }
 
 impl Held {
@@ -43,9 +45,14 @@ impl Held {
     }
 
     /// The answer's body, which keeps the request's until it is out; an endless one ends when it is `over`.
-    pub(crate) fn until_out(self, answer: Body, over: Option<CancellationToken>) -> Body {
+    pub(crate) fn until_out(
+        self,
+        answer: Body,
+        over: Option<CancellationToken>,
+        share: Option<shares::Answering>,
+    ) -> Body {
         let over = over.map(|over| Box::pin(over.cancelled_owned()));
-        Answering { body: answer, request: self, over }.boxed()
+        Answering { body: answer, request: self, over, _share: share }.boxed()
     }
 
     async fn read_away(mut self) {

@@ -19,10 +19,12 @@ use tower_layer::Layer;
 use super::Guard;
 use super::audit::AuditLog;
 use super::config::{AuditSink, GuardConfig, GuardLimits, StdioServer, Upstream};
+use super::descriptors::{Budget, budget};
 use super::error::GuardError;
 use super::metrics::Metrics;
 use super::policy_file::PolicyFile;
 use super::service::{Front, Place};
+use super::shares::Shares;
 use super::state::State;
 use crate::identity::Identity;
 use crate::upstream::http::{Http, Times};
@@ -57,11 +59,13 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
     let tells = config.forward_identity.then(|| parts.server.spiffe_id().trust_domain().clone());
     let behind = Behind::new(upstream, tells, Arc::clone(&parts.metrics));
     let acceptor = acceptor(&config, &parts)?;
+    let room = room(&config);
     let place = Arc::new(Place { url: url(&parts.identity, address, &path), path });
     let front = Front {
         authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy)?).layer(behind.clone()),
         place,
         in_flight: Arc::new(Semaphore::new(config.limits.requests)),
+        shares: Shares::new(config.limits.requests, room.answers),
         metrics: Arc::clone(&parts.metrics),
         over: CancellationToken::new(),
     };
@@ -82,7 +86,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         admin,
         acceptor,
         front,
-        limits: serving(&config.limits, &metrics),
+        limits: serving(&config.limits, room, &metrics),
         policy,
         state,
         server: parts.server,
@@ -193,12 +197,20 @@ fn authorization(config: &GuardConfig, parts: &Parts, policy: &Arc<PolicyFile>) 
     Ok(authorization)
 }
 
-fn serving(limits: &GuardLimits, metrics: &Arc<Metrics>) -> ServeConfig {
+fn room(config: &GuardConfig) -> Budget {
+    let children = match &config.upstream {
+        Upstream::Stdio(server) => server.limits.processes,
+        Upstream::Http { .. } | Upstream::Unix { .. } => 0,
+    };
+    budget(config.limits.connections, children)
+}
+
+fn serving(limits: &GuardLimits, room: Budget, metrics: &Arc<Metrics>) -> ServeConfig {
     ServeConfig {
         drain_timeout: limits.drain,
         header_timeout: limits.headers,
         idle_timeout: limits.idle,
-        max_connections: limits.connections,
+        max_connections: room.connections,
         max_header_bytes: limits.header_bytes,
         max_streams: limits.http2_streams,
         observer: Arc::clone(metrics) as _,

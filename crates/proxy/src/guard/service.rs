@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countermark_mcp::Authorize;
+use countermark_mtls::VerifiedPeer;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -16,6 +17,7 @@ use tower_service::Service;
 
 use super::held::Held;
 use super::metrics::Metrics;
+use super::shares::{Asking, Shares};
 use crate::answer;
 use crate::body::Body;
 use crate::upstream::Behind;
@@ -26,6 +28,7 @@ pub(crate) struct Front {
     pub(crate) authorize: Authorize<Behind>,
     pub(crate) place: Arc<Place>,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when guard begins to drain.
     pub(crate) over: CancellationToken,
@@ -53,23 +56,24 @@ impl Service<Request<Incoming>> for Front {
         // A GET stream and a subscription last until somebody ends them: at shutdown that is guard.
         let subscribes = parts.headers.get("mcp-method").is_some_and(|method| method == "subscriptions/listen");
         let over = (parts.method == Method::GET || subscribes).then(|| self.over.clone());
-        let answer = self.answer(Request::from_parts(parts, held.share()));
-        Box::pin(async move { answer.await.map(|response| response.map(|body| held.until_out(body, over))) })
+        let share = parts.extensions.get::<VerifiedPeer>().and_then(|peer| self.shares.take(peer.agent()));
+        let (asking, open) = share.unzip();
+        let answer = self.answer(Request::from_parts(parts, held.share()), asking);
+        Box::pin(async move { answer.await.map(|response| response.map(|body| held.until_out(body, over, open))) })
     }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Front {
-    fn answer(&mut self, request: Request<Held>) -> Answer {
+    fn answer(&mut self, request: Request<Held>, share: Option<Asking>) -> Answer {
         if request.uri().path() != self.place.path {
             let text = format!("nothing is served here; the MCP endpoint is {}\n", self.place.url);
             return Box::pin(std::future::ready(Ok(answer::text(StatusCode::NOT_FOUND, text))));
         }
+        let Some(share) = share else { return busy("this agent has as many requests open as it may") };
         let Ok(slot) = Arc::clone(&self.in_flight).try_acquire_owned() else {
-            let text = "as many requests are in flight as may be";
-            let response = answer::error(StatusCode::SERVICE_UNAVAILABLE, None, answer::INTERNAL, text);
-            return Box::pin(std::future::ready(Ok(response)));
+            return busy("as many requests are in flight as may be");
         };
         let (answer, metrics) = (self.authorize.call(request), Arc::clone(&self.metrics));
         let begun = Instant::now();
@@ -78,10 +82,15 @@ impl Front {
         Box::pin(async move {
             let response = answer.await;
             counted.0.answered(begun.elapsed());
-            drop((slot, counted));
+            drop((slot, share, counted));
             response
         })
     }
+}
+
+fn busy(text: &str) -> Answer {
+    let response = answer::error(StatusCode::SERVICE_UNAVAILABLE, None, answer::INTERNAL, text);
+    Box::pin(std::future::ready(Ok(response)))
 }
 
 /// Counts down even when the client went away.

@@ -112,12 +112,36 @@ async fn more_requests_than_may_be_are_refused_at_once() {
     let mut config = estate.config(upstream.upstream());
     config.limits.requests = 2;
     let guard = estate.serve(config).await;
-    let billing = estate.client("billing-bot");
-    for _ in 0..2 {
-        let (billing, url) = (billing.clone(), guard.url.clone());
-        tokio::spawn(async move { billing.modern(&url, "tools/call", json!({"name": "a"})).await });
+    for agent in ["billing-bot", "intern-bot"] {
+        let (caller, url) = (estate.client(agent), guard.url.clone());
+        tokio::spawn(async move { caller.modern(&url, "tools/call", json!({"name": "read_a"})).await });
     }
     until(async || upstream.count() == 2).await;
-    let refused = billing.modern(&guard.url, "tools/call", json!({"name": "a"})).await;
+    let refused = estate.client("connect-bot").modern(&guard.url, "tools/call", json!({"name": "read_a"})).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn one_agent_does_not_shut_the_others_out() {
+    let hanging = |request: http::Request<bytes::Bytes>| async move {
+        let message: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        if message["params"]["name"] == "read_forever" {
+            std::future::pending::<()>().await;
+        }
+        json_response(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {"content": []}}))
+    };
+    let (estate, upstream) = (Estate::new(), Fake::new(hanging).await);
+    let mut config = estate.config(upstream.upstream());
+    config.limits.requests = 8;
+    let guard = estate.serve(config).await;
+    let (intern, billing) = (estate.client("intern-bot"), estate.client("billing-bot"));
+    for _ in 0..2 {
+        let (intern, url) = (intern.clone(), guard.url.clone());
+        tokio::spawn(async move { intern.modern(&url, "tools/call", json!({"name": "read_forever"})).await });
+    }
+    until(async || upstream.count() == 2).await;
+    let third = intern.modern(&guard.url, "tools/call", json!({"name": "read_a"})).await;
+    assert_eq!(third.status, StatusCode::SERVICE_UNAVAILABLE, "a quarter is all that one agent holds");
+    let other = billing.modern(&guard.url, "tools/call", json!({"name": "read_a"})).await;
+    assert_eq!(other.status, StatusCode::OK);
 }
