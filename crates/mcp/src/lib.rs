@@ -35,7 +35,6 @@ mod refusal;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
 mod sessions;
-pub mod stdio;
 mod tasks;
 mod version;
 
