@@ -90,14 +90,36 @@ pub(crate) fn read(ca: &Path) -> Outcome<Authority> {
 /// other trust domains stays: federation is nothing that a renewal may end.
 pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credential>) -> Outcome<Generation> {
     let bundle = explain(authority.bundle(), "cannot read the trust bundle")?;
-    let crls = explain(authority.crls(), "cannot read the CRL")?;
     let own = authority.trust_domain();
-    let LoadedTrust { mut bundles, crls: mut lists, .. } = partners(out, own)?;
+    let LoadedTrust { mut bundles, crls: partners, .. } = partners(out, own)?;
     bundles.push(bundle);
-    lists.push(DomainCrls { trust_domain: own.clone(), crls: crls.into_iter().map(Arc::new).collect() });
-    let delivery = Delivery { credential, bundles, crls: lists };
-    directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")
+    let mut delivery = Delivery { credential, bundles, crls: lists(authority, &partners)? };
+    let generation = directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")?;
+    // Whoever delivers last has looked last: two mints at once do not leave the older of their CRLs.
+    for _ in 0..OVERTAKEN {
+        let newest = lists(authority, &partners)?;
+        if text(&newest) == text(&delivery.crls) {
+            break;
+        }
+        delivery.crls = newest;
+        directory::deliver_trust(out, &delivery.bundles, &delivery.crls).or_failed("the CRL was not delivered", "")?;
+    }
+    Ok(generation)
 }
+
+/// The CRLs as the authority has them now, beside those of other trust domains.
+fn lists(authority: &Authority, partners: &[DomainCrls]) -> Outcome<Vec<DomainCrls>> {
+    let crls = explain(authority.crls(), "cannot read the CRL")?.into_iter().map(Arc::new).collect();
+    let own = DomainCrls { trust_domain: authority.trust_domain().clone(), crls };
+    Ok(partners.iter().cloned().chain([own]).collect())
+}
+
+fn text(lists: &[DomainCrls]) -> String {
+    lists.iter().flat_map(|domain| &domain.crls).map(|crl| crl.to_pem()).collect()
+}
+
+/// How often a delivery looks again; each time, another mint or revocation came in between.
+const OVERTAKEN: u32 = 16;
 
 /// The trust material of other trust domains in an identity directory; none where there is no directory yet.
 pub(crate) fn partners(out: &Path, own: &TrustDomain) -> Outcome<LoadedTrust> {

@@ -63,3 +63,20 @@ fn nothing_is_signed_that_cannot_be_delivered() {
     mint(&place.text("broken")).failed(3, &["cannot be read", "another"]);
     assert_eq!(place.minted(), 0);
 }
+
+#[test]
+fn mints_at_once_leave_the_newest_list() {
+    let place = Place::with_authority();
+    let id = place.mint("agent", "a");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| place.mint("agent", "a"));
+        }
+    });
+    let numbers = |what: &str| {
+        let facts = countermark(["inspect", what, "--json"]).done().json();
+        facts["crls"].as_array().unwrap().iter().map(|crl| crl["number"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&id), numbers(&place.text("ca")));
+    assert_eq!(place.minted(), 9);
+}
