@@ -44,7 +44,10 @@ impl Serial {
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0))
+        let mut text = [0; 2 * MAX_OCTETS];
+        let text = text.get_mut(..2 * self.0.len()).ok_or(fmt::Error)?;
+        hex::encode_to_slice(&self.0, text).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)
     }
 }
 
