@@ -6,6 +6,10 @@ pub(crate) fn lookalike(key: &str, significant: &[&'static str]) -> Option<&'sta
     if significant.contains(&key) {
         return None;
     }
+    // What matters is ASCII, so an ASCII key differs from it in ASCII case or not at all.
+    if key.is_ascii() {
+        return significant.iter().copied().find(|other| other.eq_ignore_ascii_case(key));
+    }
     significant.iter().copied().find(|other| folded(key).eq(folded(other)))
 }
 
@@ -26,6 +30,15 @@ mod tests {
         assert_eq!(lookalike("param\u{17f}", &["params"]), Some("params"));
         assert_eq!(lookalike("ta\u{17f}\u{212a}Id", &["taskId"]), Some("taskId"));
         assert_eq!(lookalike("ur\u{131}", &["uri"]), Some("uri"));
+    }
+
+    #[test]
+    fn the_short_way_for_ascii_says_what_folding_says() {
+        const SIGNIFICANT: [&str; 3] = ["uri", "name", "_META"];
+        for key in ["Name", "NAME", "nam", "uRI", "_meta", "x-y", ""] {
+            let folds = SIGNIFICANT.into_iter().find(|other| folded(key).eq(folded(other)));
+            assert_eq!(lookalike(key, &SIGNIFICANT), folds, "{key}");
+        }
     }
 
     #[test]
