@@ -2,16 +2,19 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -51,23 +54,31 @@ impl<C: Caller> Serving<C> {
         B::Error: Into<BoxError>,
     {
         // Boxed: what a handshake needs is not kept for the life of the connection.
+        let handshake = Box::pin(async {
+            let stream = self.acceptor.accept(io, remote).await?;
+            self.config.observer.accepted(stream.peer().resumed());
+            Ok(self.ready(stream, service))
+        });
         let accepted = tokio::select! {
             () = self.kill.cancelled() => return,
-            accepted = Box::pin(self.acceptor.accept(io, remote)) => accepted,
+            accepted = handshake => accepted,
         };
         match accepted {
             Err(error) => {
                 self.config.observer.refused(&error);
                 log_refusal(remote, &error);
             }
-            Ok(stream) => {
-                self.config.observer.accepted(stream.peer().resumed());
-                self.serve(stream, service).await;
+            Ok(Ready { protocol: Protocol::Http1(connection), live, activity }) => {
+                self.drive(connection, &live, &activity).await;
+            }
+            Ok(Ready { protocol: Protocol::Http2(connection), live, activity }) => {
+                self.drive(connection, &live, &activity).await;
             }
         }
     }
 
-    async fn serve<IO, S, B>(&self, stream: MtlsStream<IO, C>, service: S)
+    /// Hands the stream to its protocol; not `async`, since a future keeps room for all that was ever moved through it.
+    fn ready<IO, S, B>(&self, stream: MtlsStream<IO, C>, service: S) -> Ready<Speaking<IO, S, C>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -83,13 +94,12 @@ impl<C: Caller> Serving<C> {
         let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
         let max_header_bytes = self.config.max_header_bytes;
         let service = PeerService { service, peer, max_header_bytes, activity: Arc::clone(&activity) };
-        if http2 {
-            let connection = self.http2().serve_connection(io, service);
-            self.drive(Box::pin(connection), &live, &activity).await;
+        let protocol = if http2 {
+            Protocol::Http2(Box::pin(self.http2().serve_connection(io, service)))
         } else {
-            let connection = self.http1().serve_connection(io, service);
-            self.drive(Box::pin(connection), &live, &activity).await;
-        }
+            Protocol::Http1(Box::pin(self.http1().serve_connection(io, service)))
+        };
+        Ready { protocol, live, activity }
     }
 
     fn http1(&self) -> http1::Builder {
@@ -119,20 +129,23 @@ impl<C: Caller> Serving<C> {
         Conn: GracefulConnection<Error = hyper::Error>,
     {
         let patience = Patience { header: self.config.header_timeout, idle: self.config.idle_timeout };
-        let mut ended = pin!(live.ended());
-        let mut wind_down = pin!(async {
-            tokio::select! {
-                () = live.retired() => {}
-                () = self.drain.cancelled() => {}
-            }
-        });
+        // Polled only when one of its own has woken it, and not with every byte of the connection.
+        let mut orders: FuturesUnordered<_> = [self.order(live, false)].into_iter().collect();
         let mut watchdog = Watchdog::new(activity, patience);
         let mut winding_down = false;
         loop {
             tokio::select! {
                 biased;
-                _ = &mut ended => return,
-                () = self.kill.cancelled() => return,
+                Some(order) = orders.next() => match order {
+                    Order::End => return,
+                    Order::WindDown => {
+                        orders.push(self.order(live, true));
+                        if !winding_down {
+                            winding_down = true;
+                            connection.as_mut().graceful_shutdown();
+                        }
+                    }
+                },
                 event = poll_fn(|cx| poll_both(connection.as_mut(), &mut watchdog, cx)) => match event {
                     Event::Finished(result) => return log_end(live, result),
                     Event::Impatient if winding_down => return,
@@ -142,13 +155,41 @@ impl<C: Caller> Serving<C> {
                         connection.as_mut().graceful_shutdown();
                     }
                 },
-                () = &mut wind_down, if !winding_down => {
-                    winding_down = true;
-                    connection.as_mut().graceful_shutdown();
-                }
             }
         }
     }
+
+    /// The next order from outside; one that winds down is given once.
+    async fn order(&self, live: &Live, winding_down: bool) -> Order {
+        tokio::select! {
+            biased;
+            _ = live.ended() => Order::End,
+            () = self.kill.cancelled() => Order::End,
+            () = live.retired(), if !winding_down => Order::WindDown,
+            () = self.drain.cancelled(), if !winding_down => Order::WindDown,
+        }
+    }
+}
+
+/// A connection whose handshake is done.
+struct Ready<P> {
+    protocol: P,
+    live: Arc<Live>,
+    activity: Arc<Activity>,
+}
+
+type Speaking<IO, S, C> = Protocol<TokioIo<Noted<MtlsStream<IO, C>>>, PeerService<S, C>>;
+
+/// The two that are spoken.
+enum Protocol<IO, S: HttpService<Incoming>> {
+    Http1(Pin<Box<http1::Connection<IO, S>>>),
+    Http2(Pin<Box<http2::Connection<IO, S, TokioExecutor>>>),
+}
+
+/// What becomes of a connection, whatever it is doing.
+enum Order {
+    End,
+    WindDown,
 }
 
 enum Event {
