@@ -1,5 +1,6 @@
 //! The audit as lines of JSON on standard output or in a file.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,6 +10,9 @@ use countermark_mcp::{Audit, AuditLine};
 
 use super::config::AuditSink;
 use super::metrics::Metrics;
+
+/// A line is seldom longer.
+const USUAL: usize = 512;
 
 /// Writes each decision as one line, in one write, and counts it.
 #[derive(Debug)]
@@ -42,7 +46,8 @@ impl AuditLog {
 
 impl Audit for AuditLog {
     fn record(&self, line: &AuditLine<'_>) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
+        let mut text = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut text, line).map_err(io::Error::other)?;
         text.push(b'\n');
         let written = self.sink.lock().unwrap_or_else(PoisonError::into_inner).write(&text);
         match &written {
@@ -59,8 +64,7 @@ impl Audit for AuditLog {
 impl Sink {
     /// A line that follows a torn one starts on a line of its own.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let start: &[u8] = if self.torn { b"\n" } else { b"" };
-        let whole = [start, line].concat();
+        let whole = if self.torn { Cow::Owned([b"\n", line].concat()) } else { Cow::Borrowed(line) };
         let written = match &mut self.to {
             To::Stdout => {
                 let mut stdout = io::stdout().lock();

@@ -44,13 +44,13 @@ pub(crate) struct Gauges {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Decision {
-    outcome: String,
-    kind: String,
+    outcome: &'static str,
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
-    reason: String,
+    reason: &'static str,
 }
 
 /// A trust domain as a label.
@@ -109,8 +109,7 @@ impl Metrics {
     }
 
     pub(crate) fn decided(&self, line: &AuditLine<'_>) {
-        let labels =
-            Decision { outcome: line.outcome.as_str().to_owned(), kind: line.kind.unwrap_or("none").to_owned() };
+        let labels = Decision { outcome: line.outcome.as_str(), kind: line.kind.unwrap_or("none") };
         self.decisions.get_or_create(&labels).inc();
     }
 
@@ -119,15 +118,15 @@ impl Metrics {
     }
 
     pub(crate) fn upstream_failed(&self, reason: &'static str) {
-        self.upstream_errors.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+        self.upstream_errors.get_or_create(&Reason { reason }).inc();
     }
 
     fn handshake(&self, reason: &'static str) {
-        self.handshakes.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+        self.handshakes.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn policy_loaded(&self, reason: &'static str) {
-        self.policy_loads.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+        self.policy_loads.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn answered(&self, after: Duration) {

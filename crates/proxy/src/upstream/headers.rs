@@ -1,5 +1,7 @@
 //! Which headers cross, in either direction.
 
+use std::borrow::Cow;
+
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, ORIGIN,
     RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
@@ -11,7 +13,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
     let doomed: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_hop(name) || is_identity(name.as_str()) || named.contains(&name.as_str().to_owned()))
+        .filter(|name| is_hop(name) || is_identity(name.as_str()) || named.iter().any(|other| other == name.as_str()))
         .cloned()
         .collect();
     for name in doomed {
@@ -54,7 +56,10 @@ fn is_hop(name: &HeaderName) -> bool {
 
 /// Names that some server believes to speak of the caller, `_` read as `-`.
 fn is_identity(name: &str) -> bool {
-    let name = name.replace('_', "-");
+    let name = match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    };
     name == "forwarded"
         || ["client-cert", "x-forwarded-", "x-ssl-", "countermark-"].iter().any(|prefix| name.starts_with(prefix))
 }

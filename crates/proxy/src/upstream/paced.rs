@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::body::{self, BoxError};
 
@@ -15,7 +15,8 @@ use crate::body::{self, BoxError};
 pub(crate) struct Paced {
     body: body::Body,
     pace: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Made when something has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Nothing arrived for too long.
@@ -25,7 +26,7 @@ struct Stalled(Duration);
 
 impl Paced {
     pub(crate) fn new(body: body::Body, pace: Duration) -> Self {
-        Self { body, pace, timer: Box::pin(sleep(pace)) }
+        Self { body, pace, timer: None }
     }
 }
 
@@ -35,12 +36,12 @@ impl Body for Paced {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            let next = Instant::now() + self.pace;
-            self.timer.as_mut().reset(next);
+            self.timer = None;
             return Poll::Ready(frame);
         }
-        match self.timer.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(Stalled(self.pace).into()))),
+        let pace = self.pace;
+        match self.timer.get_or_insert_with(|| Box::pin(sleep(pace))).as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(Stalled(pace).into()))),
             Poll::Pending => Poll::Pending,
         }
     }
