@@ -1,4 +1,4 @@
-//! The async runtimes: one thread for verbs that end, all of them for those that stay.
+//! The async runtimes: one thread for verbs that end, as many as there are cores for those that stay.
 
 use std::future::Future;
 
@@ -21,7 +21,12 @@ pub(crate) fn short<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 
 /// Runs a verb that serves.
 pub(crate) fn long<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    let runtime = Builder::new_multi_thread()
+    // On one core a scheduler for many would only cost.
+    let mut builder = match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .or_failed("cannot start the runtime", "check the limits on threads and open files (ulimit -a)")?;
