@@ -74,7 +74,7 @@ impl Context {
                 Ok(self.rewritten(whole, &outcome))
             }
             // An error without an id can only be about this request.
-            ServerMessage::Notification => Ok(None),
+            ServerMessage::Notification(_) => Ok(None),
             ServerMessage::Response(..) | ServerMessage::Request(_) => {
                 Err("the server behind answered another request than the one that was asked")
             }

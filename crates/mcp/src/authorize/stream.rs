@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use super::answer::{AnswerBody, error_text};
 use super::body::Chunks;
 use super::respond::Context;
-use super::verdict::authorize;
+use super::verdict::{authorize, shows};
 use crate::BoxError;
 use crate::filter::sse::{self, Decoder, Event};
 use crate::filter::{ServerMessage, read};
+use crate::method::List;
 
 /// The stream with its events judged, until it ends or the right to it does.
 pub(super) fn filtered<R>(context: Context, body: R) -> AnswerBody
@@ -151,7 +152,8 @@ where
             }
         };
         match message {
-            ServerMessage::Notification => Some(event.raw),
+            ServerMessage::Notification(None) => Some(event.raw),
+            ServerMessage::Notification(Some((list, name))) => context.may_know(list, &name).then_some(event.raw),
             ServerMessage::Request(id) => {
                 let agent = context.case.peer.agent();
                 context.gate.pending.asked(agent, context.session.as_deref(), id.into_owned());
@@ -184,6 +186,13 @@ where
 }
 
 impl Context {
+    /// Whether the caller may hear of what a notification names.
+    fn may_know(&self, list: List, name: &str) -> bool {
+        let gate = &self.gate;
+        let policy = gate.config.policy.borrow().clone();
+        shows(&gate.config, &policy, &gate.tasks, self.case.peer.agent(), (list, name))
+    }
+
     /// How an answer to another request is treated: only a GET stream of a session may carry one, when it is resumed.
     fn elsewhere(&self, id: &crate::RequestId<'_>) -> Option<crate::sessions::Record> {
         let resumed = self.case.id.is_none();

@@ -14,8 +14,8 @@ pub(crate) enum ServerMessage<'a> {
     Response(RequestId<'a>, Outcome<'a>),
     /// A question to the client, of the older era.
     Request(RequestId<'a>),
-    /// A notification, or an error that answers no request in particular.
-    Notification,
+    /// A notification, and what it names that not everybody may know of; or an error that answers no request in particular.
+    Notification(Option<(List, Cow<'a, str>)>),
 }
 
 /// The parts of a result that are filtered or remembered; ranges are of the message's text.
@@ -46,12 +46,16 @@ pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<ServerMessage<'_>, Pars
     let mut fields = Fields::default();
     json::scan(bytes, depth, Surrogates::Passed, Place::Root, &mut fields)?;
     match (fields.method, fields.id, fields.answers) {
-        (true, _, true) => Err(ParseRefusal::Mixed),
-        (true, Some(id), false) => Ok(ServerMessage::Request(id)),
-        (true, None, false) => Ok(ServerMessage::Notification),
-        (false, Some(id), true) => Ok(ServerMessage::Response(id, fields.outcome)),
+        (Some(_), _, true) => Err(ParseRefusal::Mixed),
+        (Some(_), Some(id), false) => Ok(ServerMessage::Request(id)),
+        (Some(method), None, false) => Ok(ServerMessage::Notification(match &*method {
+            "notifications/resources/updated" => fields.uri.map(|uri| (List::Resources, uri)),
+            status if status.starts_with("notifications/tasks") => fields.task.map(|task| (List::Tasks, task)),
+            _ => None,
+        })),
+        (None, Some(id), true) => Ok(ServerMessage::Response(id, fields.outcome)),
         // `"id": null` in an error: the server could not tell which request it answers.
-        (false, None, true) if fields.outcome.result.is_none() => Ok(ServerMessage::Notification),
+        (None, None, true) if fields.outcome.result.is_none() => Ok(ServerMessage::Notification(None)),
         _ => Err(ParseRefusal::Nothing),
     }
 }
@@ -64,6 +68,9 @@ enum Place {
     Id,
     Method,
     Error,
+    Params,
+    ParamsUri,
+    ParamsTask,
     Result,
     CacheScope,
     TaskId,
@@ -75,7 +82,9 @@ enum Place {
 
 #[derive(Default)]
 struct Fields<'a> {
-    method: bool,
+    method: Option<Cow<'a, str>>,
+    uri: Option<Cow<'a, str>>,
+    task: Option<Cow<'a, str>>,
     answers: bool,
     id: Option<RequestId<'a>>,
     name: Option<Cow<'a, str>>,
@@ -91,6 +100,9 @@ impl<'a> Sink<'a> for Fields<'a> {
             (Place::Root, "method") => Place::Method,
             (Place::Root, "result") => Place::Result,
             (Place::Root, "error") => Place::Error,
+            (Place::Root, "params") => Place::Params,
+            (Place::Params, "uri") => Place::ParamsUri,
+            (Place::Params, "taskId") => Place::ParamsTask,
             (Place::Result, "cacheScope") => Place::CacheScope,
             (Place::Result, "task") => Place::Task,
             (Place::Result | Place::Task, "taskId") => Place::TaskId,
@@ -111,12 +123,14 @@ impl<'a> Sink<'a> for Fields<'a> {
         let range = at..at + raw.len();
         let text = || (kind == Kind::String).then(|| json::unescape(raw));
         match place {
-            Place::Elsewhere | Place::Task => {}
+            Place::Elsewhere | Place::Task | Place::Params => {}
             Place::Root if kind == Kind::Array => return Err(ParseRefusal::Batch),
             Place::Root if kind != Kind::Object => return Err(ParseRefusal::NotAnObject),
             Place::Root => {}
             Place::Id => self.id = RequestId::read(kind, raw),
-            Place::Method => self.method = true,
+            Place::Method => self.method = Some(text().unwrap_or_default()),
+            Place::ParamsUri => self.uri = text(),
+            Place::ParamsTask => self.task = text(),
             Place::Error => self.answers = true,
             Place::Result => {
                 self.answers = true;

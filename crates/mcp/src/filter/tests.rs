@@ -61,8 +61,8 @@ fn tells_messages_apart() {
         read(r#"{"id":"q","method":"sampling/createMessage"}"#),
         Ok(ServerMessage::Request(RequestId::String(_)))
     ));
-    assert!(matches!(read(r#"{"method":"notifications/message"}"#), Ok(ServerMessage::Notification)));
-    assert!(matches!(read(r#"{"id":null,"error":{}}"#), Ok(ServerMessage::Notification)));
+    assert!(matches!(read(r#"{"method":"notifications/message"}"#), Ok(ServerMessage::Notification(None))));
+    assert!(matches!(read(r#"{"id":null,"error":{}}"#), Ok(ServerMessage::Notification(None))));
     assert!(matches!(read(r#"{"id":null,"result":{}}"#), Err(ParseRefusal::Nothing)));
     assert!(matches!(read(r#"[{"id":1,"result":{}}]"#), Err(ParseRefusal::Batch)));
     assert!(matches!(read(r#"{"id":1,"result":{},"method":"x"}"#), Err(ParseRefusal::Mixed)));

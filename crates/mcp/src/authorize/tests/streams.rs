@@ -49,6 +49,19 @@ async fn a_list_cannot_hide_behind_the_framing() {
 }
 
 #[tokio::test]
+async fn a_notification_names_nothing_that_the_caller_may_not_read() {
+    let world = World::new().await;
+    let updated =
+        |uri| format!(r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#);
+    let (own, foreign) = (updated("file:///books/1"), updated("file:///salaries/1"));
+    let task = r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"another's"}}"#;
+    let stream = format!("data: {foreign}\n\ndata: {own}\n\ndata: {task}\n\n");
+    world.upstream_answers(move |_| events(&stream));
+    let answer = world.send(world.billing(), bodiless(Method::GET, &[])).await;
+    assert_eq!(answer.text, format!("data: {own}\n\n"));
+}
+
+#[tokio::test]
 async fn an_answer_that_was_not_asked_for_is_dropped() {
     let world = World::new().await;
     let other = LIST.replace("\"id\":1", "\"id\":2");
