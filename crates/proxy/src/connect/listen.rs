@@ -152,10 +152,12 @@ impl Listening {
 }
 
 async fn respond(transport: &Transport, local: Local, request: Request<Incoming>) -> Response<Body> {
-    if request.headers().contains_key(ORIGIN) {
+    // Browsers leave `Origin` out of a GET that a page makes without scripts, and then say where it comes from here.
+    if request.headers().contains_key(ORIGIN) || request.headers().contains_key("sec-fetch-site") {
         return answer::text(StatusCode::FORBIDDEN, "requests of web pages are not carried\n");
     }
-    if !local.admits(request.headers()) {
+    let elsewhere = request.uri().authority().is_some_and(|target| !local.is_named(target.as_str()));
+    if elsewhere || !local.admits(request.headers()) {
         return answer::text(StatusCode::FORBIDDEN, "this is not the address that requests may be made to\n");
     }
     if request.uri().path() != transport.path() {
@@ -191,9 +193,14 @@ async fn respond(transport: &Transport, local: Local, request: Request<Incoming>
 
 impl Local {
     fn admits(self, headers: &HeaderMap) -> bool {
-        let Self::Address(address) = self else { return true };
+        let Self::Address(_) = self else { return true };
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
+        self.is_named(host)
+    }
+
+    fn is_named(self, host: &str) -> bool {
+        let Self::Address(address) = self else { return true };
         host == address.to_string() || host.eq_ignore_ascii_case(&format!("localhost:{}", address.port()))
     }
 }

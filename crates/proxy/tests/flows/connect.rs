@@ -229,6 +229,12 @@ async fn a_loopback_listener_carries_local_programs_and_no_web_page() {
     for origin in ["https://evil.example", "null", "http://localhost"] {
         assert_eq!(local(addr, &[host.clone(), ("origin", origin.to_owned())]).await.0, StatusCode::FORBIDDEN);
     }
+    let image = ("sec-fetch-site", "cross-site".to_owned());
+    assert_eq!(
+        local(addr, &[host.clone(), image]).await.0,
+        StatusCode::FORBIDDEN,
+        "a page's own requests bear no Origin"
+    );
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap().unwrap();
 }
