@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod audited;
 mod config;
 mod descriptors;
 mod error;

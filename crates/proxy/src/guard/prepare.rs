@@ -18,6 +18,7 @@ use tower_layer::Layer;
 
 use super::Guard;
 use super::audit::AuditLog;
+use super::audited::{Audited, LastFailure};
 use super::config::{AuditSink, GuardConfig, GuardLimits, StdioServer, Upstream};
 use super::descriptors::{Budget, budget};
 use super::error::GuardError;
@@ -60,9 +61,10 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
     let behind = Behind::new(upstream, tells, Arc::clone(&parts.metrics));
     let acceptor = acceptor(&config, &parts)?;
     let room = room(&config);
+    let audit = LastFailure::new(Arc::clone(&parts.clock));
     let place = Arc::new(Place { url: url(&parts.identity, address, &path), path });
     let front = Front {
-        authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy)?).layer(behind.clone()),
+        authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy, &audit)?).layer(behind.clone()),
         place,
         in_flight: Arc::new(Semaphore::new(config.limits.requests)),
         shares: Shares::new(config.limits.requests, room.answers),
@@ -74,6 +76,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         identity: parts.identity,
         trust: parts.trust,
         policy: Arc::clone(&policy),
+        audit,
         registry: acceptor.registry().clone(),
         behind,
         metrics: parts.metrics,
@@ -176,7 +179,12 @@ fn acceptor(config: &GuardConfig, parts: &Parts) -> Result<Acceptor, GuardError>
         .map_err(|error| GuardError::Tls(error.to_string()))
 }
 
-fn authorization(config: &GuardConfig, parts: &Parts, policy: &Arc<PolicyFile>) -> Result<Authorization, GuardError> {
+fn authorization(
+    config: &GuardConfig,
+    parts: &Parts,
+    policy: &Arc<PolicyFile>,
+    failure: &Arc<LastFailure>,
+) -> Result<Authorization, GuardError> {
     let audit = AuditLog::open(&config.audit, Arc::clone(&parts.metrics)).map_err(|source| {
         let path = if let AuditSink::File(path) = &config.audit { path.clone() } else { "standard output".into() };
         GuardError::Audit { path, source }
@@ -185,7 +193,7 @@ fn authorization(config: &GuardConfig, parts: &Parts, policy: &Arc<PolicyFile>) 
     let mut authorization = Authorization::new(
         parts.server.clone(),
         policy.policy(),
-        Arc::new(audit),
+        Arc::new(Audited::new(audit, Arc::clone(failure))),
         Arc::new(hosts),
         Arc::clone(&parts.clock),
     );

@@ -8,6 +8,7 @@ use countermark_mtls::{Registry, TrustGeneration};
 use tokio::sync::watch;
 
 use super::admin::Ready;
+use super::audited::LastFailure;
 use super::metrics::{Domain, Metrics};
 use super::policy_file::PolicyFile;
 use crate::identity::Identity;
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) identity: Identity,
     pub(crate) trust: watch::Receiver<Arc<TrustGeneration>>,
     pub(crate) policy: Arc<PolicyFile>,
+    pub(crate) audit: Arc<LastFailure>,
     pub(crate) registry: Registry,
     pub(crate) behind: Behind,
     pub(crate) metrics: Arc<Metrics>,
@@ -73,6 +75,7 @@ impl Ready for State {
         self.gauges();
         let mut reasons = self.identity.problems();
         reasons.extend(self.policy.problem());
+        reasons.extend(self.audit.problem());
         let not_after = self.identity.credential().leaf().not_after();
         if self.clock.now() > not_after {
             reasons.push(format!("guard's own certificate expired at {not_after}; renew it into the same directory"));

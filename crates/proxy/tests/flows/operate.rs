@@ -68,6 +68,10 @@ async fn an_audit_that_cannot_be_written_refuses_the_call() {
     assert!(answer.json().get("error").is_some());
     assert_eq!(upstream.count(), 0);
     assert!(get(guard.admin, "/metrics").await.1.contains("countermark_guard_audit_failures_total 1"));
+    let (status, reason) = get(guard.admin, "/readyz").await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && reason.contains("audit"), "{reason}");
+    estate.ca.clock().advance(std::time::Duration::from_secs(30));
+    assert_eq!(get(guard.admin, "/readyz").await.0, StatusCode::OK, "only another call can tell");
 }
 
 #[tokio::test]
