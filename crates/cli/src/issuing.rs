@@ -123,22 +123,18 @@ const OVERTAKEN: u32 = 16;
 
 /// The trust material of other trust domains in an identity directory; none where there is no directory yet.
 pub(crate) fn partners(out: &Path, own: &TrustDomain) -> Outcome<LoadedTrust> {
-    let mut trust = match directory::load_trust(out) {
-        Ok(trust) => trust,
-        Err(LoadError::NoTrust { .. }) => LoadedTrust::default(),
+    match directory::load_partners(out, own) {
+        Ok(trust) => Ok(trust),
         Err(LoadError::Io { path, source })
             if source.kind() == ErrorKind::NotFound && (path == out || path == out.join("trust")) =>
         {
-            LoadedTrust::default()
+            Ok(LoadedTrust::default())
         }
         Err(error) => {
             let what = format!("{} holds trust material that cannot be read", out.display());
-            return Err(error).or_failed(what, "mend or remove that file; nothing was delivered");
+            Err(error).or_failed(what, "mend or remove that file; nothing was delivered")
         }
-    };
-    trust.bundles.retain(|bundle| bundle.trust_domain() != own);
-    trust.crls.retain(|lists| lists.trust_domain != *own);
-    Ok(trust)
+    }
 }
 
 /// What an authority says beside what it does goes to the log.

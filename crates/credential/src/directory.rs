@@ -30,7 +30,7 @@ pub use self::load::{Held, Loaded, load, read};
 pub(crate) use self::lock::Lock;
 pub use self::names::{CURRENT, bundle_name, crl_name};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
-pub use self::trust::{LoadedTrust, deliver_trust, load_trust, read_crls};
+pub use self::trust::{LoadedTrust, deliver_trust, load_partners, load_trust, read_crls};
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;

@@ -22,6 +22,10 @@ fn a_renewal_keeps_the_bundles_of_other_trust_domains() {
     let facts = countermark(["inspect", &id, "--json"]).done().json();
     assert_eq!(facts["crls"].as_array().unwrap().len(), 4, "two lists of each authority");
     assert_eq!(names(facts), ["agents.internal", "partner.example"]);
+    // What the delivery brings anew may be broken.
+    fs::write(current.join("agents.internal.crl.pem"), "junk").unwrap();
+    place.mint("server", "ledger");
+    assert_eq!(names(countermark(["inspect", &id, "--json"]).done().json()).len(), 2);
     // What cannot be read is not dropped in silence: nothing is signed before it is mended.
     fs::write(current.join(bundle), "-----BEGIN CERTIFICATE-----\n").unwrap();
     let before = (snapshot(&place.path("ledger")), place.minted());

@@ -109,20 +109,20 @@ pub struct LoadedTrust {
 /// Loads the trust material of a directory; all of it must be good, and there must be a bundle.
 pub fn load_trust(dir: &Path) -> Result<LoadedTrust, LoadError> {
     let material = read_material(dir)?;
-    if let Some(broken) = material.broken.into_iter().next() {
-        return Err(broken.error);
-    }
-    if material.bundles.is_empty() {
+    if material.bundles.is_empty() && material.broken.is_empty() {
         return Err(LoadError::NoTrust { dir: dir.to_owned() });
     }
-    let mut loaded = LoadedTrust::default();
-    for (trust_domain, file) in material.bundles {
-        loaded.bundles.push(file.bundle(trust_domain)?);
-    }
-    for (trust_domain, file) in material.crls {
-        loaded.crls.push(DomainCrls { trust_domain, crls: file.crls()? });
-    }
-    Ok(loaded)
+    material.parse()
+}
+
+/// As [`load_trust`], but for what is of `own`, which may be broken or missing: a delivery brings it anew.
+pub fn load_partners(dir: &Path, own: &TrustDomain) -> Result<LoadedTrust, LoadError> {
+    let mut material = read_material(dir)?;
+    material.bundles.remove(own);
+    material.crls.remove(own);
+    let (bundle, crls) = (Whose::Bundle(own.clone()), Whose::Crls(own.clone()));
+    material.broken.retain(|broken| broken.whose != bundle && broken.whose != crls);
+    material.parse()
 }
 
 /// Reads a file of revocation lists, in PEM or DER: what `--crl FILE` names.
@@ -137,6 +137,22 @@ pub(crate) struct Material {
     pub(crate) crls: BTreeMap<TrustDomain, RawFile>,
     /// What is there and cannot be read: not withdrawn, and in nobody else's way.
     pub(crate) broken: Vec<Broken>,
+}
+
+impl Material {
+    fn parse(self) -> Result<LoadedTrust, LoadError> {
+        if let Some(broken) = self.broken.into_iter().next() {
+            return Err(broken.error);
+        }
+        let mut loaded = LoadedTrust::default();
+        for (trust_domain, file) in self.bundles {
+            loaded.bundles.push(file.bundle(trust_domain)?);
+        }
+        for (trust_domain, file) in self.crls {
+            loaded.crls.push(DomainCrls { trust_domain, crls: file.crls()? });
+        }
+        Ok(loaded)
+    }
 }
 
 /// A file of trust material that cannot be read.
