@@ -32,8 +32,21 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn is_unwanted(name: &str) -> bool {
-    const BEGINNING: [&str; 7] =
-        ["client-cert", "x-forwarded", "x-ssl", "x-client-cert", "x-client-dn", "countermark-", "ssl-client-"];
+    const BEGINNING: [&str; 12] = [
+        "client-cert",
+        "x-forwarded",
+        "x-ssl",
+        "x-client-cert",
+        "x-client-dn",
+        "countermark-",
+        "ssl-client-",
+        // By these some servers take a request for another one than was judged, or its sender for somebody.
+        "x-http-method",
+        "x-method-override",
+        "x-original-",
+        "x-rewrite-",
+        "x-remote-",
+    ];
     let dashed = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),
@@ -58,6 +71,7 @@ fn is_unwanted_whole(name: &str) -> bool {
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
+            | "remote-user"
             | "te"
             | "trailer"
             | "transfer-encoding"
@@ -65,4 +79,45 @@ fn is_unwanted_whole(name: &str) -> bool {
             | "via"
             | "x-real-ip"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_says_who_he_is_or_what_else_he_meant() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "client-cert",
+            "client_cert_chain",
+            "x-forwarded-for",
+            "x_forwarded_client_cert",
+            "x-ssl-client-verify",
+            "ssl_client_s_dn",
+            "forwarded",
+            "countermark_agent",
+            "remote_user",
+            "x-remote-user",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "x-method-override",
+            "authorization",
+            "origin",
+            "mcp_name",
+            "content_type",
+            "x-of-this-hop",
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        headers.insert(CONNECTION, HeaderValue::from_static("close, x-of-this-hop, mcp-method"));
+        for name in ["mcp-method", "content-type", "x-request-id"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept-encoding", "content-type", "mcp-method", "x-request-id"]);
+    }
 }
