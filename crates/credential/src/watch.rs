@@ -4,6 +4,7 @@
 //! What is new and broken is not published: the last good stays, and [`Status`] says so. What is older than what was once
 //! accepted is refused, over restarts too when a state file is given. A bundle that is gone is withdrawn.
 
+mod ending;
 mod floor;
 mod notices;
 mod reload;
@@ -74,6 +75,7 @@ impl DirectorySource {
         notices.follow(&config);
         let (revocation, modes) = watch::channel(config.revocation.clone());
         let (reloader, first) = Reloader::start(config.clone(), clock.now())?;
+        first.status.log();
         let (credential_out, credential) = watch::channel(first.credential);
         let (trust_out, trust) = watch::channel(first.trust);
         let (status_out, status) = watch::channel(first.status);

@@ -95,7 +95,7 @@ pub enum ChainError {
     },
     /// No roots of that trust domain are here.
     #[error(
-        "there is no trust bundle for {trust_domain}; put {trust_domain}.trust-bundle.pem into the trust directory to federate with it"
+        "there is no trust bundle for {trust_domain}; to federate with it, put {trust_domain}.trust-bundle.pem and {trust_domain}.crl.pem beside the own ones, in trust/current of the identity directory"
     )]
     UnknownTrustDomain {
         /// Whose roots are missing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countermark_identity::{SpiffeId, TrustDomain, UnixTime, Usage};
 
+use super::ending::ending;
 use super::floor::Floor;
 use super::slot::Slot;
 use super::status::{Health, Status};
@@ -76,7 +77,7 @@ impl Reloader {
         }
         let mut credential_fault = None;
         reloader.note_verdict(&mut credential_fault, &mut faults, now);
-        let status = reloader.status(credential_fault, faults);
+        let status = reloader.status(credential_fault, faults, now);
         Ok((reloader, First { credential: held.credential, trust, status }))
     }
 
@@ -90,7 +91,7 @@ impl Reloader {
             Err(fault) => (None, Some(fault)),
         };
         self.note_verdict(&mut credential_fault, &mut faults, now);
-        Changes { credential, trust, status: self.status(credential_fault, faults) }
+        Changes { credential, trust, status: self.status(credential_fault, faults, now) }
     }
 
     fn reload_trust(&mut self, revocation: BTreeMap<TrustDomain, Revocation>) -> (Option<Arc<Trust>>, Vec<String>) {
@@ -265,11 +266,13 @@ impl Reloader {
         faults
     }
 
-    fn status(&self, credential_fault: Option<String>, trust_faults: Vec<String>) -> Status {
+    fn status(&self, credential_fault: Option<String>, trust_faults: Vec<String>, now: UnixTime) -> Status {
+        let authorities = self.own().map_or_else(Vec::new, |own| self.known_authorities(&own));
         Status {
             generation: self.generation,
             credential: Health::of(credential_fault.as_slice()),
             trust: Health::of(&trust_faults),
+            ending: ending(&authorities, now),
         }
     }
 

@@ -12,6 +12,8 @@ pub struct Status {
     pub credential: Health,
     /// The trust material.
     pub trust: Health,
+    /// The authorities that the credential hangs on and that end soon, a line each. They are good until then.
+    pub ending: Vec<String>,
 }
 
 impl Status {
@@ -22,6 +24,9 @@ impl Status {
     }
 
     pub(super) fn log(&self) {
+        for authority in &self.ending {
+            tracing::warn!("{authority}");
+        }
         for (what, health) in [("credential", &self.credential), ("trust", &self.trust)] {
             match health {
                 Health::Current => tracing::debug!(what, "the files are good"),

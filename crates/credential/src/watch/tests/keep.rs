@@ -285,3 +285,15 @@ fn a_file_that_cannot_be_read_is_in_nobody_elses_way_and_not_withdrawn() {
         assert!(reason(&changes.status.trust).contains(name), "{name}");
     }
 }
+
+#[test]
+fn an_authority_that_ends_soon_is_said_and_still_good() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    assert_eq!(first.status.ending, Vec::<String>::new());
+    // Roots and intermediates of the estate live for a year from yesterday on.
+    let late = NOW.saturating_add(StdDuration::from_secs(86_400 * 250));
+    let status = reloader.reload(BTreeMap::new(), late).status;
+    assert_eq!(status.ending.len(), 2, "{:?}", status.ending);
+    assert!(status.ending.iter().any(|line| line.contains("CN=intermediate") && line.contains("ca renew")));
+}
