@@ -106,6 +106,12 @@ pub struct Subscriptions<'a> {
     pub tasks: Vec<Cow<'a, str>>,
 }
 
+impl Subscriptions<'_> {
+    fn count(&self) -> usize {
+        self.resources.len() + self.tasks.len()
+    }
+}
+
 /// Parses one message of a client, strictly and whole.
 ///
 /// # Errors

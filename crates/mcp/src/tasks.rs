@@ -24,7 +24,8 @@ impl Tasks {
 
     /// This call of this agent made this task. The agent's oldest task is forgotten beyond its limit.
     pub(crate) fn made(&self, agent: &AgentId, task: &str, by: &Demand) {
-        if task.len() > 1024 {
+        // What is remembered of other sides is bounded in size, too.
+        if task.len() > 1024 || by.name().is_some_and(|name| name.len() > 8192) {
             return;
         }
         let mut made = self.lock();

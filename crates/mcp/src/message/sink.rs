@@ -36,6 +36,9 @@ pub(super) enum Place {
     Task,
 }
 
+/// What one `subscriptions/listen` may name: all of it is judged again at each event.
+const SUBSCRIPTIONS: usize = 1024;
+
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 impl Place {
@@ -171,6 +174,9 @@ impl<'a> Fields<'a> {
             Place::Listen => demand(kind == Kind::Object, "params.notifications", "an object")?,
             Place::Resources => demand(kind == Kind::Array, "resourceSubscriptions", "an array")?,
             Place::Tasks => demand(kind == Kind::Array, "taskIds", "an array")?,
+            Place::Resource | Place::Task if params.subscriptions.count() >= SUBSCRIPTIONS => {
+                demand(false, "params.notifications", "about at most 1024 resources and tasks")?;
+            }
             Place::Resource => {
                 let uri = string("an element of resourceSubscriptions", kind, raw)?;
                 params.subscriptions.resources.push(uri);

@@ -148,3 +148,17 @@ fn an_id_prints_as_json() {
     assert_eq!(RequestId::Number(-3).to_string(), "-3");
     assert_eq!(RequestId::String("a\"b".into()).to_string(), r#""a\"b""#);
 }
+
+#[test]
+fn a_subscription_names_a_bounded_number_of_things() {
+    let listen = |resources: usize, tasks: usize| {
+        let many = |count| vec!["\"a:b\""; count].join(",");
+        let (resources, tasks) = (many(resources), many(tasks));
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":[{resources}],"taskIds":[{tasks}]}}}}}}"#
+        );
+        parse(text.as_bytes(), &Limits::default()).map(drop)
+    };
+    assert_eq!(listen(1000, 24), Ok(()));
+    assert!(matches!(listen(1000, 25), Err(ParseRefusal::Type { key: "params.notifications", .. })));
+}
