@@ -31,6 +31,8 @@ use crate::{Acceptor, MtlsStream};
 
 /// How often an HTTP/2 peer with open streams is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
+/// What of an answer waits in memory for a slow reader, on each HTTP/2 stream.
+const SEND_BUFFER: usize = 128 * 1024;
 /// How long an idle connection has to end in good order.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -117,6 +119,7 @@ impl<C: Caller> Serving<C> {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.config.max_streams)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING);

@@ -210,7 +210,9 @@ fn room(config: &GuardConfig) -> Budget {
         Upstream::Stdio(server) => server.limits.processes,
         Upstream::Http { .. } | Upstream::Unix { .. } => 0,
     };
-    budget(config.limits.connections, children)
+    let room = budget(config.limits.connections, children);
+    // Streams are many and quiet; even so, what waits for slow readers is bounded.
+    Budget { answers: room.answers.min(config.limits.requests.saturating_mul(16)), ..room }
 }
 
 fn serving(limits: &GuardLimits, room: Budget, metrics: &Arc<Metrics>) -> ServeConfig {
