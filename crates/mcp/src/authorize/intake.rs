@@ -11,7 +11,10 @@ use http_body_util::BodyExt;
 use crate::refusal::{Refusal, code};
 use crate::{BoxError, Limits, ParseRefusal};
 
-/// The whole body, or why it is refused. A body that arrived in one piece is not copied.
+/// A body up to this size is copied out of the buffer that it arrived in, which the connection then goes on using.
+const SMALL: usize = 2048;
+
+/// The whole body, or why it is refused. A larger body that arrived in one piece is not copied.
 pub(super) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits) -> Result<Bytes, Refusal>
 where
     B: Body,
@@ -50,7 +53,10 @@ where
             return Err(ParseRefusal::TooLarge { limit }.into());
         }
         if first.is_empty() && rest.is_empty() {
-            first = data.copy_to_bytes(data.remaining());
+            first = match data.remaining() {
+                small @ ..=SMALL if data.chunk().len() == small => Bytes::copy_from_slice(data.chunk()),
+                all => data.copy_to_bytes(all),
+            };
         } else {
             rest.extend_from_slice(&std::mem::take(&mut first));
             while data.has_remaining() {

@@ -11,6 +11,9 @@ use tokio::time::{Sleep, sleep};
 
 use crate::body::{self, BoxError};
 
+/// A piece up to this size is copied out of the buffer that it arrived in, which the connection then goes on using.
+const SMALL: usize = 2048;
+
 /// Fails when nothing arrives for longer than the pace.
 pub(crate) struct Paced {
     body: body::Body,
@@ -37,7 +40,7 @@ impl Body for Paced {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             self.timer = None;
-            return Poll::Ready(frame);
+            return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(detached))));
         }
         let pace = self.pace;
         match self.timer.get_or_insert_with(|| Box::pin(sleep(pace))).as_mut().poll(context) {
@@ -53,4 +56,8 @@ impl Body for Paced {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn detached(piece: Bytes) -> Bytes {
+    if piece.len() <= SMALL { Bytes::copy_from_slice(&piece) } else { piece }
 }
