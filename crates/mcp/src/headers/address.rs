@@ -24,8 +24,12 @@ pub(crate) fn verify_host(parts: &Parts, hosts: &dyn Hosts) -> Result<(), Refusa
     if named.contains('@') {
         return Err(Refusal::invalid("Host is not a host"));
     }
-    let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-    if hosts.names(&host) {
+    let host = authority.host().trim_matches(['[', ']']);
+    let named = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => hosts.names(&host.to_ascii_lowercase()),
+        false => hosts.names(host),
+    };
+    if named {
         return Ok(());
     }
     Err(Refusal::new(
