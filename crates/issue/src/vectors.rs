@@ -1,7 +1,7 @@
 //! `certs/vectors/`: public certificates, each with why it is there and what a reader must make of it.
 //!
-//! They are read by [`countermark_identity::Leaf`] here and may be read by any other implementation. New ones are made by
-//! `cargo test -p countermark-issue write_the_vectors -- --ignored`; keys are thrown away, so all are written anew at once.
+//! They are read by [`countermark_identity::Leaf`] here and may be read by any other implementation. Where
+//! `vectors.toml` is missing, the tests write all of them anew (keys are thrown away, so there is no other way) and must be run again.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -119,19 +119,24 @@ fn every_vector_is_read_as_it_says() {
 }
 
 #[test]
-#[ignore = "writes certs/vectors anew"]
-fn write_the_vectors() {
+fn vectors_made_anew_read_the_same() {
+    let temp = tempfile::tempdir().unwrap();
+    let known = directory();
+    let missing = !known.join("vectors.toml").exists();
+    let target = if missing { known.as_path() } else { temp.path() };
     let (root, signer) = chain();
-    fs::write(directory().join("root.crt"), to_pem("CERTIFICATE", root.certificate())).unwrap();
-    fs::write(directory().join("intermediate.crt"), to_pem("CERTIFICATE", signer.certificate())).unwrap();
+    fs::write(target.join("root.crt"), to_pem("CERTIFICATE", root.certificate())).unwrap();
+    fs::write(target.join("intermediate.crt"), to_pem("CERTIFICATE", signer.certificate())).unwrap();
     let mut vector = Vec::new();
     for (name, why, expected, change) in VECTORS {
         let der = forge(&signer, change);
-        fs::write(directory().join(format!("{name}.pem")), to_pem("CERTIFICATE", &der)).unwrap();
+        assert_eq!(judge(&der), expected, "{name}: {why}");
+        fs::write(target.join(format!("{name}.pem")), to_pem("CERTIFICATE", &der)).unwrap();
         vector.push(Vector { file: format!("{name}.pem"), why: why.into(), expected: expected.into() });
     }
     let vectors = Vectors { trust_domain: "agents.internal".into(), made: NOW.to_string(), vector };
-    fs::write(directory().join("vectors.toml"), toml::to_string(&vectors).unwrap()).unwrap();
+    fs::write(target.join("vectors.toml"), toml::to_string(&vectors).unwrap()).unwrap();
+    assert!(!missing, "certs/vectors was written anew: look at it and run the tests again");
 }
 
 /// The caller's SPIFFE ID, `no SPIFFE ID`, or the name of the reason why not.
