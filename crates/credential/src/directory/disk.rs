@@ -24,17 +24,21 @@ pub(super) fn create_dir_all(path: &Path) -> Result<(), DeliveryError> {
         .map_err(DeliveryError::io("create the directory", path))
 }
 
-/// Writes a new file with mode 0600 and makes it durable.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DeliveryError> {
+/// Writes a new file with mode 0600. It is not durable before [`sync`].
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<File, DeliveryError> {
     step()
         .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
         .and_then(|mut file| {
             step()?;
             file.write_all(content)?;
-            step()?;
-            file.sync_all()
+            Ok(file)
         })
         .map_err(DeliveryError::io("write", path))
+}
+
+/// Makes a written file durable.
+pub(super) fn sync(file: &File, path: &Path) -> Result<(), DeliveryError> {
+    step().and_then(|()| file.sync_all()).map_err(DeliveryError::io("write", path))
 }
 
 /// Makes the entries of a directory durable.
@@ -67,7 +71,7 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), DeliveryEr
     name.push(".new");
     let fresh = path.with_file_name(name);
     remove_file(&fresh)?;
-    write(&fresh, content)?;
+    sync(&write(&fresh, content)?, &fresh)?;
     rename(&fresh, path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     sync_dir(parent)

@@ -49,8 +49,14 @@ impl<'a> Switch<'a> {
 
     fn write(self, aside: &Path, files: &Files<'_>, next: u64) -> Result<(), DeliveryError> {
         disk::create_dir(aside)?;
+        let mut written = Vec::with_capacity(files.len());
         for (name, content) in files {
-            disk::write(&aside.join(name), content)?;
+            let path = aside.join(name);
+            written.push((disk::write(&path, content)?, path));
+        }
+        // All are written before the first is made durable: the file system then has little left to do for the others.
+        for (file, path) in &written {
+            disk::sync(file, path)?;
         }
         disk::sync_dir(aside)?;
         disk::rename(aside, &self.path(next))?;
