@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A program that serves; dropping it ends it.
 #[derive(Debug)]
@@ -72,7 +73,14 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Asks it to end, so that guard ends its own children, and kills it only if it does not.
     fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+        let until = Instant::now() + GRACE;
+        while asked && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(LOOK);
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -140,3 +148,6 @@ fn await_end(receiver: &Receiver<String>, until: Instant) -> Result<String> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a program may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
