@@ -104,6 +104,7 @@ impl Guard {
             over.cancel();
         });
         serve(self.listener, self.acceptor, self.front, self.limits, shutdown).await;
+        self.state.behind.end().await;
         note.abort();
         follow.abort();
         if let Some(cut) = cut {

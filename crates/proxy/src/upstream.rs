@@ -64,6 +64,13 @@ impl Behind {
             Server::Http(_) => 0,
         }
     }
+
+    /// Ends what guard started, once no request comes any more.
+    pub(crate) async fn end(&self) {
+        if let Server::Stdio(stdio) = &self.inner.server {
+            stdio.end().await;
+        }
+    }
 }
 
 impl Service<Request<Full<Bytes>>> for Behind {

@@ -59,6 +59,11 @@ impl Stdio {
         self.pool.running()
     }
 
+    /// Ends all processes.
+    pub(crate) async fn end(&self) {
+        self.pool.end().await;
+    }
+
     /// Answers one permitted request of `agent`.
     pub(crate) async fn call(&self, agent: &str, request: Request<Bytes>) -> Response<Body> {
         let (parts, body) = request.into_parts();

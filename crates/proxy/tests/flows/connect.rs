@@ -276,3 +276,33 @@ async fn a_unix_listener_is_private_and_replaces_only_a_stale_one() {
     tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap().unwrap();
     assert!(!path.exists());
 }
+
+/// What a process of this user hears at a socket: the first bytes of an answer, or nothing.
+async fn heard_as(user: u32, socket: &std::path::Path) -> String {
+    const ASK: &str = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                       s.sendall(b'GET /mcp HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n\
+                       try: print(s.recv(12).decode())\nexcept ConnectionError: pass\n";
+    let mut command = tokio::process::Command::new("/usr/bin/python3");
+    let ended = command.args(["-c", ASK]).arg(socket).current_dir("/").uid(user).gid(user).output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn another_user_is_refused_at_a_unix_listener_even_where_the_mode_lets_it_in() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() || !std::path::Path::new("/usr/bin/python3").exists() {
+        return;
+    }
+    let estate = Estate::new();
+    let guard = estate.guard(&Fake::ledger().await).await;
+    let path = std::path::Path::new("/tmp").join(format!("countermark-connect-{}.sock", std::process::id()));
+    let listening = open(&estate, &guard, "connect-bot").await.listen(Listen::Unix(path.clone())).await.unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(listening.serve(shutdown.clone()));
+    assert_eq!(heard_as(0, &path).await.get(..8), Some("HTTP/1.1"), "its own user is heard");
+    assert_eq!(heard_as(65534, &path).await, "", "another is not");
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap().unwrap();
+}

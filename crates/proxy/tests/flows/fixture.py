@@ -1,5 +1,5 @@
 """A small stdio MCP server. `modern` speaks 2026-07-28, `legacy` the older era, `strict` ends when it hears anything before initialize."""
-import json, os, resource, subprocess, sys, threading, time
+import json, os, resource, signal, subprocess, sys, threading, time
 
 ERA = sys.argv[1]
 lock = threading.Lock()
@@ -91,3 +91,6 @@ for line in sys.stdin:
     elif "id" in message:
         say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
 sys.stderr.write("input ended\n")
+if os.environ.get("DEAF"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)

@@ -361,3 +361,20 @@ async fn a_program_that_is_not_there_is_502() {
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert!(!answer.text.contains("nonexistent"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn no_process_outlives_guard_though_it_hears_neither_the_end_of_its_input_nor_sigterm() {
+    let estate = Estate::new();
+    let mut server = server("legacy");
+    server.env.push(("DEAF".to_owned(), "1".to_owned()));
+    let guard = estate.serve(config(&estate, server)).await;
+    let mut caller = estate.client("billing-bot");
+    caller.initialize(&guard.url).await;
+    let answer = caller.legacy(&guard.url, call(1, "environment", json!({}))).await;
+    let facts: Value = serde_json::from_str(&said(&answer, 1)).unwrap();
+    let child = std::path::PathBuf::from(format!("/proc/{}", facts["pid"]));
+    assert!(child.exists());
+    guard.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(15), guard.task).await.unwrap().unwrap();
+    assert!(!child.exists(), "it was ended and reaped before guard said that it has drained");
+}

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::desk::Serves;
 use super::era::{self, ServerFacts};
@@ -18,6 +19,8 @@ use crate::guard::StdioServer;
 const WELL: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How long all may take to end: longer than one is given to end by itself and, then, by SIGTERM.
+const LAST_GRACE: Duration = Duration::from_secs(6);
 /// How long a server may think about `server/discover` before it is taken for one of the older era.
 const DISCOVER: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,8 @@ pub(crate) struct Pool {
     total: Arc<Semaphore>,
     stateless: OnceLock<bool>,
     table: Mutex<Table>,
+    /// Cancelled when all processes are to end.
+    over: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +75,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Slot {
     agent: Arc<Agent>,
+    over: CancellationToken,
     _total: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
 }
@@ -90,7 +96,15 @@ pub(crate) enum Unavailable {
 impl Pool {
     pub(crate) fn new(server: StdioServer, user: Option<User>, random: &'static dyn SecureRandom) -> Self {
         let total = Arc::new(Semaphore::new(server.limits.processes));
-        Self { server, user, random, total, stateless: OnceLock::new(), table: Mutex::default() }
+        Self {
+            server,
+            user,
+            random,
+            total,
+            stateless: OnceLock::new(),
+            table: Mutex::default(),
+            over: CancellationToken::new(),
+        }
     }
 
     pub(crate) fn server(&self) -> &StdioServer {
@@ -134,6 +148,15 @@ impl Pool {
     /// How many processes run.
     pub(crate) fn running(&self) -> usize {
         self.server.limits.processes.saturating_sub(self.total.available_permits())
+    }
+
+    /// Ends all processes, and waits until each is reaped or was given the time to end.
+    pub(crate) async fn end(&self) {
+        self.over.cancel();
+        let all = u32::try_from(self.server.limits.processes).unwrap_or(u32::MAX);
+        if timeout(LAST_GRACE, self.total.acquire_many(all)).await.is_err() {
+            tracing::warn!(running = self.running(), "stdio servers have not ended; they are left behind");
+        }
     }
 
     /// The process of an agent's stateless requests, started and agreed with if there is none.
@@ -185,7 +208,7 @@ impl Pool {
         let total = Arc::clone(&self.total)
             .try_acquire_owned()
             .map_err(|_| Unavailable::Total(self.server.limits.processes))?;
-        Ok(Slot { agent, _total: total, _own: own })
+        Ok(Slot { agent, over: self.over.clone(), _total: total, _own: own })
     }
 
     /// Makes room for the agent's next attempt: its session that was idle for longest ends.
@@ -247,6 +270,11 @@ impl Agent {
 }
 
 impl Slot {
+    /// A process's own token: cancelled to end it, and when all are to end.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.over.child_token()
+    }
+
     /// The process is reaped; one that ended by itself soon after its start delays the next.
     pub(crate) fn ended(self, by_itself: bool, born: Instant) {
         if by_itself && born.elapsed() < WELL {

@@ -57,7 +57,7 @@ impl Process {
         let (running, pipes) = Running::spawn(server, user)?;
         let desk = Arc::new(Desk::new(serves, server.limits.in_flight));
         let (lines, queue) = mpsc::channel(QUEUE);
-        let end = CancellationToken::new();
+        let end = slot.over();
         let asked_to_end = Arc::new(AtomicBool::new(false));
         let pid = running.pid();
         tracing::info!(pid, command = %server.command.display(), "stdio server started");
