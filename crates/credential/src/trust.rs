@@ -82,6 +82,12 @@ impl Trust {
         domain.verify(chain, leaf, usage, now, &self.memo)
     }
 
+    /// How many authorities of a trust domain have their revocation list found and its signature verified.
+    #[cfg(test)]
+    pub(crate) fn warm(&self, trust_domain: &TrustDomain) -> usize {
+        self.domains.get(trust_domain).map_or(0, Domain::warm)
+    }
+
     fn with_memo(domains: Vec<DomainTrust>, memo: Arc<Memo>) -> Result<Self, TrustError> {
         let mut stores = HashMap::with_capacity(domains.len());
         for domain in domains {

@@ -58,6 +58,11 @@ impl Signer {
         Self { authority, list: OnceLock::new() }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_warm(&self) -> bool {
+        self.list.get().is_some_and(Result::is_ok)
+    }
+
     /// The authority's list, if it is not stale.
     pub(super) fn list(&self, lists: &Lists, now: UnixTime) -> Result<&Crl, RevocationError> {
         let list = self.list.get_or_init(|| lists.find(&self.authority)).as_ref().map_err(Clone::clone)?;

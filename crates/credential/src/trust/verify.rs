@@ -55,6 +55,13 @@ impl Domain {
         &self.bundle
     }
 
+    /// How many authorities have their list found and its signature verified.
+    #[cfg(test)]
+    pub(super) fn warm(&self) -> usize {
+        let known = self.known.load();
+        self.roots.iter().chain(known.values()).filter(|signer| signer.is_warm()).count()
+    }
+
     pub(super) fn verify(
         &self,
         chain: &[CertificateDer<'_>],

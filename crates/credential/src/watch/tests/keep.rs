@@ -297,3 +297,13 @@ fn an_authority_that_ends_soon_is_said_and_still_good() {
     assert_eq!(status.ending.len(), 2, "{:?}", status.ending);
     assert!(status.ending.iter().any(|line| line.contains("CN=intermediate") && line.contains("ca renew")));
 }
+
+#[test]
+fn the_lists_are_verified_before_the_trust_is_published() {
+    let estate = Estate::new();
+    let (mut reloader, first) = estate.start();
+    assert_eq!(first.trust.warm(&td()), 2, "the root's and the intermediate's, by our own chain");
+    estate.deliver_trust(&[estate.bundle()], estate.revoking_crls());
+    let trust = reload(&mut reloader).trust.unwrap();
+    assert_eq!(trust.warm(&td()), 2, "no handshake pays for them");
+}
