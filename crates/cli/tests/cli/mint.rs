@@ -136,7 +136,7 @@ fn a_directory_that_cannot_be_written_is_named_with_the_way_out() {
 fn an_authority_of_somebody_else_cannot_be_opened() {
     let place = Place::with_authority();
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root to be somebody else");
+        crate::run::skip("needs root to be somebody else");
         return;
     }
     unprivileged(&place, &["mint", "agent", "a", "--ca", &place.text("ca"), "--out", &place.text("id")])
@@ -160,7 +160,7 @@ fn a_full_disk_leaves_nothing_half_made() {
     let rest = [place.text("small"), crate::run::BINARY.to_owned(), place.text("ca")];
     let Some(ran) = program("unshare", args.iter().map(ToString::to_string).chain(rest)) else { return };
     if ran.err.contains("unshare") || ran.err.contains("mount:") {
-        eprintln!("SKIPPED: no user namespaces here: {}", ran.err.trim());
+        crate::run::skip(&format!("no user namespaces here: {}", ran.err.trim()));
         return;
     }
     assert_eq!(ran.code, Some(3), "{ran:?}");

@@ -64,7 +64,7 @@ fn it_stays_up_and_the_curl_line_works() {
     let curl = format!("curl -sS{}", told.split_once("curl -sS").unwrap().1.split_once("\n\n").unwrap().0);
     let answered = Command::new("sh").args(["-c", &curl]).output().unwrap();
     if answered.status.code() == Some(127) {
-        eprintln!("SKIPPED: curl is not installed");
+        crate::run::skip("curl is not installed");
     } else {
         let answered = Ran::of(answered).done();
         assert!(answered.out.contains("\"cents\":12500"), "{answered:?}");
