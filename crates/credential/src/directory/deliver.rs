@@ -27,11 +27,11 @@ pub fn deliver(dir: &Path, delivery: &Delivery, now: UnixTime) -> Result<Generat
     let _lock = Lock::acquire(dir)?;
     require_identity(dir, own)?;
     trust::switch(dir, &delivery.bundles, &delivery.crls, Some(own.trust_domain()))?;
+    link_stable_names(dir)?;
     let switch = Switch::new(dir, GENERATIONS);
     switch.sweep(|path| is_over(path, now));
-    let number = advance(switch, delivery, own_bundle)?;
-    link_stable_names(dir)?;
-    Ok(Generation(number))
+    // Makes the names above durable, too.
+    Ok(Generation(advance(switch, delivery, own_bundle)?))
 }
 
 /// Writes the next generation and switches to it.
@@ -50,13 +50,12 @@ pub(super) fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bund
     switch.advance(&files)
 }
 
-/// The stable names lead through `current`, so that they never have to change again.
+/// The stable names lead through `current`, so that they never have to change again. Before the first generation they lead nowhere.
 fn link_stable_names(dir: &Path) -> Result<(), DeliveryError> {
-    let mut moved = false;
     for name in [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT] {
-        moved |= disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
+        disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
     }
-    if moved { disk::sync_dir(dir) } else { Ok(()) }
+    Ok(())
 }
 
 /// Refuses a directory that is another identity's, or whose owner cannot be read.

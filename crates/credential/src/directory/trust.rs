@@ -29,16 +29,17 @@ pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Res
         let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
         leaf.spiffe_id().map(|id| id.trust_domain().clone())
     });
-    switch(dir, bundles, crls, own.as_ref())
+    if switch(dir, bundles, crls, own.as_ref())? { disk::sync_dir(dir) } else { Ok(()) }
 }
 
-/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`.
+/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`. Says whether names in `dir`
+/// changed, which its caller makes durable.
 pub(super) fn switch(
     dir: &Path,
     bundles: &[Bundle],
     crls: &[DomainCrls],
     own: Option<&TrustDomain>,
-) -> Result<(), DeliveryError> {
+) -> Result<bool, DeliveryError> {
     let base = dir.join(TRUST);
     disk::create_dir(&base)?;
     let switch = Switch::new(&base, VERSIONS);
@@ -77,7 +78,7 @@ fn holds(path: &Path, files: &Files<'_>) -> bool {
 }
 
 /// Links the bundles into the directory, and removes the links of bundles that are gone.
-fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) -> Result<(), DeliveryError> {
+fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) -> Result<bool, DeliveryError> {
     let target = Path::new(TRUST).join(CURRENT);
     let mut names: Vec<String> = bundles.iter().map(|bundle| bundle_name(bundle.trust_domain())).collect();
     names.extend(own.map(|_| CA_CRT.to_owned()));
@@ -93,7 +94,7 @@ fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) 
             moved = true;
         }
     }
-    if moved { disk::sync_dir(dir) } else { Ok(()) }
+    Ok(moved)
 }
 
 /// The trust material of a directory.
