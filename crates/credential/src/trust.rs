@@ -43,8 +43,16 @@ impl Trust {
     }
 
     /// What follows this trust: other bundles and CRLs, the same memory of good signatures.
+    ///
+    /// The lists of the intermediates that this trust has met are found and verified here, so that no handshake waits for it.
     pub fn succeed(&self, domains: Vec<DomainTrust>) -> Result<Self, TrustError> {
-        Self::with_memo(domains, Arc::clone(&self.memo))
+        let next = Self::with_memo(domains, Arc::clone(&self.memo))?;
+        for (trust_domain, domain) in &next.domains {
+            if let Some(before) = self.domains.get(trust_domain) {
+                domain.inherit(before);
+            }
+        }
+        Ok(next)
     }
 
     /// The trust domains that have roots here.

@@ -58,6 +58,11 @@ impl Signer {
         Self { authority, list: OnceLock::new() }
     }
 
+    /// Looks for the authority's list now, and says whether there is one.
+    pub(super) fn find(&self, lists: &Lists) -> bool {
+        self.list.get_or_init(|| lists.find(&self.authority)).is_ok()
+    }
+
     #[cfg(test)]
     pub(super) fn is_warm(&self) -> bool {
         self.list.get().is_some_and(Result::is_ok)

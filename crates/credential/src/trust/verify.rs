@@ -151,6 +151,18 @@ impl Domain {
         });
     }
 
+    /// Takes over intermediates that the trust before had met, each with its list. That it was met is all that is believed of
+    /// it: a path through it is verified as any other. One without a list that its key signed is met anew.
+    pub(super) fn inherit(&self, before: &Self) {
+        let inherited = before.known.load();
+        let known = inherited.iter().take(MAX_INHERITED).filter_map(|(thumbprint, signer)| {
+            let signer = Signer::new(Arc::clone(&signer.authority));
+            let listed = self.revocation == Revocation::DangerNone || signer.find(&self.lists);
+            listed.then(|| (*thumbprint, Arc::new(signer)))
+        });
+        self.known.store(Arc::new(known.collect()));
+    }
+
     /// Puts webpki's refusal into our words.
     fn explain(&self, error: webpki::Error, leaf: &Leaf, presented: &[Presented], now: UnixTime) -> ChainError {
         match error {
@@ -238,3 +250,5 @@ fn issuer_text(der: &[u8]) -> String {
 
 /// How many intermediates of verified paths are kept for one trust domain.
 const MAX_KNOWN: usize = 256;
+/// How many of them a new trust takes over: it verifies a signature for each before it is published.
+const MAX_INHERITED: usize = 32;

@@ -40,6 +40,27 @@ fn revocation_is_judged_afresh_on_a_warm_memory() {
 }
 
 #[test]
+fn a_new_trust_has_the_lists_of_the_intermediates_that_were_met_and_believes_no_more_of_them() {
+    let pki = Pki::new();
+    let before = pki.trust(pki.good_crls());
+    verify(&before, &pki.credential).unwrap();
+    let domain = |bundle, crls| vec![DomainTrust { bundle, crls, revocation: Revocation::Required }];
+    let after = before.succeed(domain(pki.root.bundle(), pki.good_crls())).unwrap();
+    assert_eq!(after.warm(&td()), 1, "the intermediate's, before any handshake");
+    verify(&after, &pki.credential).unwrap();
+    assert_eq!(after.warm(&td()), 2);
+    // Its own list is gone: it is not taken over.
+    let unlisted = before.succeed(domain(pki.root.bundle(), vec![pki.root.crl(&[])])).unwrap();
+    assert_eq!(unlisted.warm(&td()), 0);
+    verify(&unlisted, &pki.credential).unwrap_err();
+    // Its root is gone: it is known, and nobody under it is believed.
+    let other = Pki::new();
+    let elsewhere = before.succeed(domain(other.root.bundle(), pki.good_crls())).unwrap();
+    let error = verify(&elsewhere, &pki.credential).unwrap_err();
+    assert!(matches!(error, ChainError::UnknownAuthority { .. }), "{error}");
+}
+
+#[test]
 fn every_authority_of_the_path_needs_a_list() {
     let pki = Pki::new();
     for (crls, missing) in [
