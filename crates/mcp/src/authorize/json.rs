@@ -11,7 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::answer::{AnswerBody, full};
-use super::body::{Resumed, passed};
+use super::body::{Entitled, Resumed, passed};
 use super::respond::Context;
 use super::verdict::shows;
 use crate::BoxError;
@@ -35,7 +35,7 @@ where
     let whole = match collect(&mut body, limit).await {
         Ok(whole) => whole,
         Err(Cut::TooLarge(read)) if context.record == Record::Plain => {
-            return Response::from_parts(parts, passed(Resumed { read, rest: body }));
+            return Response::from_parts(parts, passed(Entitled { context, body: Resumed { read, rest: body } }));
         }
         Err(Cut::TooLarge(_)) => {
             return context.bad_gateway("the server behind answered with a list that is too large");

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body::Body;
 
 use super::answer::{self, AnswerBody};
 use super::body::passed;
 use super::case::Case;
 use super::gate::{Effect, Gate};
+use super::verdict::authorize;
 use super::{json, stream};
 use crate::headers::SESSION_ID;
 use crate::refusal::Refusal;
@@ -56,11 +57,9 @@ impl Context {
         if let Err(answer) = self.settle_session(parts.status, &mut parts.headers) {
             return *answer;
         }
-        for name in [CONNECTION, TRANSFER_ENCODING, TE, TRAILER, UPGRADE] {
+        while let Some(name) = parts.headers.keys().find(|name| is_of_one_hop(name)).cloned() {
             parts.headers.remove(name);
         }
-        parts.headers.remove("keep-alive");
-        parts.headers.remove("proxy-connection");
         match media(&parts.headers) {
             Media::Events => {
                 parts.headers.remove(CONTENT_LENGTH);
@@ -73,6 +72,20 @@ impl Context {
             Media::Other if self.case.id.is_none() => Response::from_parts(parts, passed(body)),
             Media::Other => self.bad_gateway("the server behind answered neither JSON nor an event stream"),
         }
+    }
+
+    /// Whether the right to the answer still stands, or why not.
+    pub(super) fn right(&self) -> Result<(), String> {
+        self.case.peer.judge().map_err(|ended| ended.to_string())?;
+        let agent = self.case.peer.agent();
+        let verdict = authorize(&self.gate.config, &self.gate.tasks, agent, &self.case.demands);
+        verdict.map(drop).map_err(|denial| denial.to_string())
+    }
+
+    /// Writes down that the answer was cut off.
+    pub(super) fn ended(&self, reason: &str) {
+        tracing::info!(agent = %self.case.peer.agent(), reason, decision = %self.case.decision, "a stream was ended: the right to it has ended");
+        self.case.ended(&self.gate.config, reason);
     }
 
     /// Binds, keeps or ends the session, as the upstream has decided.
@@ -110,6 +123,11 @@ impl Context {
         }
         Ok(())
     }
+}
+
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TRANSFER_ENCODING, TE, TRAILER, UPGRADE].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 fn media(headers: &HeaderMap) -> Media {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::answer::{AnswerBody, error_text};
 use super::body::Chunks;
 use super::respond::Context;
-use super::verdict::{authorize, shows};
+use super::verdict::shows;
 use crate::BoxError;
 use crate::filter::sse::{self, Decoder, Event};
 use crate::filter::{ServerMessage, read};
@@ -118,21 +118,15 @@ where
 
     /// `None` ends the stream: the right to it has ended.
     fn require_right(&mut self) -> Option<()> {
-        let gate = Arc::clone(&self.context.gate);
-        let case = &self.context.case;
-        if let Err(ended) = case.peer.judge() {
-            return self.end(&ended.to_string());
-        }
-        match authorize(&gate.config, &gate.tasks, case.peer.agent(), &case.demands) {
-            Ok(_) => Some(()),
-            Err(denial) => self.end(&denial.to_string()),
+        match self.context.right() {
+            Ok(()) => Some(()),
+            Err(reason) => self.end(&reason),
         }
     }
 
     fn end<T>(&mut self, reason: &str) -> Option<T> {
         self.over = true;
-        tracing::info!(agent = %self.context.case.peer.agent(), reason, decision = %self.context.case.decision, "a stream was ended: the right to it has ended");
-        self.context.case.ended(&self.context.gate.config, reason);
+        self.context.ended(reason);
         None
     }
 

@@ -116,6 +116,14 @@ type Feed = mpsc::UnboundedSender<Result<Bytes, BoxError>>;
 
 /// A GET stream of `billing-bot` that stays open, and what feeds it.
 async fn open_stream(world: &World) -> (AnswerBody, Feed) {
+    let feed = feed(world, "text/event-stream");
+    let response = world.open(world.billing(), bodiless(Method::GET, &[])).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    (response.into_body(), feed)
+}
+
+/// The server behind answers once with what the feed is given.
+fn feed(world: &World, media: &'static str) -> Feed {
     let (feed, fed) = mpsc::unbounded_channel::<Result<Bytes, BoxError>>();
     let fed = std::sync::Mutex::new(Some(fed));
     world.upstream_answers(move |_| {
@@ -123,12 +131,10 @@ async fn open_stream(world: &World) -> (AnswerBody, Feed) {
         let frames =
             futures_util::stream::unfold(fed, |mut fed| async move { Some((fed.recv().await?.map(Frame::data), fed)) });
         let mut response = Response::new(crate::authorize::body::passed(StreamBody::new(Box::pin(frames))));
-        response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+        response.headers_mut().insert("content-type", media.parse().unwrap());
         response
     });
-    let response = world.open(world.billing(), bodiless(Method::GET, &[])).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    (response.into_body(), feed)
+    feed
 }
 
 async fn passes(body: &mut AnswerBody, feed: &Feed) {
@@ -169,4 +175,21 @@ async fn an_event_that_arrives_after_the_end_of_the_right_is_not_seen() {
     feed.send(Ok(Bytes::from(format!("data: {NOTE}\n\n")))).unwrap();
     world.ca.clock().advance(Duration::from_secs(400 * 24 * 3600));
     assert!(within(body.frame()).await.is_none(), "the certificate has expired");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_to_be_held_breaks_off_when_the_right_to_its_tool_ends() {
+    let world = World::new().await;
+    let feed = feed(&world, "application/json");
+    let piece = || feed.send(Ok(Bytes::from(vec![b'x'; 65 * 1024]))).unwrap();
+    piece();
+    let mut body = world.open(world.billing(), legacy(call("read_a"))).await.into_body();
+    assert_eq!(within(body.frame()).await.unwrap().unwrap().into_data().unwrap().len(), 65 * 1024);
+    piece();
+    assert!(within(body.frame()).await.unwrap().is_ok());
+    // Another grant stays, so that the connection lives on.
+    world.set_policy(&POLICY.replace("read_*", "other"));
+    piece();
+    assert!(within(body.frame()).await.unwrap().is_err(), "it breaks off");
+    assert_eq!(world.last_line()["outcome"], "ended");
 }
