@@ -4,6 +4,7 @@ mod connector;
 pub(crate) mod headers;
 pub(crate) mod http;
 mod paced;
+mod pool;
 pub(crate) mod stdio;
 
 use std::convert::Infallible;
@@ -20,14 +21,16 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use countermark_identity::TrustDomain;
 use countermark_mcp::Caller;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
 
 pub(crate) use self::connector::Target;
-use self::http::Http;
+use self::http::{Http, HttpBody};
+use self::paced::Paced;
 use self::stdio::Stdio;
 use crate::answer;
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::guard::Metrics;
 use crate::json::Object;
 
@@ -74,7 +77,7 @@ impl Behind {
 }
 
 impl Service<Request<Full<Bytes>>> for Behind {
-    type Response = Response<Body>;
+    type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -89,47 +92,82 @@ impl Service<Request<Full<Bytes>>> for Behind {
 }
 
 impl Inner {
-    async fn call(&self, request: Request<Full<Bytes>>) -> Response<Body> {
-        let Some(caller) = Caller::of(request.extensions()) else {
-            // Only the layer in front makes callers; without it nothing goes on.
-            return answer::status(StatusCode::FORBIDDEN);
+    async fn call(&self, request: Request<Full<Bytes>>) -> Response<AnswerBody> {
+        let Some(caller) = request.extensions().get::<Caller>() else {
+            // Only the layer in front makes callers, and strips what nobody may claim; without it nothing goes on.
+            return answer::status(StatusCode::FORBIDDEN).map(AnswerBody::Own);
         };
-        let (mut parts, body) = request.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        headers::clean_request(&mut parts.headers);
         match &self.server {
             Server::Stdio(stdio) => {
                 let agent = caller.agent().spiffe_id().to_string();
-                stdio.call(&agent, Request::from_parts(parts, body)).await
+                let (parts, body) = request.into_parts();
+                stdio.call(&agent, Request::from_parts(parts, whole(body).await)).await.map(AnswerBody::Own)
             }
-            Server::Http(http) => {
-                if let Some(own) = &self.tells {
-                    tell(&mut parts.headers, &caller, own);
-                }
-                self.forward(http, Request::from_parts(parts, body)).await
-            }
+            Server::Http(http) => self.forward(http, request).await,
         }
     }
 
-    async fn forward(&self, http: &Http, request: Request<Bytes>) -> Response<Body> {
+    async fn forward(&self, http: &Http, mut request: Request<Full<Bytes>>) -> Response<AnswerBody> {
+        if let Some(own) = &self.tells {
+            tell(&mut request, own);
+        }
         let body = request.body().clone();
         match http.call(request).await {
-            Ok(response) => response,
+            Ok(response) => response.map(AnswerBody::Http),
             Err(error) => {
                 tracing::warn!(%error, kind = error.kind(), "the upstream failed");
                 self.metrics.upstream_failed(error.kind());
+                let body = whole(body).await;
                 let message = std::str::from_utf8(&body).ok().and_then(|text| Object::parse(text).ok());
                 let id = message.as_ref().filter(|message| message.has("method")).and_then(|message| message.get("id"));
-                answer::error(error.status(), id, answer::INTERNAL, error.public())
+                answer::error(error.status(), id, answer::INTERNAL, error.public()).map(AnswerBody::Own)
             }
         }
     }
 }
 
+async fn whole(body: Full<Bytes>) -> Bytes {
+    body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
+}
+
+/// The body of an answer: an upstream's, or one of our own.
+pub(crate) enum AnswerBody {
+    Http(Paced<HttpBody>),
+    Own(Body),
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Http(body) => Pin::new(body).poll_frame(context),
+            Self::Own(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
 /// Says who calls: [RFC 9440 §2.2](https://www.rfc-editor.org/rfc/rfc9440#section-2.2) and a plain name.
-fn tell(headers: &mut ::http::HeaderMap, caller: &Caller, own: &TrustDomain) {
+fn tell(request: &mut Request<Full<Bytes>>, own: &TrustDomain) {
+    let Some(caller) = Caller::of(request.extensions()) else { return };
     let agent = caller.agent();
     let name = if agent.trust_domain() == own { agent.name().to_owned() } else { agent.spiffe_id().to_string() };
+    let headers = request.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert("countermark-agent", name);
     }

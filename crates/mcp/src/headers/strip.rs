@@ -32,21 +32,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn is_unwanted(name: &str) -> bool {
-    const BEGINNING: [&str; 12] = [
-        "client-cert",
-        "x-forwarded",
-        "x-ssl",
-        "x-client-cert",
-        "x-client-dn",
-        "countermark-",
-        "ssl-client-",
-        // By these some servers take a request for another one than was judged, or its sender for somebody.
-        "x-http-method",
-        "x-method-override",
-        "x-original-",
-        "x-rewrite-",
-        "x-remote-",
-    ];
     let dashed = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),
@@ -54,7 +39,29 @@ fn is_unwanted(name: &str) -> bool {
     // A spelling with `_` may be read as the header that was verified: it goes.
     let alias =
         dashed != name && (dashed.starts_with("mcp-") || dashed.starts_with("content-") || dashed == "last-event-id");
-    alias || is_unwanted_whole(&dashed) || BEGINNING.iter().any(|beginning| dashed.starts_with(beginning))
+    alias || is_unwanted_whole(&dashed) || beginnings(&dashed).iter().any(|beginning| dashed.starts_with(beginning))
+}
+
+/// The beginnings that no name may have, of those with its first letter.
+fn beginnings(name: &str) -> &'static [&'static str] {
+    match name.as_bytes().first() {
+        Some(b'c') => &["client-cert", "countermark-"],
+        Some(b'p') => &["proxy-"],
+        Some(b's') => &["ssl-client-"],
+        Some(b'x') => &[
+            "x-forwarded",
+            "x-ssl",
+            "x-client-cert",
+            "x-client-dn",
+            // By these some servers take a request for another one than was judged, or its sender for somebody.
+            "x-http-method",
+            "x-method-override",
+            "x-original-",
+            "x-rewrite-",
+            "x-remote-",
+        ],
+        _ => &[],
+    }
 }
 
 fn is_unwanted_whole(name: &str) -> bool {
@@ -66,11 +73,9 @@ fn is_unwanted_whole(name: &str) -> bool {
             | "content-length"
             | "expect"
             | "forwarded"
+            | "http2-settings"
             | "keep-alive"
             | "origin"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
             | "remote-user"
             | "te"
             | "trailer"
@@ -108,6 +113,8 @@ mod tests {
             "mcp_name",
             "content_type",
             "x-of-this-hop",
+            "proxy-authorization",
+            "http2-settings",
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }

@@ -1,6 +1,5 @@
 //! Plain connections to an upstream: TCP, by default to loopback alone, or a Unix socket.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,12 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tower_service::Service;
 
 /// Where plain connections go.
 #[derive(Debug, Clone)]
@@ -41,6 +37,12 @@ impl Connector {
     pub(crate) fn new(target: Target, timeout: Duration) -> Self {
         Self { target: Arc::new(target), timeout }
     }
+
+    pub(crate) async fn connect(&self) -> io::Result<Plain> {
+        tokio::time::timeout(self.timeout, self.target.connect())
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))
+    }
 }
 
 impl Target {
@@ -66,31 +68,6 @@ impl Target {
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = Plain;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Plain>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let (target, timeout) = (Arc::clone(&self.target), self.timeout);
-        Box::pin(async move {
-            tokio::time::timeout(timeout, target.connect())
-                .await
-                .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))
-        })
-    }
-}
-
-impl Connection for Plain {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
 impl Read for Plain {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -105,6 +82,21 @@ impl Write for Plain {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
 

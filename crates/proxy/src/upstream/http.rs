@@ -1,27 +1,27 @@
 //! An HTTP upstream: its own `Host`, no `Origin`, one framing, bounded waits.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use countermark_mtls::Client as TlsClient;
+use countermark_mtls::{Client as TlsClient, ClientBody};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body::{Frame, SizeHint};
+use http_body_util::Full;
 
 use super::connector::{Connector, Target};
 use super::headers::clean_response;
 use super::paced::Paced;
-use crate::body::{Body, BoxError};
-
-/// Shorter than the 5 s that Node and uvicorn keep an idle connection, so that none is used as it closes.
-const POOL_IDLE: Duration = Duration::from_secs(4);
+use super::pool::{Driven, Failure, Pool};
+use crate::body::BoxError;
 
 /// A pooled client of one endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Kind,
+    /// As the client wants it: whole for TLS, the path alone for a connection that is there.
     endpoint: Uri,
     host: HeaderValue,
     times: Times,
@@ -29,7 +29,7 @@ pub(crate) struct Http {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Plain(Box<Client<Connector, Full<Bytes>>>),
+    Plain(Pool),
     Tls(TlsClient),
 }
 
@@ -87,35 +87,29 @@ impl HttpError {
 impl Http {
     /// A client over plain connections.
     pub(crate) fn plain(target: Target, endpoint: Uri, times: Times) -> Self {
-        let connector = Connector::new(target, times.connect);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .set_host(false)
-            .build(connector);
-        Self::new(Kind::Plain(Box::new(client)), endpoint, times)
+        let client = Kind::Plain(Pool::new(Connector::new(target, times.connect)));
+        let host = host(&endpoint);
+        let path = endpoint.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
+        Self { client, endpoint: path, host, times }
     }
 
     /// A client over mutual TLS.
     pub(crate) fn tls(client: TlsClient, endpoint: Uri, times: Times) -> Self {
-        Self::new(Kind::Tls(client), endpoint, times)
-    }
-
-    fn new(client: Kind, endpoint: Uri, times: Times) -> Self {
-        let host = endpoint.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-        Self { client, endpoint, host: host.unwrap_or_else(|| HeaderValue::from_static("localhost")), times }
+        Self { client: Kind::Tls(client), host: host(&endpoint), endpoint, times }
     }
 
     /// Sends a request whose headers are clean, to the endpoint whatever its URI says.
-    pub(crate) async fn call(&self, mut request: Request<Bytes>) -> Result<Response<Body>, HttpError> {
+    pub(crate) async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
         *request.uri_mut() = self.endpoint.clone();
         *request.version_mut() = http::Version::HTTP_11;
-        if matches!(self.client, Kind::Plain(_)) {
-            request.headers_mut().insert(HOST, self.host.clone());
-        }
+        match self.client {
+            Kind::Plain(_) => request.headers_mut().insert(HOST, self.host.clone()),
+            // Its client says it, as its protocol has it.
+            Kind::Tls(_) => request.headers_mut().remove(HOST),
+        };
         request.extensions_mut().clear();
         let asks = request.method() == Method::POST;
-        let sent = self.send(request.map(Full::new));
+        let sent = self.send(request);
         let mut response =
             tokio::time::timeout(self.times.headers, sent).await.map_err(|_| HttpError::Slow(self.times.headers))??;
         if let Some(encoding) = response
@@ -135,24 +129,59 @@ impl Http {
         }
         clean_response(response.headers_mut());
         response.extensions_mut().clear();
-        if kind == Answer::Events {
-            return Ok(response);
-        }
-        let pace = self.times.body;
-        Ok(response.map(|body| Paced::new(body, pace).boxed()))
+        let pace = (kind != Answer::Events).then_some(self.times.body);
+        Ok(response.map(|body| Paced::new(body, pace)))
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, HttpError> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<HttpBody>, HttpError> {
         match &self.client {
-            Kind::Plain(client) => match client.request(request).await {
-                Ok(response) => Ok(response.map(|body| body.map_err(BoxError::from).boxed())),
-                Err(error) if error.is_connect() => Err(HttpError::Unreachable(error.into())),
-                Err(error) => Err(HttpError::Broken(error.into())),
+            Kind::Plain(pool) => match pool.request(request).await {
+                Ok(response) => Ok(response.map(HttpBody::Plain)),
+                Err(Failure::Connect(error)) => Err(HttpError::Unreachable(error.into())),
+                Err(Failure::Broken(error)) => Err(HttpError::Broken(error.into())),
             },
             Kind::Tls(client) => {
                 let response = client.request(request).await.map_err(|error| HttpError::Unreachable(error.into()))?;
-                Ok(response.map(|body| body.map_err(BoxError::from).boxed()))
+                Ok(response.map(HttpBody::Tls))
             }
+        }
+    }
+}
+
+fn host(endpoint: &Uri) -> HeaderValue {
+    let host = endpoint.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    host.unwrap_or_else(|| HeaderValue::from_static("localhost"))
+}
+
+/// The body of an answer, as either client gives it.
+#[derive(Debug)]
+pub(crate) enum HttpBody {
+    Plain(Driven),
+    Tls(ClientBody),
+}
+
+impl http_body::Body for HttpBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Plain(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Tls(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_end_stream(),
+            Self::Tls(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Plain(body) => body.size_hint(),
+            Self::Tls(body) => body.size_hint(),
         }
     }
 }
@@ -167,10 +196,11 @@ enum Answer {
 impl Answer {
     fn of<B>(response: &Response<B>) -> Self {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "application/json" => Self::Json,
-            "text/event-stream" => Self::Events,
-            _ => Self::Other,
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        match () {
+            () if essence.eq_ignore_ascii_case("application/json") => Self::Json,
+            () if essence.eq_ignore_ascii_case("text/event-stream") => Self::Events,
+            () => Self::Other,
         }
     }
 }
