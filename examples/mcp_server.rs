@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use countermark::credential::watch::{DirectoryConfig, DirectorySource};
 use countermark::identity::{Identity, SystemClock};
-use countermark::mcp::{Audit, AuditLine, Authorization, AuthorizeLayer, Caller, CredentialHosts, HostNames};
+use countermark::mcp::{
+    Audit, AuditLine, Authorization, AuthorizeLayer, Caller, CredentialHosts, HostNames, Recording,
+};
 use countermark::mtls::{Acceptor, AcceptorConfig, MtlsListener, PeerLayer, TrustGenerations, VerifiedPeer};
 use countermark::policy::Policy;
 use http::request::Parts;
@@ -42,8 +44,9 @@ impl Ledger {
 #[derive(Debug)]
 struct Stderr;
 impl Audit for Stderr {
-    fn record(&self, line: &AuditLine<'_>) -> io::Result<()> {
-        writeln!(io::stderr(), "{}", serde_json::to_string(line)?)
+    fn record(&self, line: &AuditLine<'_>) -> Recording {
+        let written = serde_json::to_string(line).map_err(io::Error::from);
+        written.and_then(|line| writeln!(io::stderr(), "{line}")).into()
     }
 }
 

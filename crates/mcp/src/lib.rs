@@ -38,7 +38,7 @@ mod sessions;
 mod tasks;
 mod version;
 
-pub use audit::{Audit, AuditLine, DecisionId, Outcome};
+pub use audit::{Audit, AuditLine, DecisionId, Outcome, Recording};
 pub use authorize::{Authorization, Authorize, AuthorizeLayer, DenyStatus};
 pub use caller::Caller;
 pub use hosts::{CredentialHosts, HostNames, Hosts};

@@ -4,13 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop there")]
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use countermark_identity::{Clock, ServerId};
 use countermark_mcp::rmcp::MtlsHttpClient;
-use countermark_mcp::{Audit, AuditLine, Authorization, AuthorizeLayer, HostNames};
+use countermark_mcp::{Audit, AuditLine, Authorization, AuthorizeLayer, HostNames, Recording};
 use countermark_mtls::{Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, ServeConfig, serve};
 use countermark_policy::Policy;
 use countermark_testkit::{TestCa, TestSource};
@@ -39,8 +38,8 @@ tools = ["read_balance"]
 struct Unwritten;
 
 impl Audit for Unwritten {
-    fn record(&self, _: &AuditLine<'_>) -> io::Result<()> {
-        Ok(())
+    fn record(&self, _: &AuditLine<'_>) -> Recording {
+        Ok(()).into()
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod admin;
 mod audit;
-mod audited;
 mod config;
 mod descriptors;
 mod error;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use countermark_mtls::VerifiedPeer;
+use countermark_policy::{Permit, RuleId};
 use http::StatusCode;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use super::Authorization;
 use super::verdict::{Denial, Verdict};
 use crate::method::Demand;
 use crate::refusal::{Refusal, code};
-use crate::{AuditLine, DecisionId, Outcome, RequestId};
+use crate::{AuditLine, DecisionId, Outcome, Recording, RequestId};
 
 /// The facts of one request, gathered as they become known.
 #[derive(Debug)]
@@ -40,19 +41,19 @@ impl Case {
     }
 
     /// Writes the line of a refusal and gives its answer.
-    pub(super) fn refuse(&self, config: &Authorization, refusal: Refusal) -> Refusal {
-        match self.record(config, Outcome::Refused, self.demands.first(), Some(&refusal.message), None) {
+    pub(super) async fn refuse(&self, config: &Authorization, refusal: Refusal) -> Refusal {
+        let recording = self.record(config, Outcome::Refused, self.demands.first(), Some(&refusal.message), None);
+        match self.written(recording).await {
             Ok(()) => refusal,
             Err(unwritten) => unwritten,
         }
     }
 
     /// Writes the line of a denial and gives its answer, the same for what does not exist and for what is not granted.
-    pub(super) fn deny(&self, config: &Authorization, denial: &Denial) -> Refusal {
-        let rule = denial.rule();
+    pub(super) async fn deny(&self, config: &Authorization, denial: &Denial) -> Refusal {
         let demand = self.demands.get(denial.demand);
-        if let Err(unwritten) = self.record(config, Outcome::Denied, demand, Some(&denial.to_string()), rule.as_deref())
-        {
+        let recording = self.record(config, Outcome::Denied, demand, Some(&denial.to_string()), denial.rule());
+        if let Err(unwritten) = self.written(recording).await {
             return unwritten;
         }
         let agent = self.peer.agent();
@@ -72,18 +73,19 @@ impl Case {
     }
 
     /// Writes the line of what is about to be forwarded.
-    pub(super) fn permit(&self, config: &Authorization, verdict: &Verdict) -> Result<(), Refusal> {
+    pub(super) async fn permit(&self, config: &Authorization, verdict: &Verdict) -> Result<(), Refusal> {
         let demand = self.demands.first();
-        match &verdict.would_deny {
+        let recording = match &verdict.would_deny {
             Some(denial) => {
                 let demand = self.demands.get(denial.demand);
                 self.record(config, Outcome::WouldDeny, demand, Some(&denial.to_string()), None)
             }
             None => {
-                let rule = verdict.permit.as_ref().map(|permit| permit.rule().to_string());
-                self.record(config, Outcome::Permit, demand, None, rule.as_deref())
+                let rule = verdict.permit.as_ref().map(Permit::rule);
+                self.record(config, Outcome::Permit, demand, None, rule)
             }
-        }
+        };
+        self.written(recording).await
     }
 
     /// Writes the line of a stream that is ended; it ends whether or not the line can be written.
@@ -97,17 +99,17 @@ impl Case {
         outcome: Outcome,
         demand: Option<&Demand>,
         reason: Option<&str>,
-        rule: Option<&str>,
-    ) -> Result<(), Refusal> {
+        rule: Option<RuleId>,
+    ) -> Recording {
         let agent = self.peer.agent();
         let name = demand.and_then(Demand::name).map(shown);
         let method = self.method.as_deref().map(shown);
         let line = AuditLine {
-            time: config.clock.now().to_string(),
+            time: config.clock.now(),
             decision: self.decision,
             agent: agent.name(),
             trust_domain: agent.trust_domain().as_str(),
-            serial: &self.peer.leaf().serial().to_string(),
+            serial: self.peer.leaf().serial(),
             server: config.server.name(),
             method: method.as_deref(),
             kind: demand.map(Demand::kind),
@@ -117,7 +119,12 @@ impl Case {
             rule,
             latency_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
-        config.audit.record(&line).map_err(|error| {
+        config.audit.record(&line)
+    }
+
+    /// The answer to a call whose line could not be written.
+    async fn written(&self, recording: Recording) -> Result<(), Refusal> {
+        recording.await.map_err(|error| {
             tracing::error!(%error, decision = %self.decision, "the audit cannot be written: the call is refused");
             Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -110,13 +110,13 @@ impl Gate {
             Ok(judged) => judged,
             Err(stop) => {
                 let refusal = match stop {
-                    Stop::Refused(refusal) => case.refuse(&self.config, refusal),
-                    Stop::Denied(denial) => case.deny(&self.config, &denial),
+                    Stop::Refused(refusal) => case.refuse(&self.config, refusal).await,
+                    Stop::Denied(denial) => case.deny(&self.config, &denial).await,
                 };
                 return answer::error(&refusal, case.id.as_ref());
             }
         };
-        match case.permit(&self.config, &judged.verdict) {
+        match case.permit(&self.config, &judged.verdict).await {
             Ok(()) => self.forward(case, parts, judged, inner).await,
             Err(unwritten) => answer::error(&unwritten, case.id.as_ref()),
         }

@@ -1,5 +1,7 @@
 //! Reads a request's body, bounded in size and time.
 
+use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -26,10 +28,21 @@ where
     if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(ParseRefusal::TooLarge { limit }.into());
     }
-    match tokio::time::timeout(limits.body_time, collect(body, limit)).await {
-        Ok(read) => read,
-        Err(_) => Err(timed_out(limits.body_time)),
+    let mut reading = std::pin::pin!(collect(body, limit));
+    // A body that came with its header is here at the second look, and takes no timer.
+    let mut looked = false;
+    let here = std::future::poll_fn(|cx| match reading.as_mut().poll(cx) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending if std::mem::replace(&mut looked, true) => Poll::Ready(None),
+        Poll::Pending => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    if let Some(read) = here.await {
+        return read;
     }
+    tokio::time::timeout(limits.body_time, reading).await.unwrap_or_else(|_| Err(timed_out(limits.body_time)))
 }
 
 async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Refusal>

@@ -50,6 +50,23 @@ pub struct Authorize<S> {
     gate: Arc<Gate>,
 }
 
+impl<S> Authorize<S> {
+    /// Judges a request, and forwards it if it is permitted: the [`Service`] without its box.
+    pub async fn answer<B, R>(self, request: Request<B>) -> Response<BoxBody<Bytes, BoxError>>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        self.gate.pass(request, self.inner).await
+    }
+}
+
 impl<S, B, R> Service<Request<B>> for Authorize<S>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
@@ -71,8 +88,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let gate = Arc::clone(&self.gate);
-        let inner = self.inner.clone();
-        Box::pin(async move { Ok(gate.pass(request, inner).await) })
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use countermark_identity::AgentId;
-use countermark_policy::{Denied, Permit, Policy};
+use countermark_policy::{Denied, Permit, Policy, RuleId};
 
 use super::Authorization;
 use crate::method::{Demand, List};
@@ -34,9 +34,9 @@ enum Reason {
 
 impl Denial {
     /// The rule that decided, if one did.
-    pub(super) fn rule(&self) -> Option<String> {
+    pub(super) fn rule(&self) -> Option<RuleId> {
         match &self.reason {
-            Reason::Policy(denied) => denied.rule().map(|rule| rule.to_string()),
+            Reason::Policy(denied) => denied.rule(),
             Reason::ForeignTask => None,
         }
     }

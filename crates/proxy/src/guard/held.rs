@@ -27,7 +27,7 @@ const MOST: usize = 8 << 20;
 pub(crate) struct Held(Arc<Mutex<Incoming>>);
 
 /// An answer's body, and the request's that it may have left unread.
-struct Answering {
+pub(crate) struct Answering {
     body: Body,
     request: Held,
     /// When a stream that has no end of its own is to end.
@@ -50,9 +50,9 @@ impl Held {
         answer: Body,
         over: Option<CancellationToken>,
         share: Option<shares::Answering>,
-    ) -> Body {
+    ) -> Answering {
         let over = over.map(|over| Box::pin(over.cancelled_owned()));
-        Answering { body: answer, request: self, over, _share: share }.boxed()
+        Answering { body: answer, request: self, over, _share: share }
     }
 
     async fn read_away(mut self) {

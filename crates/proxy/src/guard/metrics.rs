@@ -1,11 +1,11 @@
 //! What is counted, and shown to Prometheus.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use countermark_mcp::AuditLine;
+use countermark_mcp::Outcome;
 use countermark_mtls::{HandshakeError, Observe};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 /// Everything that guard counts.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
-    decisions: Family<Decision, Counter>,
+    decisions: Decisions,
     audit_failures: Counter,
     upstream_errors: Family<Reason, Counter>,
     handshakes: Family<Reason, Counter>,
@@ -48,6 +48,28 @@ struct Decision {
     kind: &'static str,
 }
 
+/// The decisions, each counter looked up once: every call counts one.
+#[derive(Debug, Default)]
+struct Decisions {
+    family: Family<Decision, Counter>,
+    known: [[OnceLock<Counter>; KINDS.len()]; OUTCOMES.len()],
+}
+
+const OUTCOMES: [Outcome; 5] = [Outcome::Permit, Outcome::Denied, Outcome::WouldDeny, Outcome::Refused, Outcome::Ended];
+const KINDS: [&str; 7] = ["tool", "protocol", "prompt", "resource", "method", "task", "none"];
+
+impl Decisions {
+    fn count(&self, outcome: Outcome, kind: &'static str) {
+        let look_up = || self.family.get_or_create_owned(&Decision { outcome: outcome.as_str(), kind });
+        let row = OUTCOMES.iter().position(|known| *known == outcome).and_then(|row| self.known.get(row));
+        let place = KINDS.iter().position(|known| *known == kind);
+        match row.zip(place).and_then(|(row, place)| row.get(place)) {
+            Some(counter) => counter.get_or_init(look_up).inc(),
+            None => look_up().inc(),
+        };
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -64,7 +86,7 @@ impl Metrics {
         let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("countermark_guard")),
-            decisions: Family::default(),
+            decisions: Decisions::default(),
             audit_failures: Counter::default(),
             upstream_errors: Family::default(),
             handshakes: Family::default(),
@@ -79,7 +101,11 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let gauges = &self.gauges;
-        registry.register("decisions", "Decisions by outcome and kind", self.decisions.clone());
+        registry.register(
+            "decisions",
+            "Decisions by outcome and kind, whether or not their line could be written",
+            self.decisions.family.clone(),
+        );
         registry.register("audit_failures", "Audit lines that could not be written", self.audit_failures.clone());
         registry.register("upstream_errors", "Requests that the upstream failed", self.upstream_errors.clone());
         registry.register("handshakes", "TLS handshakes: ok, resumed, or why there was none", self.handshakes.clone());
@@ -108,13 +134,12 @@ impl Metrics {
         registry.register("ready", "1 while guard is ready", gauges.ready.clone());
     }
 
-    pub(crate) fn decided(&self, line: &AuditLine<'_>) {
-        let labels = Decision { outcome: line.outcome.as_str(), kind: line.kind.unwrap_or("none") };
-        self.decisions.get_or_create(&labels).inc();
+    pub(crate) fn decided(&self, outcome: Outcome, kind: Option<&'static str>) {
+        self.decisions.count(outcome, kind.unwrap_or("none"));
     }
 
-    pub(crate) fn audit_failed(&self) {
-        self.audit_failures.inc();
+    pub(crate) fn audit_failed(&self, lines: usize) {
+        self.audit_failures.inc_by(lines as u64);
     }
 
     pub(crate) fn upstream_failed(&self, reason: &'static str) {

@@ -17,14 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
 use super::Guard;
-use super::audit::AuditLog;
-use super::audited::{Audited, LastFailure};
+use super::audit::{AuditLog, LastFailure};
 use super::config::{AuditSink, GuardConfig, GuardLimits, StdioServer, Upstream};
 use super::descriptors::{Budget, budget};
 use super::error::GuardError;
 use super::metrics::Metrics;
 use super::policy_file::PolicyFile;
-use super::service::{Front, Place};
+use super::service::{self, Front, Place};
 use super::shares::Shares;
 use super::state::State;
 use crate::identity::Identity;
@@ -62,15 +61,15 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
     let acceptor = acceptor(&config, &parts)?;
     let room = room(&config);
     let audit = LastFailure::new(Arc::clone(&parts.clock));
-    let place = Arc::new(Place { url: url(&parts.identity, address, &path), path });
-    let front = Front {
+    let place = Place { url: url(&parts.identity, address, &path), path };
+    let front = Front::new(service::Parts {
         authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy, &audit)?).layer(behind.clone()),
         place,
         in_flight: Arc::new(Semaphore::new(config.limits.requests)),
         shares: Shares::new(config.limits.requests, room.answers),
         metrics: Arc::clone(&parts.metrics),
         over: CancellationToken::new(),
-    };
+    });
     warn(&config, &parts, &policy);
     let state = Arc::new(State {
         identity: parts.identity,
@@ -185,7 +184,7 @@ fn authorization(
     policy: &Arc<PolicyFile>,
     failure: &Arc<LastFailure>,
 ) -> Result<Authorization, GuardError> {
-    let audit = AuditLog::open(&config.audit, Arc::clone(&parts.metrics)).map_err(|source| {
+    let audit = AuditLog::open(&config.audit, Arc::clone(&parts.metrics), Arc::clone(failure)).map_err(|source| {
         let path = if let AuditSink::File(path) = &config.audit { path.clone() } else { "standard output".into() };
         GuardError::Audit { path, source }
     })?;
@@ -193,7 +192,7 @@ fn authorization(
     let mut authorization = Authorization::new(
         parts.server.clone(),
         policy.policy(),
-        Arc::new(Audited::new(audit, Arc::clone(failure))),
+        Arc::new(audit),
         Arc::new(hosts),
         Arc::clone(&parts.clock),
     );

@@ -8,7 +8,7 @@ use countermark_mtls::{Registry, TrustGeneration};
 use tokio::sync::watch;
 
 use super::admin::Ready;
-use super::audited::LastFailure;
+use super::audit::LastFailure;
 use super::metrics::{Domain, Metrics};
 use super::policy_file::PolicyFile;
 use crate::identity::Identity;

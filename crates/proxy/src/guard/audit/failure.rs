@@ -1,21 +1,12 @@
 //! Whether the audit can be written, for readiness.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countermark_identity::Clock;
-use countermark_mcp::{Audit, AuditLine};
 
 /// How long a failure counts. Then guard is ready again, since only a call can show that the audit is well.
 const COUNTS: u64 = 30;
-
-/// An audit whose last failure is remembered.
-#[derive(Debug)]
-pub(crate) struct Audited<A> {
-    inner: A,
-    failure: Arc<LastFailure>,
-}
 
 /// When the audit could not be written for the last time.
 #[derive(Debug)]
@@ -25,15 +16,17 @@ pub(crate) struct LastFailure {
     at: AtomicU64,
 }
 
-impl<A> Audited<A> {
-    pub(crate) fn new(inner: A, failure: Arc<LastFailure>) -> Self {
-        Self { inner, failure }
-    }
-}
-
 impl LastFailure {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { clock, at: AtomicU64::new(0) })
+    }
+
+    /// Remembers what became of a write.
+    pub(super) fn note(&self, written: bool) {
+        let at = if written { 0 } else { self.clock.now().as_secs() };
+        if self.at.load(Ordering::Relaxed) != at {
+            self.at.store(at, Ordering::Release);
+        }
     }
 
     /// Why calls are refused, if they are.
@@ -41,16 +34,5 @@ impl LastFailure {
         let at = self.at.load(Ordering::Acquire);
         let counts = at > 0 && self.clock.now().as_secs() < at.saturating_add(COUNTS);
         counts.then(|| "the audit cannot be written, so calls are refused; see the log for the cause".to_owned())
-    }
-}
-
-impl<A: Audit> Audit for Audited<A> {
-    fn record(&self, line: &AuditLine<'_>) -> io::Result<()> {
-        let written = self.inner.record(line);
-        let at = if written.is_ok() { 0 } else { self.failure.clock.now().as_secs() };
-        if self.failure.at.load(Ordering::Relaxed) != at {
-            self.failure.at.store(at, Ordering::Release);
-        }
-        written
     }
 }
