@@ -89,6 +89,16 @@ impl Live {
         self.judge_in_full(now)
     }
 
+    /// [`Live::judge`] without a look at the clock, for each read and write: a certificate that ends is noticed by the registry's
+    /// timer, and by the clock before each request.
+    pub(crate) fn judge_between(&self) -> Result<(), PeerEnded> {
+        match self.ended.get() {
+            Some(ended) => Err(ended.clone()),
+            None if self.judged.load().is_latest() => Ok(()),
+            None => self.judge(),
+        }
+    }
+
     /// Judges the whole chain: what can end without a newer generation is in there, too, such as a
     /// revocation list that went stale.
     pub(crate) fn judge_in_full(&self, now: UnixTime) -> Result<(), PeerEnded> {

@@ -44,7 +44,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Registered before the judgement: an end between the two wakes us.
         self.live.wake_reader(cx.waker());
-        self.live.judge()?;
+        self.live.judge_between()?;
         let polled = Pin::new(&mut self.tls).poll_read(cx, buf);
         if let Poll::Ready(Err(error)) = &polled {
             self.live.note(error);
@@ -56,7 +56,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.live.judge_between()?;
         Pin::new(&mut self.tls).poll_write(cx, buf)
     }
 
@@ -66,7 +66,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.live.judge_between()?;
         Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
     }
 
@@ -76,7 +76,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.live.judge_between()?;
         Pin::new(&mut self.tls).poll_flush(cx)
     }
 
