@@ -8,5 +8,6 @@ mod clients;
 mod conformance;
 mod curl;
 mod estate;
+mod packaging;
 mod servers;
 mod set_up;

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Tells Debian's maintainer scripts that no service may be started.
