@@ -88,9 +88,8 @@ impl Authority {
                 trust_domain: self.trust_domain().to_string(),
             });
         }
-        let role = match identity.role() {
-            Some((role @ (Role::Agent | Role::Server), _)) => role,
-            _ => return Err(AuthorityError::NotInvited(identity.clone())),
+        let Some((role @ (Role::Agent | Role::Server), _)) = identity.role() else {
+            return Err(AuthorityError::NotInvited(identity.clone()));
         };
         // A broken or missing profile is found now, and not by whoever is invited.
         match &request.profile {
