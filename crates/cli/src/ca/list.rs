@@ -16,7 +16,7 @@ use crate::{
 /// List what was minted
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca list --ca ca --json\n  countermark ca list --ca https://authority.internal:8440 --identity id/root-admin"
+    after_help = "Examples:\n  countermark ca list --ca ca --json\n  countermark ca list --ca https://ca.internal:8440 --identity id/admin"
 )]
 pub(super) struct ListArgs {
     #[command(flatten)]

@@ -20,7 +20,7 @@ use crate::{
 /// within a second; others learn of it with the next delivery of the CRL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://authority.internal:8440 --identity id/root-admin intern-bot"
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"
 )]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
