@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     countermark ca invite agent billing-bot --ca ca --out billing-bot.invite\n  \
-    countermark ca invite server db --ca https://ca.internal:8440 --identity id/admin --out db.invite")]
+    countermark ca invite server db --ca https://ca.internal:8440 --identity id/admin --out f")]
 pub(super) struct InviteArgs {
     /// What it is
     #[arg(value_enum)]
