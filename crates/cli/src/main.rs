@@ -14,12 +14,14 @@ mod issuing;
 mod logging;
 mod material;
 mod mint;
+mod notify;
 mod output;
 mod passphrase;
 mod peek;
 mod policy;
 mod progress;
 mod quickstart;
+mod remote;
 mod rpc;
 mod runtime;
 

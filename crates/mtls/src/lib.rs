@@ -32,9 +32,9 @@ pub use acceptor::{Acceptor, AcceptorConfig, MtlsStream};
 #[cfg(feature = "axum")]
 pub use axum::{MtlsListener, PeerLayer, PeerService};
 pub use client::{Client, ClientBody, ClientConfig, ClientError, ServerStream};
-pub use demand::{Caller, ExpectedServer};
+pub use demand::{Anyone, Caller, ExpectedServer};
 pub use generation::{TrustGeneration, TrustGenerations};
-pub use peer::{VerifiedPeer, VerifiedServer};
+pub use peer::{Anonymous, Presence, VerifiedPeer, VerifiedServer, Visitor};
 pub use provider::provider;
 pub use refusal::{HandshakeError, PeerEnded, Refusal, UnusableCredential};
 pub use registry::Registry;

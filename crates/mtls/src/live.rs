@@ -22,7 +22,7 @@ const EARLY: f64 = 0.05;
 
 /// Shared by the transport, the peer's evidence and the registry.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub struct Live {
     pub(crate) id: u64,
     pub(crate) identity: Identity,
     pub(crate) leaf: Leaf,
@@ -87,16 +87,6 @@ impl Live {
             return Ok(());
         }
         self.judge_in_full(now)
-    }
-
-    /// [`Live::judge`] without a look at the clock, for each read and write: a certificate that ends is noticed by the registry's
-    /// timer, and by the clock before each request.
-    pub(crate) fn judge_between(&self) -> Result<(), PeerEnded> {
-        match self.ended.get() {
-            Some(ended) => Err(ended.clone()),
-            None if self.judged.load().is_latest() => Ok(()),
-            None => self.judge(),
-        }
     }
 
     /// Judges the whole chain: what can end without a newer generation is in there, too, such as a

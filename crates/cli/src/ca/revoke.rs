@@ -4,12 +4,13 @@ use clap::Args;
 use countermark_authority::{Authority, Filter, Revocation, Target};
 use countermark_identity::Serial;
 use countermark_issue::RevocationReason;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     failure::{Exit, Outcome},
-    issuing::{self, CaDir},
+    issuing::{self, CaPlace, Place},
     output::{self, JsonFlag, facts, line},
+    remote::Remote,
     runtime,
 };
 
@@ -19,11 +20,11 @@ use crate::{
 /// within a second; others learn of it with the next delivery of the CRL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise"
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"
 )]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
-    ca: CaDir,
+    ca: CaPlace,
     /// A serial number in hex, an agent's NAME, server/NAME, admin/NAME, or a SPIFFE ID
     #[arg(value_name = "SERIAL|NAME")]
     what: String,
@@ -35,13 +36,44 @@ pub(super) struct RevokeArgs {
 }
 
 pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
-    let authority = args.ca.open()?;
+    let ca = match args.ca.place()? {
+        Place::Directory(ca) => ca,
+        Place::Remote(remote) => return from_service(args, &remote),
+    };
+    let authority = ca.open()?;
     let revocation = runtime::short(async {
         let target = target(&args.what, &authority).await?;
         issuing::explain(authority.revoke(&target, args.reason).await, format!("cannot revoke {}", args.what))
     })?;
     issuing::warn(&revocation.warnings);
     tell(args, &authority, &revocation)?;
+    Ok(Exit::Done)
+}
+
+fn from_service(args: &RevokeArgs, remote: &Remote) -> Outcome<Exit> {
+    // The inventory that could tell is elsewhere: what has the length of our serials is one.
+    let serial = args.what.len() >= 16 && args.what.parse::<Serial>().is_ok();
+    let (kind, target) = if serial {
+        ("serial", args.what.clone())
+    } else {
+        ("agent", issuing::identity(&args.what, remote.trust_domain())?.to_string())
+    };
+    let body = json!({"reason": args.reason.as_str(), kind: target});
+    let what = format!("cannot revoke {}", args.what);
+    let answer = runtime::short(async { remote.post("/v1/revocations", &body, &what).await })?;
+    if args.json.json {
+        output::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let revoked: Vec<&str> =
+        answer.get("revoked").and_then(Value::as_array).into_iter().flatten().filter_map(|one| one.as_str()).collect();
+    for serial in &revoked {
+        line(format!("revoked {serial}"))?;
+    }
+    if revoked.is_empty() {
+        line(format!("nothing of {} was left to revoke", args.what))?;
+    }
+    facts([("CRL number", answer.get("crl_number").map(Value::to_string).unwrap_or_default())])?;
     Ok(Exit::Done)
 }
 
