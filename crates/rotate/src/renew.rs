@@ -128,7 +128,8 @@ fn judge(
             return Err(format!("the issuer answered with a certificate of {other}"));
         }
     }
-    let again = present.credential.as_ref().is_some_and(|held| held.leaf().serial() == credential.leaf().serial());
+    let again =
+        present.credential.as_ref().is_some_and(|held| held.leaf().thumbprint() == credential.leaf().thumbprint());
     if again {
         return Err("the issuer answered with the certificate that is there already".to_owned());
     }
