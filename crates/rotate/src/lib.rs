@@ -6,12 +6,15 @@
 //!
 //! Nothing here opens a CA: a local authority's directory is an issuer that the command line puts in front.
 
+pub mod admin;
 pub mod config;
+pub mod ctl;
 pub mod enrol;
 pub mod event;
 mod hook;
 pub mod issuer;
 pub mod machine;
+pub mod metrics;
 pub mod pkcs7;
 mod probe;
 mod renew;

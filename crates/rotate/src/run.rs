@@ -15,6 +15,7 @@ use std::sync::Arc;
 use countermark_credential::Credential;
 use countermark_credential::directory::DeliveryError;
 use countermark_identity::Clock;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::drive::Rotation;
@@ -142,6 +143,15 @@ pub enum StartError {
         /// Whose it should be.
         wanted: countermark_identity::SpiffeId,
     },
+}
+
+/// Lets this process hold as many files as it may: each credential holds the lock of its directory.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        // As many as there were is what stays, and what does not fit is refused when it is claimed.
+        let _as_before = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 #[cfg(test)]
