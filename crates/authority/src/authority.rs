@@ -7,7 +7,13 @@ mod renew;
 mod revoke;
 mod work;
 
-use std::{collections::BTreeMap, fmt, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use countermark_credential::{Bundle, Crl};
 use countermark_identity::{Clock, Role, Secret, TrustDomain, UnixTime};
@@ -26,7 +32,7 @@ use crate::{
     directory::{Directory, is_sealed, read, read_certificate},
     error::AuthorityError,
     record::{AuditRecord, CertificateRecord, Filter},
-    store::{SqliteStore, Store},
+    store::{SqliteStore, Store, Write},
     warning::Warning,
 };
 
@@ -37,6 +43,7 @@ pub struct Authority {
     root: CaCertificate,
     passphrase: Option<Secret<Vec<u8>>>,
     clock: Arc<dyn Clock>,
+    crl_life: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -71,7 +78,13 @@ impl Authority {
         }
         let (root, domain) = CaCertificate::read_root(&root)?;
         let inner = Mutex::new(Inner::default());
-        Ok(Self { directory, domain, root, passphrase, clock, inner })
+        Ok(Self { directory, domain, root, passphrase, clock, crl_life: CRL_LIFE, inner })
+    }
+
+    /// With another life of the intermediates' CRLs than [`CRL_LIFE`].
+    #[must_use]
+    pub fn with_crl_life(self, crl_life: Duration) -> Self {
+        Self { crl_life, ..self }
     }
 
     /// Whether signing with the authority in `directory` takes a passphrase.
@@ -94,8 +107,26 @@ impl Authority {
 
     /// The file that holds the CRLs of every CA of the chain.
     #[must_use]
-    pub fn crl_path(&self) -> std::path::PathBuf {
+    pub fn crl_path(&self) -> PathBuf {
         self.directory.crls()
+    }
+
+    /// Whose time it goes by.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn inventory_path(&self) -> PathBuf {
+        self.directory.inventory()
+    }
+
+    pub(crate) const fn root_ends(&self) -> UnixTime {
+        self.root.not_after
+    }
+
+    /// The files that another process may change while this one serves.
+    pub(crate) fn watched(&self) -> Vec<PathBuf> {
+        vec![self.directory.crls(), self.directory.current_issuer(), self.directory.bundle(&self.domain)]
     }
 
     /// The root certificate.
@@ -106,7 +137,19 @@ impl Authority {
 
     /// The profile for `role`, from the authority's directory.
     pub fn profile(&self, role: Role) -> Result<Profile, AuthorityError> {
-        let path = self.directory.profile(role);
+        self.read_profile(self.directory.profile(role), role)
+    }
+
+    /// The profile of this name, which must be one for `role`.
+    pub fn named_profile(&self, name: &str, role: Role) -> Result<Profile, AuthorityError> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            return Err(AuthorityError::ProfileName(name.to_owned()));
+        }
+        self.read_profile(self.directory.named_profile(name), role)
+    }
+
+    fn read_profile(&self, path: PathBuf, role: Role) -> Result<Profile, AuthorityError> {
         let text = String::from_utf8_lossy(&read(&path)?).into_owned();
         let profile = Profile::parse(&text).map_err(|source| AuthorityError::Profile { path: path.clone(), source })?;
         if profile.role() != role {
@@ -156,6 +199,13 @@ impl Authority {
     pub async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditRecord>, AuthorityError> {
         let mut inner = self.inner.lock().await;
         Ok(self.store(&mut inner).await?.audit_trail(limit).await?)
+    }
+
+    /// Writes several changes in one transaction.
+    pub(crate) async fn commit(&self, writes: &[Write]) -> Result<(), AuthorityError> {
+        let mut inner = self.inner.lock().await;
+        self.store(&mut inner).await?.commit(writes).await?;
+        Ok(())
     }
 
     async fn store<'a>(&self, inner: &'a mut Inner) -> Result<&'a mut dyn Store, AuthorityError> {
@@ -220,7 +270,7 @@ impl CaCertificate {
 }
 
 /// Whether two thirds of a life are over.
-fn is_due(not_before: UnixTime, not_after: UnixTime, now: UnixTime) -> bool {
+pub(crate) fn is_due(not_before: UnixTime, not_after: UnixTime, now: UnixTime) -> bool {
     let life = not_after.duration_since(not_before);
     now >= not_before.saturating_add(life / 3 * 2)
 }

@@ -78,6 +78,10 @@ impl Directory {
         self.profiles().join(format!("{role}.toml"))
     }
 
+    pub(crate) fn named_profile(&self, name: &str) -> PathBuf {
+        self.profiles().join(format!("{name}.toml"))
+    }
+
     /// The key id of the intermediate that signs.
     pub(crate) fn current_key_id(&self) -> Result<String, AuthorityError> {
         let link = self.current_issuer();

@@ -83,6 +83,11 @@ pub enum AuthorityError {
         /// Where and why.
         source: ProfileError,
     },
+    /// No name of a profile.
+    #[error(
+        "`{0}` names no profile; a profile is a file in the authority's profiles/, named by lower-case letters, digits and -"
+    )]
+    ProfileName(String),
     /// The identity is of another trust domain.
     #[error("{identity} is not of the trust domain {trust_domain}, for which this authority signs")]
     ForeignIdentity {
@@ -111,6 +116,18 @@ pub enum AuthorityError {
         /// Why not.
         source: ReadCrlError,
     },
+    /// An invite for somebody who must be minted.
+    #[error("{0} is not invited: invites are for agents and servers; mint administrators with the directory")]
+    NotInvited(SpiffeId),
+    /// An invite that would lie around.
+    #[error("an invite for {0:?} is too long; a week is the most")]
+    InviteTooLong(std::time::Duration),
+    /// The generator failed.
+    #[error("the operating system gave no randomness")]
+    NoRandomness,
+    /// The roots and lists make no trust.
+    #[error("the authority's own roots and revocation lists cannot be used: {0}")]
+    Trust(String),
     /// The trust bundle cannot be made or read back.
     #[error(transparent)]
     Bundle(#[from] BundleError),

@@ -37,6 +37,7 @@ mod directory;
 mod error;
 mod issuer;
 mod record;
+mod service;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,13 @@ pub use crate::{
     },
     error::AuthorityError,
     issuer::IdentityIssuer,
-    record::{Act, AuditRecord, CertificateRecord, Filter, IssuerKind, IssuerRecord, Outcome, State},
-    store::{AuditEntry, Change, Reservation, Store, StoreError, StoreFuture},
+    record::{Act, AuditRecord, CertificateRecord, CertificateRow, Filter, IssuerKind, IssuerRecord, Outcome, State},
+    service::{
+        CRL_LIFE_SERVED, Enrolment, EnrolmentError, Invite, InviteRequest, Places, RateLimits, Service, ServiceConfig,
+        ServiceError, TokenError,
+    },
+    store::{
+        AuditEntry, Change, InviteRecord, Reservation, Store, StoreError, StoreFuture, StoredLeaf, Write, Written,
+    },
     warning::Warning,
 };

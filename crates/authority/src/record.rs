@@ -18,6 +18,8 @@ pub struct CertificateRecord {
     pub identity: SpiffeId,
     /// The key id of the CA that signed it.
     pub issuer: String,
+    /// The profile by name; its role's own where absent.
+    pub profile: Option<String>,
     /// When it was minted.
     #[serde(serialize_with = "text")]
     pub issued_at: UnixTime,
@@ -87,6 +89,38 @@ pub struct Filter {
     pub alive_at: Option<UnixTime>,
     /// Those that are not revoked.
     pub unrevoked: bool,
+    /// Those that have ended by this time.
+    pub ended_at: Option<UnixTime>,
+    /// Those that are revoked.
+    pub revoked: bool,
+    /// Those that follow this one in the order of the list.
+    pub after: Option<Serial>,
+    /// So many at most.
+    pub limit: Option<u32>,
+}
+
+/// One line of a list of certificates, as JSON has it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct CertificateRow<'a> {
+    /// What it is good for.
+    pub state: State,
+    /// Who it speaks for.
+    pub spiffe_id: &'a str,
+    /// Agent, server or admin.
+    pub role: &'static str,
+    /// Everything else.
+    #[serde(flatten)]
+    pub record: &'a CertificateRecord,
+}
+
+impl CertificateRecord {
+    /// The record as one line of a list.
+    #[must_use]
+    pub fn row(&self, now: UnixTime) -> CertificateRow<'_> {
+        let role = self.identity.role().map_or("", |(role, _)| role.as_str());
+        CertificateRow { state: self.state(now), spiffe_id: self.identity.as_str(), role, record: self }
+    }
 }
 
 /// One CA key of the inventory.
@@ -164,6 +198,16 @@ pub enum Act {
     Crl,
     /// A new intermediate was asked for.
     Renew,
+    /// A certificate was asked for with an invite.
+    Join,
+    /// A certificate was asked for with a token of a configured issuer.
+    Token,
+    /// A certificate was asked for with the current one.
+    Reenrol,
+    /// A certificate was asked for with one that has expired.
+    Revive,
+    /// An invite was asked for.
+    Invite,
 }
 
 impl Act {
@@ -176,6 +220,11 @@ impl Act {
             Self::Revoke => "revoke",
             Self::Crl => "crl",
             Self::Renew => "renew",
+            Self::Join => "join",
+            Self::Token => "token",
+            Self::Reenrol => "reenrol",
+            Self::Revive => "revive",
+            Self::Invite => "invite",
         }
     }
 }
@@ -184,12 +233,22 @@ impl FromStr for Act {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Init, Self::Mint, Self::Revoke, Self::Crl, Self::Renew]
-            .into_iter()
-            .find(|act| act.as_str() == text)
-            .ok_or(())
+        ACTS.into_iter().find(|act| act.as_str() == text).ok_or(())
     }
 }
+
+const ACTS: [Act; 10] = [
+    Act::Init,
+    Act::Mint,
+    Act::Revoke,
+    Act::Crl,
+    Act::Renew,
+    Act::Join,
+    Act::Token,
+    Act::Reenrol,
+    Act::Revive,
+    Act::Invite,
+];
 
 /// Whether an act was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -2,13 +2,15 @@
 
 mod row;
 mod sqlite;
+mod write;
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin};
+use std::{fmt, future::Future, net::IpAddr, path::PathBuf, pin::Pin};
 
 use countermark_identity::{Serial, SpiffeId, UnixTime};
 use countermark_issue::{RevocationReason, Revoked};
 
-pub(crate) use self::sqlite::SqliteStore;
+pub use self::write::{InviteRecord, StoredLeaf, Write, Written};
+pub(crate) use self::{sqlite::SqliteStore, write::sha256_hex};
 use crate::record::{Act, AuditRecord, CertificateRecord, Filter, IssuerRecord, Outcome};
 
 /// Where an authority writes what it does. Every method is one transaction that is durable when it returns.
@@ -42,6 +44,15 @@ pub trait Store: Send + fmt::Debug {
 
     /// The certificates that pass `filter`, the newest first.
     fn certificates<'a>(&'a mut self, filter: &'a Filter) -> StoreFuture<'a, Vec<CertificateRecord>>;
+
+    /// Does all of these in one transaction and says of each, in their order, what became of it.
+    fn commit<'a>(&'a mut self, writes: &'a [Write]) -> StoreFuture<'a, Vec<Written>>;
+
+    /// A certificate with what a renewal repeats.
+    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>>;
+
+    /// The invite whose secret has this SHA-256.
+    fn invite<'a>(&'a mut self, secret_sha256: &'a str) -> StoreFuture<'a, Option<InviteRecord>>;
 
     /// A line of the audit trail that goes with no change.
     fn audit<'a>(&'a mut self, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
@@ -90,6 +101,12 @@ pub struct Reservation {
     pub not_after: UnixTime,
     /// SHA-256 of the certified SubjectPublicKeyInfo, in hex.
     pub spki_sha256: String,
+    /// The profile by name; its role's own where absent.
+    pub profile: Option<String>,
+    /// DNS names beside those of the profile.
+    pub dns: Vec<String>,
+    /// IP addresses.
+    pub ip: Vec<IpAddr>,
 }
 
 /// A line for the audit trail.

@@ -23,21 +23,21 @@ use rustls_pki_types::CertificateDer;
 
 use crate::{Authority, Issued, KeyProtection, MintRequest, SubjectKey};
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// 2026-11-23T07:00:00Z.
-const START: UnixTime = UnixTime::from_secs(1_795_417_200);
+pub(crate) const START: UnixTime = UnixTime::from_secs(1_795_417_200);
 
 /// A clock that moves when it is told to.
 #[derive(Debug)]
-struct Hand(AtomicU64);
+pub(crate) struct Hand(AtomicU64);
 
 impl Hand {
     fn new() -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(START.as_secs())))
     }
 
-    fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 }
@@ -49,14 +49,14 @@ impl Clock for Hand {
 }
 
 /// A plaintext authority in a directory of its own, and the hand of its clock.
-struct Fixture {
+pub(crate) struct Fixture {
     directory: tempfile::TempDir,
-    clock: Arc<Hand>,
-    authority: Authority,
+    pub(crate) clock: Arc<Hand>,
+    pub(crate) authority: Authority,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = Hand::new();
         let path = directory.path().join("ca");
@@ -64,11 +64,11 @@ impl Fixture {
         Self { directory, clock, authority }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.authority.path()
     }
 
-    fn reopen(&self) -> Authority {
+    pub(crate) fn reopen(&self) -> Authority {
         Authority::open(self.path(), None, self.clock.clone()).unwrap()
     }
 
@@ -94,15 +94,15 @@ impl Fixture {
     }
 }
 
-fn domain() -> TrustDomain {
+pub(crate) fn domain() -> TrustDomain {
     "agents.internal".parse().unwrap()
 }
 
-fn id(path: &str) -> SpiffeId {
+pub(crate) fn id(path: &str) -> SpiffeId {
     format!("spiffe://agents.internal/{path}").parse().unwrap()
 }
 
-fn request(path: &str) -> MintRequest {
+pub(crate) fn request(path: &str) -> MintRequest {
     let key = KeyPair::generate(KeyType::P256).unwrap();
     MintRequest {
         identity: id(path),
@@ -118,7 +118,7 @@ fn secret(text: &str) -> Secret<Vec<u8>> {
 }
 
 /// Runs `openssl` in `directory`.
-fn openssl(directory: &Path, command: &str) -> Result<String, String> {
+pub(crate) fn openssl(directory: &Path, command: &str) -> Result<String, String> {
     let words = command.split_whitespace();
     let output = Command::new("openssl").args(words).current_dir(directory).output().expect("openssl runs");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -33,7 +33,7 @@ pub(crate) struct GlobalArgs {
     /// How log lines on stderr are written
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// What is logged: a level, or `target=level` pairs [default: info for guard, connect and rotate, warn for the others]
+    /// What is logged: a level, or `target=level` pairs [default: info for what serves, warn for the others]
     #[arg(long, global = true, env = "COUNTERMARK_LOG", hide_env_values = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 }
@@ -97,6 +97,7 @@ impl Verb {
         match self {
             Self::Quickstart(_) => "error",
             Self::Guard(_) | Self::Connect(_) | Self::Rotate(_) => "info",
+            Self::Ca(args) if args.is_serving() => "info",
             _ => "warn",
         }
     }

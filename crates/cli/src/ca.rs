@@ -1,11 +1,13 @@
-//! `countermark ca`: the certificate authority of a trust domain, in a directory.
+//! `countermark ca`: the certificate authority of a trust domain, in a directory or as a service.
 
 mod bundle;
 mod crl;
 mod init;
+mod invite;
 mod list;
 mod renew;
 mod revoke;
+mod serve;
 
 use clap::{Args, Subcommand};
 
@@ -36,6 +38,17 @@ enum CaVerb {
     Bundle(bundle::BundleArgs),
     /// Renew the intermediate: new key, same root
     Renew(renew::RenewArgs),
+    /// Invite an agent or a server: write a one-time secret that enrols it
+    Invite(Box<invite::InviteArgs>),
+    /// Serve the authority: enrolment, renewal, revocation lists, administration
+    Serve(Box<serve::ServeArgs>),
+}
+
+impl CaArgs {
+    /// Whether it stays and serves.
+    pub(crate) const fn is_serving(&self) -> bool {
+        matches!(self.verb, CaVerb::Serve(_))
+    }
 }
 
 pub(crate) fn run(args: CaArgs) -> Outcome<Exit> {
@@ -46,5 +59,7 @@ pub(crate) fn run(args: CaArgs) -> Outcome<Exit> {
         CaVerb::Crl(args) => crl::run(&args),
         CaVerb::Bundle(args) => bundle::run(&args),
         CaVerb::Renew(args) => renew::run(&args),
+        CaVerb::Invite(args) => invite::run(&args),
+        CaVerb::Serve(args) => serve::run(*args),
     }
 }

@@ -1,4 +1,4 @@
-//! `--config FILE` of `guard` and `connect`: a TOML file whose keys are the flag names. It is turned
+//! `--config FILE` of `guard`, `connect` and `ca serve`: a TOML file whose keys are the flag names. It is turned
 //! into the arguments it stands for before anything is parsed, so that there is one parser and one
 //! set of messages; what is typed wins over the file.
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The verbs that take a file.
-const VERBS: [&str; 2] = ["guard", "connect"];
+const VERBS: [&str; 3] = ["guard", "connect", "serve"];
 
 /// Puts the arguments that a `--config` file stands for behind the verb.
 pub(crate) fn expand(typed: impl IntoIterator<Item = OsString>) -> Outcome<Vec<OsString>> {
@@ -27,7 +27,11 @@ pub(crate) fn expand(typed: impl IntoIterator<Item = OsString>) -> Outcome<Vec<O
     let Some(file) = config_file(flags) else { return Ok(typed) };
     let mut root = Cli::command();
     root.build();
-    let verb = before.last().and_then(|verb| verb.to_str()).and_then(|verb| root.find_subcommand(verb));
+    let name = before.last().and_then(|verb| verb.to_str());
+    let verb = name.and_then(|name| match name {
+        "serve" => root.find_subcommand("ca")?.find_subcommand(name),
+        _ => root.find_subcommand(name),
+    });
     let Some(verb) = verb else { return Ok(typed) };
     let text = std::fs::read_to_string(&file).or_failed(
         format!("cannot read the configuration {}", file.display()),

@@ -10,15 +10,17 @@ use std::{
 use clap::Args;
 use countermark_authority::{Authority, AuthorityError, Warning};
 use countermark_credential::{
-    Credential,
+    Bundle, Credential,
     directory::{self, Delivery, DomainCrls, Generation, LoadError, LoadedTrust},
 };
 use countermark_identity::{Clock, Role, SpiffeId, SystemClock, TrustDomain};
 use countermark_issue::SealError;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::{Explain, Outcome, usage},
     passphrase::PassphraseArgs,
+    remote::Remote,
 };
 
 /// Which authority, and how its keys are opened.
@@ -47,6 +49,60 @@ impl CaDir {
     fn what(&self) -> String {
         format!("cannot open the authority in {}", self.ca.display())
     }
+}
+
+/// Which authority, in a directory of this machine or at a URL.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CaPlace {
+    /// Directory of the authority, or its URL (https://HOST:PORT) together with --identity
+    #[arg(long = "ca", visible_alias = "dir", value_name = "DIR|URL")]
+    ca: PathBuf,
+    /// With --ca URL: identity directory of an administrator, from `countermark mint admin`
+    #[arg(long = "identity", id = "admin_identity", value_name = "DIR")]
+    identity: Option<PathBuf>,
+    /// With --ca URL: the name of the authority, which is /server/NAME
+    #[arg(long = "authority", value_name = "NAME", default_value = "authority")]
+    server: String,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// An authority, wherever it is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Directory(CaDir),
+    Remote(Box<Remote>),
+}
+
+impl CaPlace {
+    pub(crate) fn place(&self) -> Outcome<Place> {
+        let url = self.ca.to_str().filter(|text| text.contains("://"));
+        match (url, &self.identity) {
+            (None, None) => Ok(Place::Directory(CaDir { ca: self.ca.clone(), passphrase: self.passphrase.clone() })),
+            (None, Some(_)) => Err(usage(
+                format!("--identity goes with a URL, and --ca {} is a directory", self.ca.display()),
+                "write --ca https://HOST:PORT, or leave --identity out",
+            )),
+            (Some(url), _) if !url.starts_with("https://") => {
+                Err(usage(format!("--ca {url} is no https URL"), "write --ca https://HOST:PORT"))
+            }
+            (Some(url), None) => Err(usage(
+                format!("--ca {url} takes the certificate of an administrator"),
+                "add --identity DIR, from `countermark mint admin NAME --ca DIR`",
+            )),
+            (Some(url), Some(identity)) => Ok(Place::Remote(Box::new(Remote::open(url, identity, &self.server)?))),
+        }
+    }
+}
+
+/// Where `ca serve` notes in the authority's directory how it is reached.
+pub(crate) const SERVICE_FILE: &str = "service.toml";
+
+/// How an authority is reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Served {
+    pub(crate) url: String,
+    pub(crate) authority: String,
 }
 
 /// Puts what was attempted before an authority's error, and the next step behind it.
@@ -86,18 +142,43 @@ pub(crate) fn read(ca: &Path) -> Outcome<Authority> {
     explain(Authority::open(ca, None, Arc::new(SystemClock)), format!("cannot open the authority in {}", ca.display()))
 }
 
-/// Delivers a credential with this authority's bundle and CRLs: the next generation of the directory. What it holds of
-/// other trust domains stays: federation is nothing that a renewal may end.
+/// The roots and lists of an authority's own trust domain.
+#[derive(Debug, Clone)]
+pub(crate) struct Material {
+    pub(crate) bundle: Bundle,
+    pub(crate) crls: DomainCrls,
+}
+
+impl Material {
+    /// As the authority's directory has them now.
+    pub(crate) fn read(authority: &Authority) -> Outcome<Self> {
+        let bundle = explain(authority.bundle(), "cannot read the trust bundle")?;
+        let crls = explain(authority.crls(), "cannot read the CRL")?.into_iter().map(Arc::new).collect();
+        Ok(Self { bundle, crls: DomainCrls { trust_domain: authority.trust_domain().clone(), crls } })
+    }
+}
+
+/// Delivers a credential with this authority's bundle and CRLs.
 pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credential>) -> Outcome<Generation> {
-    let bundle = explain(authority.bundle(), "cannot read the trust bundle")?;
-    let own = authority.trust_domain();
-    let LoadedTrust { mut bundles, crls: partners, .. } = partners(out, own)?;
+    deliver_with(out, credential, || Material::read(authority))
+}
+
+/// Delivers a credential with the newest of an authority's material: the next generation of the directory. What it holds
+/// of other trust domains stays: federation is nothing that a renewal may end.
+pub(crate) fn deliver_with(
+    out: &Path,
+    credential: Arc<Credential>,
+    newest: impl Fn() -> Outcome<Material>,
+) -> Outcome<Generation> {
+    let Material { bundle, crls } = newest()?;
+    let LoadedTrust { mut bundles, crls: partners, .. } = partners(out, bundle.trust_domain())?;
     bundles.push(bundle);
-    let mut delivery = Delivery { credential, bundles, crls: lists(authority, &partners)? };
+    let lists = |own: DomainCrls| -> Vec<DomainCrls> { partners.iter().cloned().chain([own]).collect() };
+    let mut delivery = Delivery { credential, bundles, crls: lists(crls) };
     let generation = directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")?;
     // Whoever delivers last has looked last: two mints at once do not leave the older of their CRLs.
     for _ in 0..OVERTAKEN {
-        let newest = lists(authority, &partners)?;
+        let newest = lists(newest()?.crls);
         if text(&newest) == text(&delivery.crls) {
             break;
         }
@@ -105,13 +186,6 @@ pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credent
         directory::deliver_trust(out, &delivery.bundles, &delivery.crls).or_failed("the CRL was not delivered", "")?;
     }
     Ok(generation)
-}
-
-/// The CRLs as the authority has them now, beside those of other trust domains.
-fn lists(authority: &Authority, partners: &[DomainCrls]) -> Outcome<Vec<DomainCrls>> {
-    let crls = explain(authority.crls(), "cannot read the CRL")?.into_iter().map(Arc::new).collect();
-    let own = DomainCrls { trust_domain: authority.trust_domain().clone(), crls };
-    Ok(partners.iter().cloned().chain([own]).collect())
 }
 
 fn text(lists: &[DomainCrls]) -> String {

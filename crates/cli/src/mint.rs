@@ -2,6 +2,7 @@
 //! identity directory.
 
 mod out;
+mod remote;
 
 use std::{
     net::IpAddr,
@@ -12,17 +13,17 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use countermark_authority::{Authority, Issued, MintRequest, SubjectKey};
-use countermark_credential::{Credential, Crl, directory};
-use countermark_identity::{Role, SpiffeId};
+use countermark_credential::{Credential, directory};
+use countermark_identity::{Role, Serial, SpiffeId, TrustDomain, UnixTime};
 use countermark_issue::{KeyPair, KeyType, Profile, to_pem};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 
 use self::out::{What, require_receptive};
 use crate::{
     failure::{Exit, Explain, Outcome, usage},
     files,
-    issuing::{self, CaDir},
+    issuing::{self, CaPlace, Material, Place},
     output::{self, JsonFlag, facts, line},
     progress::Progress,
     runtime,
@@ -37,6 +38,7 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     countermark mint agent billing-bot --ca ca --out id/billing-bot\n  \
     countermark mint server ledger --ca ca --out id/ledger --dns ledger.internal --ttl 12h\n  \
+    countermark mint agent billing-bot --ca https://authority.internal:8440 --identity id/root-admin --out id/billing-bot\n  \
     openssl req -new -key key.pem -subj /CN=x -out x.csr && \\\n    \
     countermark mint agent billing-bot --ca ca --csr x.csr --out certs")]
 pub(crate) struct MintArgs {
@@ -46,7 +48,7 @@ pub(crate) struct MintArgs {
     /// Its name: billing-bot becomes spiffe://TRUST-DOMAIN/agent/billing-bot
     name: String,
     #[command(flatten)]
-    ca: CaDir,
+    ca: CaPlace,
     /// Identity directory to deliver into
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -65,7 +67,7 @@ pub(crate) struct MintArgs {
     /// Kind of key to make: p256, p384, ed25519 or rsa3072 [default: the profile's first]
     #[arg(long, value_name = "KIND", conflicts_with = "csr")]
     key_type: Option<KeyType>,
-    /// Profile (TOML) instead of the authority's own for this role
+    /// Profile (TOML) instead of the authority's own for this role; with --ca URL, its name there
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -90,27 +92,46 @@ impl From<RoleArg> for Role {
 }
 
 pub(crate) fn run(args: MintArgs) -> Outcome<Exit> {
-    let authority = args.ca.open()?;
-    let identity = SpiffeId::new(authority.trust_domain(), args.role.into(), &args.name)
-        .map_err(|error| usage(format!("the name `{}`: {error}", args.name), "write a lower-case word: billing-bot"))?;
+    match args.ca.place()? {
+        Place::Directory(ca) => in_directory(&args, &ca.open()?),
+        Place::Remote(remote) => {
+            let progress = Progress::start("minting");
+            let minted = remote::mint(&args, &remote)?;
+            drop(progress);
+            tell(&args, &minted)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn identity(args: &MintArgs, domain: &TrustDomain) -> Outcome<SpiffeId> {
+    SpiffeId::new(domain, args.role.into(), &args.name)
+        .map_err(|error| usage(format!("the name `{}`: {error}", args.name), "write a lower-case word: billing-bot"))
+}
+
+fn in_directory(args: &MintArgs, authority: &Authority) -> Outcome<Exit> {
+    let identity = identity(args, authority.trust_domain())?;
     let what = if args.csr.is_some() { What::Chain } else { What::Generation };
     require_receptive(&args.out, &identity, what)?;
     if what == What::Generation {
         issuing::partners(&args.out, authority.trust_domain())?;
     }
     let _progress = Progress::start("minting");
-    let minted = match &args.csr {
-        Some(file) => for_request(&authority, &args, identity, file)?,
-        None => for_new_key(&authority, &args, identity)?,
+    let (issued, generation) = match &args.csr {
+        Some(file) => (for_request(authority, args, &identity, file)?, None),
+        None => for_new_key(authority, args, &identity)?,
     };
-    issuing::warn(&minted.issued.warnings);
-    tell(&args, &minted)?;
+    issuing::warn(&issued.warnings);
+    let Issued { serial, not_before, not_after, .. } = issued;
+    tell(args, &Minted { serial, not_before, not_after, identity, generation })?;
     Ok(Exit::Done)
 }
 
 /// What was delivered.
 struct Minted {
-    issued: Issued,
+    serial: Serial,
+    not_before: UnixTime,
+    not_after: UnixTime,
     identity: SpiffeId,
     generation: Option<String>,
 }
@@ -126,37 +147,40 @@ fn profile(authority: &Authority, args: &MintArgs) -> Outcome<Profile> {
 }
 
 /// A key that is made here and never leaves the identity directory.
-fn for_new_key(authority: &Authority, args: &MintArgs, identity: SpiffeId) -> Outcome<Minted> {
+fn for_new_key(authority: &Authority, args: &MintArgs, identity: &SpiffeId) -> Outcome<(Issued, Option<String>)> {
     let profile = profile(authority, args)?;
     let key_type = args.key_type.unwrap_or_else(|| profile.default_key());
     let key = KeyPair::generate(key_type).or_failed("cannot make a key", "")?;
-    let issued = sign(authority, args, &profile, &identity, SubjectKey::Public(key.public_key().clone()))?;
+    let issued = sign(authority, args, &profile, identity, SubjectKey::Public(key.public_key().clone()))?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
     let credential = Credential::new(issued.chain.clone(), private)
         .or_failed("what was minted does not fit its key", "report this: it is a fault of ours")?;
     let generation = issuing::deliver(authority, &args.out, Arc::new(credential))?;
-    Ok(Minted { issued, identity, generation: Some(generation.to_string()) })
+    Ok((issued, Some(generation.to_string())))
 }
 
 /// A key that stays where it is: only certificates are written.
-fn for_request(authority: &Authority, args: &MintArgs, identity: SpiffeId, file: &Path) -> Outcome<Minted> {
+fn for_request(authority: &Authority, args: &MintArgs, identity: &SpiffeId, file: &Path) -> Outcome<Issued> {
     let request = std::fs::read(file).or_failed(
         format!("cannot read the request {}", file.display()),
         "make one with `openssl req -new -key KEY`",
     )?;
-    let issued = sign(authority, args, &profile(authority, args)?, &identity, SubjectKey::Csr(request))?;
-    let bundle = issuing::explain(authority.bundle(), "cannot read the trust bundle")?;
+    let issued = sign(authority, args, &profile(authority, args)?, identity, SubjectKey::Csr(request))?;
+    write_chain(&args.out, &issued.chain, &Material::read(authority)?)?;
+    Ok(issued)
+}
+
+/// A chain without its key, beside what it is trusted by.
+fn write_chain(out: &Path, chain: &[CertificateDer<'static>], material: &Material) -> Outcome<()> {
     let next = "check that --out can be written";
-    std::fs::create_dir_all(&args.out).or_failed(format!("cannot make {}", args.out.display()), next)?;
-    let crls = issuing::explain(authority.crls(), "cannot read the CRL")?;
-    let td = authority.trust_domain();
-    files::replace(&args.out.join(directory::bundle_name(td)), bundle.to_pem().as_bytes())?;
-    files::replace(&args.out.join("ca.crt"), bundle.to_pem().as_bytes())?;
-    let crls: String = crls.iter().map(Crl::to_pem).collect();
-    files::replace(&args.out.join(directory::crl_name(td)), crls.as_bytes())?;
-    let chain: String = issued.chain.iter().map(|der| to_pem("CERTIFICATE", der)).collect();
-    files::replace(&args.out.join("tls.crt"), chain.as_bytes())?;
-    Ok(Minted { issued, identity, generation: None })
+    std::fs::create_dir_all(out).or_failed(format!("cannot make {}", out.display()), next)?;
+    let td = material.bundle.trust_domain();
+    files::replace(&out.join(directory::bundle_name(td)), material.bundle.to_pem().as_bytes())?;
+    files::replace(&out.join("ca.crt"), material.bundle.to_pem().as_bytes())?;
+    let crls: String = material.crls.crls.iter().map(|crl| crl.to_pem()).collect();
+    files::replace(&out.join(directory::crl_name(td)), crls.as_bytes())?;
+    let chain: String = chain.iter().map(|der| to_pem("CERTIFICATE", der)).collect();
+    files::replace(&out.join("tls.crt"), chain.as_bytes())
 }
 
 fn sign(
@@ -179,15 +203,15 @@ fn sign(
 }
 
 fn tell(args: &MintArgs, minted: &Minted) -> Outcome<()> {
-    let Minted { issued, identity, generation } = minted;
+    let Minted { serial, not_before, not_after, identity, generation } = minted;
     if args.json.json {
         return output::json(&json!({
-            "identity": identity.as_str(), "serial": issued.serial.to_string(),
-            "not_before": issued.not_before.to_string(), "not_after": issued.not_after.to_string(),
+            "identity": identity.as_str(), "serial": serial.to_string(),
+            "not_before": not_before.to_string(), "not_after": not_after.to_string(),
             "generation": generation, "directory": args.out,
         }));
     }
     let what = generation.as_ref().map_or_else(|| "certificate".to_owned(), |number| format!("generation {number}"));
     line(format!("{what} of {identity} is in {}", args.out.display()))?;
-    facts([("serial", issued.serial.to_string()), ("expires", issued.not_after.to_string())])
+    facts([("serial", serial.to_string()), ("expires", not_after.to_string())])
 }

@@ -5,11 +5,16 @@ use std::time::Duration;
 use countermark_identity::{Serial, TrustDomain, UnixTime};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, SanType, SerialNumber};
 use rustls_pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, KeyIdentifier, ParsedExtension},
+    prelude::FromDer,
+};
 
 use crate::{
     key::{KeyError, KeyPair, random},
     lint::{self, LintError},
+    public_key::PublicKey,
     signer::Signer,
     subject::{SubjectError, ca_subject},
     time::to_date,
@@ -73,6 +78,10 @@ pub struct CaFacts {
     pub not_after: UnixTime,
     /// Its one URI, which names the trust domain.
     pub spiffe_uri: Option<String>,
+    /// Its subjectKeyIdentifier, which its leaves name as their authority's.
+    pub key_identifier: Option<Vec<u8>>,
+    /// Its public key.
+    pub public_key: PublicKey,
 }
 
 /// Reads a CA certificate; refused unless it may sign certificates and CRLs.
@@ -94,7 +103,12 @@ pub fn ca_facts(der: &[u8]) -> Result<CaFacts, CaError> {
         (Some(uri), None) => Some(uri),
         _ => None,
     };
-    Ok(CaFacts { not_before, not_after, spiffe_uri })
+    let key_identifier = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(KeyIdentifier(id)) => Some(id.to_vec()),
+        _ => None,
+    });
+    let public_key = PublicKey::from_spki(certificate.public_key().raw).map_err(KeyError::from)?;
+    Ok(CaFacts { not_before, not_after, spiffe_uri, key_identifier, public_key })
 }
 
 /// Why there is no CA certificate, or why one cannot sign.

@@ -7,7 +7,7 @@ use aws_lc_rs::{
     signature::Ed25519KeyPair,
 };
 use pkcs8::{ObjectIdentifier, PrivateKeyInfo};
-use rcgen::{PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey};
+use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -120,6 +120,19 @@ impl KeyPair {
         Zeroizing::new(self.inner.serialized_der().to_vec())
     }
 
+    /// A certification request (PKCS#10, DER) of this key. It names nobody: whoever issues decides who the key is.
+    pub fn request(&self) -> Result<Vec<u8>, KeyError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let request = params.serialize_request(&self.inner).map_err(|_| KeyError::Sign)?;
+        Ok(request.der().to_vec())
+    }
+
+    /// Signs `message` by this key's own algorithm, as [`PublicKey::verify`] expects it.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.inner.sign(message).map_err(|_| KeyError::Sign)
+    }
+
     pub(crate) const fn signing(&self) -> &impl SigningKey {
         &self.inner
     }
@@ -150,6 +163,9 @@ pub enum KeyError {
     /// Not a private key that can be read.
     #[error("not an unencrypted PKCS#8 private key of type p256, p384, ed25519 or rsa3072")]
     Malformed,
+    /// The key does not sign.
+    #[error("the key could not sign")]
+    Sign,
     /// The public half is not one that is certified.
     #[error(transparent)]
     Public(#[from] PublicKeyError),
@@ -185,3 +201,21 @@ const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csr::Csr;
+
+    #[test]
+    fn a_request_and_a_signature_prove_the_key() {
+        for kind in [KeyType::P256, KeyType::P384, KeyType::Ed25519] {
+            let (key, other) = (KeyPair::generate(kind).unwrap(), KeyPair::generate(kind).unwrap());
+            assert_eq!(Csr::parse(&key.request().unwrap()).unwrap().public_key(), key.public_key(), "{kind}");
+            let signed = key.sign(b"message").unwrap();
+            key.public_key().verify(b"message", &signed).unwrap();
+            assert!(key.public_key().verify(b"massage", &signed).is_err(), "{kind}");
+            assert!(other.public_key().verify(b"message", &signed).is_err(), "{kind}");
+        }
+    }
+}

@@ -9,7 +9,10 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use crate::key::KeyType;
+use crate::{
+    key::KeyType,
+    signature::{self, SignatureError},
+};
 
 /// A SubjectPublicKeyInfo of a kind that we certify, verbatim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +55,15 @@ impl PublicKey {
         &self.spki
     }
 
-    /// The bits inside the SubjectPublicKeyInfo.
-    pub(crate) fn key_bytes(&self) -> &[u8] {
+    /// Verifies a signature over `message` by this key's own algorithm: ECDSA with the hash of its curve (ASN.1), Ed25519,
+    /// or RSA PKCS#1 v1.5 with SHA-256.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        signature::verify_message(self, message, signature)
+    }
+
+    /// The bits inside the SubjectPublicKeyInfo: an uncompressed point, an Ed25519 key, or an RSA key in PKCS#1.
+    #[must_use]
+    pub fn key_bytes(&self) -> &[u8] {
         &self.key
     }
 

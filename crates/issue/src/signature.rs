@@ -30,6 +30,17 @@ pub(crate) fn verify(
         .map_err(|_| SignatureError::Mismatch)
 }
 
+/// Verifies `signature` over `message` by the algorithm that goes with the key's kind.
+pub(crate) fn verify_message(key: &PublicKey, message: &[u8], signed: &[u8]) -> Result<(), SignatureError> {
+    let algorithm: &'static dyn VerificationAlgorithm = match key.key_type() {
+        KeyType::P256 => &signature::ECDSA_P256_SHA256_ASN1,
+        KeyType::P384 => &signature::ECDSA_P384_SHA384_ASN1,
+        KeyType::Ed25519 => &signature::ED25519,
+        KeyType::Rsa3072 => &signature::RSA_PKCS1_2048_8192_SHA256,
+    };
+    UnparsedPublicKey::new(algorithm, key.key_bytes()).verify(message, signed).map_err(|_| SignatureError::Mismatch)
+}
+
 /// Why a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -26,7 +26,7 @@ use crate::evidence::Evidence;
 use crate::registry::Registry;
 use crate::stream::{LiveIo, transport};
 use crate::verifier::observed;
-use crate::{HandshakeError, Refusal, TrustGeneration, UnusableCredential, VerifiedPeer};
+use crate::{HandshakeError, Refusal, TrustGeneration, UnusableCredential};
 
 /// How long a refused peer has to read its alert before the socket closes.
 const LINGER: Duration = Duration::from_millis(500);
@@ -110,7 +110,8 @@ impl<C: Caller> Acceptor<C> {
         clock: Arc<dyn Clock>,
         config: AcceptorConfig,
     ) -> Result<Self, UnusableCredential> {
-        let demand = Demand::Caller { roles: C::ROLES, sub_agents: config.accept_sub_agents };
+        let demand =
+            Demand::Caller { roles: C::ROLES, sub_agents: config.accept_sub_agents, required: C::CERTIFICATE_REQUIRED };
         let (present, generation) = (credential.borrow().clone(), trust.borrow().clone());
         let side = Side::new(present, generation, &demand, &clock, &config)?;
         let registry = Registry::new(trust.clone(), Arc::clone(&clock));
@@ -157,8 +158,14 @@ impl<C: Caller> Acceptor<C> {
                 });
             }
         };
-        let evidence = self.inner.evidence(&tls, &side, concluded)?;
-        self.finish(tls, evidence, remote)
+        match self.inner.evidence(&tls, &side, concluded) {
+            Ok(evidence) => self.finish(tls, evidence, remote),
+            Err(HandshakeError::NoCertificate) => {
+                let peer = C::anonymous(remote).ok_or(HandshakeError::NoCertificate)?;
+                Ok(MtlsStream { io: LiveIo::new(tls.into(), None), peer })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn finish<IO>(
@@ -167,15 +174,14 @@ impl<C: Caller> Acceptor<C> {
         evidence: Evidence,
         remote: SocketAddr,
     ) -> Result<MtlsStream<IO, C>, HandshakeError> {
-        let Some(caller) = C::from_identity(&evidence.identity) else {
-            let presented = evidence.identity.spiffe_id().clone();
-            return Err(HandshakeError::Refused(Arc::new(Refusal::Role { presented })));
-        };
-        let resumed = is_resumed(&tls);
+        let (identity, resumed) = (evidence.identity.clone(), is_resumed(&tls));
         let admitted = self.inner.registry.admit(evidence, self.inner.demand.clone());
         let live = admitted.map_err(HandshakeError::Ended)?;
-        let peer = VerifiedPeer::assertion(caller, remote, resumed, Arc::clone(&live));
-        Ok(MtlsStream { io: LiveIo::new(tls.into(), live), peer })
+        let Some(peer) = C::verified(&identity, remote, resumed, Arc::clone(&live)) else {
+            let presented = identity.spiffe_id().clone();
+            return Err(HandshakeError::Refused(Arc::new(Refusal::Role { presented })));
+        };
+        Ok(MtlsStream { io: LiveIo::new(tls.into(), Some(live)), peer })
     }
 }
 
@@ -250,15 +256,15 @@ async fn linger<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
 
 /// A connection with its verified caller; fails as soon as the caller's right has ended.
 #[derive(Debug)]
-pub struct MtlsStream<IO, C = AgentId> {
+pub struct MtlsStream<IO, C: Caller = AgentId> {
     io: LiveIo<IO>,
-    peer: VerifiedPeer<C>,
+    peer: C::Evidence,
 }
 
-impl<IO, C> MtlsStream<IO, C> {
+impl<IO, C: Caller> MtlsStream<IO, C> {
     /// Who is at the other end.
     #[must_use]
-    pub fn peer(&self) -> &VerifiedPeer<C> {
+    pub fn peer(&self) -> &C::Evidence {
         &self.peer
     }
 
@@ -275,4 +281,4 @@ impl<IO, C> MtlsStream<IO, C> {
     }
 }
 
-transport!(MtlsStream<IO, C>, C: Unpin);
+transport!(MtlsStream<IO, C>, C: Caller);

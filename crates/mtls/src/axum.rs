@@ -43,7 +43,7 @@ const HANDSHAKES: usize = 256;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct MtlsListener<C = AgentId> {
+pub struct MtlsListener<C: Caller = AgentId> {
     tcp: TcpListener,
     acceptor: Acceptor<C>,
     handshakes: JoinSet<(SocketAddr, Accepted<C>)>,
@@ -85,7 +85,7 @@ impl<C: Caller> Listener for MtlsListener<C> {
     }
 }
 
-impl<C: Caller> Connected<IncomingStream<'_, MtlsListener<C>>> for VerifiedPeer<C> {
+impl<C: Caller<Evidence = Self>> Connected<IncomingStream<'_, MtlsListener<C>>> for VerifiedPeer<C> {
     fn connect_info(stream: IncomingStream<'_, MtlsListener<C>>) -> Self {
         stream.io().peer().clone()
     }

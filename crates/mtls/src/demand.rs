@@ -1,11 +1,14 @@
 //! What one side demands of the other, beyond a chain that verifies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use countermark_identity::{AdminId, AgentId, Identity, Leaf, Role, San, ServerId, SpiffeId, TrustDomain, Usage};
 use rustls_pki_types::ServerName;
 
-use crate::Refusal;
+use crate::live::Live;
+use crate::peer::Presence;
+use crate::{Anonymous, Refusal, VerifiedPeer, Visitor};
 
 /// Who may call an acceptor, decided by a type: an acceptor of `AgentId` never yields an
 /// administrator.
@@ -13,45 +16,100 @@ pub trait Caller: sealed::Sealed + Clone + std::fmt::Debug + Send + Sync + Unpin
     /// The roles that are accepted; every other one fails the handshake.
     const ROLES: &'static [Role];
 
-    #[doc(hidden)]
-    fn from_identity(identity: &Identity) -> Option<Self>;
+    /// Whether a handshake without any certificate fails. Where it does not, the evidence says that nobody is known.
+    const CERTIFICATE_REQUIRED: bool = true;
+
+    /// What a finished handshake yields: a [`VerifiedPeer`], or what may be none, a [`Visitor`].
+    type Evidence: Presence;
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for countermark_identity::AgentId {}
-    impl Sealed for countermark_identity::AdminId {}
-    impl Sealed for countermark_identity::Identity {}
+/// Who calls on a connection whose caller may present no certificate: the caller of an acceptor of `Anyone`.
+///
+/// A certificate that is presented is judged as everywhere else, and fails the handshake where it is refused. The evidence
+/// is a [`Visitor`], which tells the one from the other in a type.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Anyone;
+
+pub(crate) mod sealed {
+    use super::{Arc, Caller, Identity, Live, SocketAddr};
+
+    /// How the two kinds of handshake become evidence.
+    pub trait Sealed {
+        fn verified(
+            identity: &Identity,
+            remote: SocketAddr,
+            resumed: bool,
+            live: Arc<Live>,
+        ) -> Option<<Self as Caller>::Evidence>
+        where
+            Self: Caller;
+
+        fn anonymous(_remote: SocketAddr) -> Option<<Self as Caller>::Evidence>
+        where
+            Self: Caller,
+        {
+            None
+        }
+    }
+}
+
+/// A caller that is always one with a certificate.
+macro_rules! certified {
+    ($caller:ty, $from:expr) => {
+        impl sealed::Sealed for $caller {
+            fn verified(
+                identity: &Identity,
+                remote: SocketAddr,
+                resumed: bool,
+                live: Arc<Live>,
+            ) -> Option<VerifiedPeer<Self>> {
+                let from: fn(&Identity) -> Option<Self> = $from;
+                from(identity).map(|caller| VerifiedPeer::assertion(caller, remote, resumed, live))
+            }
+        }
+    };
+}
+
+certified!(AgentId, |identity| match identity {
+    Identity::Agent(agent) => Some(agent.clone()),
+    _ => None,
+});
+certified!(AdminId, |identity| match identity {
+    Identity::Admin(admin) => Some(admin.clone()),
+    _ => None,
+});
+certified!(Identity, |identity| Some(identity.clone()));
+
+impl sealed::Sealed for Anyone {
+    fn verified(identity: &Identity, remote: SocketAddr, resumed: bool, live: Arc<Live>) -> Option<Visitor> {
+        Some(Visitor::Verified(VerifiedPeer::assertion(identity.clone(), remote, resumed, live)))
+    }
+
+    fn anonymous(remote: SocketAddr) -> Option<Visitor> {
+        Some(Visitor::Anonymous(Anonymous::assertion(remote)))
+    }
 }
 
 impl Caller for AgentId {
     const ROLES: &'static [Role] = &[Role::Agent];
-
-    fn from_identity(identity: &Identity) -> Option<Self> {
-        match identity {
-            Identity::Agent(agent) => Some(agent.clone()),
-            _ => None,
-        }
-    }
+    type Evidence = VerifiedPeer<Self>;
 }
 
 impl Caller for AdminId {
     const ROLES: &'static [Role] = &[Role::Admin];
-
-    fn from_identity(identity: &Identity) -> Option<Self> {
-        match identity {
-            Identity::Admin(admin) => Some(admin.clone()),
-            _ => None,
-        }
-    }
+    type Evidence = VerifiedPeer<Self>;
 }
 
 impl Caller for Identity {
     const ROLES: &'static [Role] = &[Role::Admin, Role::Agent, Role::Server];
+    type Evidence = VerifiedPeer<Self>;
+}
 
-    fn from_identity(identity: &Identity) -> Option<Self> {
-        Some(identity.clone())
-    }
+impl Caller for Anyone {
+    const ROLES: &'static [Role] = &[Role::Admin, Role::Agent, Role::Server];
+    const CERTIFICATE_REQUIRED: bool = false;
+    type Evidence = Visitor;
 }
 
 /// Which server a client means to reach. There is no default: the chain alone is never enough.
@@ -69,7 +127,7 @@ pub enum ExpectedServer {
 /// What is demanded of the leaf that the other side presents.
 #[derive(Clone, Debug)]
 pub(crate) enum Demand {
-    Caller { roles: &'static [Role], sub_agents: bool },
+    Caller { roles: &'static [Role], sub_agents: bool, required: bool },
     Server { expected: ExpectedServer, own: TrustDomain, host: ServerName<'static> },
 }
 
@@ -81,10 +139,15 @@ impl Demand {
         }
     }
 
+    /// Whether whoever presents no certificate is refused.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        !matches!(self, Self::Caller { required: false, .. })
+    }
+
     /// Whether a leaf that verified is the one that is wanted here.
     pub(crate) fn admit(&self, identity: &Identity, leaf: &Leaf) -> Result<(), Refusal> {
         match self {
-            Self::Caller { roles, sub_agents } => admit_caller(roles, *sub_agents, identity),
+            Self::Caller { roles, sub_agents, .. } => admit_caller(roles, *sub_agents, identity),
             Self::Server { expected, own, host } => match identity {
                 Identity::Server(server) => admit_server(expected, own, host, server, leaf),
                 other => Err(Refusal::NotAServer { presented: other.spiffe_id().clone() }),

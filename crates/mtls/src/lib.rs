@@ -35,9 +35,9 @@ pub use client::{
     AnonymousClient, Client, ClientBody, ClientConfig, ClientError, ServerStream, danger_fetch_unverified,
     danger_served_certificate,
 };
-pub use demand::{Caller, ExpectedServer};
+pub use demand::{Anyone, Caller, ExpectedServer};
 pub use generation::{TrustGeneration, TrustGenerations};
-pub use peer::{VerifiedPeer, VerifiedServer};
+pub use peer::{Anonymous, Presence, VerifiedPeer, VerifiedServer, Visitor};
 pub use provider::provider;
 pub use refusal::{HandshakeError, PeerEnded, Refusal, UnusableCredential};
 pub use registry::Registry;

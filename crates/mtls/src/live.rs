@@ -22,7 +22,7 @@ const EARLY: f64 = 0.05;
 
 /// Shared by the transport, the peer's evidence and the registry.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub struct Live {
     pub(crate) id: u64,
     pub(crate) identity: Identity,
     pub(crate) leaf: Leaf,

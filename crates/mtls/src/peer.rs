@@ -86,6 +86,95 @@ impl VerifiedServer {
     }
 }
 
+/// Whoever calls where a certificate is not demanded: known, or expressly not.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "whoever asks must decide about both")]
+pub enum Visitor {
+    /// No certificate was presented: whatever this one may do, everybody may.
+    Anonymous(Anonymous),
+    /// A certificate was presented and verified.
+    Verified(VerifiedPeer<Identity>),
+}
+
+impl Visitor {
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        match self {
+            Self::Anonymous(anonymous) => anonymous.remote,
+            Self::Verified(peer) => peer.remote(),
+        }
+    }
+}
+
+/// Evidence that a handshake was finished without a certificate.
+#[derive(Clone, Debug)]
+pub struct Anonymous {
+    remote: SocketAddr,
+}
+
+impl Anonymous {
+    pub(crate) fn assertion(remote: SocketAddr) -> Self {
+        Self { remote }
+    }
+
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+}
+
+/// What the transport needs to know of the evidence that it carries.
+pub trait Presence: sealed::Right + Clone + std::fmt::Debug + Send + Sync + Unpin + 'static {
+    /// Whether the session was resumed.
+    fn is_resumed(&self) -> bool;
+}
+
+impl<C: Clone + std::fmt::Debug + Send + Sync + Unpin + 'static> Presence for VerifiedPeer<C> {
+    fn is_resumed(&self) -> bool {
+        self.resumed()
+    }
+}
+
+impl Presence for Visitor {
+    /// Where nobody is known, whether a session was resumed says nothing.
+    fn is_resumed(&self) -> bool {
+        match self {
+            Self::Anonymous(_) => false,
+            Self::Verified(peer) => peer.resumed(),
+        }
+    }
+}
+
+pub(crate) mod sealed {
+    use super::{Arc, Live, PeerEnded, VerifiedPeer, Visitor};
+
+    /// The right that a connection stands on. Nobody in particular has none that could end.
+    pub trait Right {
+        fn right(&self) -> Option<&Arc<Live>>;
+
+        fn stands(&self) -> Result<(), PeerEnded> {
+            self.right().map_or(Ok(()), |live| live.judge())
+        }
+    }
+
+    impl<C> Right for VerifiedPeer<C> {
+        fn right(&self) -> Option<&Arc<Live>> {
+            Some(self.live())
+        }
+    }
+
+    impl Right for Visitor {
+        fn right(&self) -> Option<&Arc<Live>> {
+            match self {
+                Self::Anonymous(_) => None,
+                Self::Verified(peer) => Some(peer.live()),
+            }
+        }
+    }
+}
+
 macro_rules! evidence {
     ($($generics:tt)*) => {
         $($generics)* {

@@ -190,7 +190,7 @@ mod tests {
         let map = Arc::new(SanMap::empty(ca.trust_domain().clone()));
         let mut generations = TrustGenerations::join(trust.watch(), watch::channel(map).1).watch();
         let registry = Registry::new(generations.clone(), Arc::new(ca.clock().clone()));
-        let demand = Demand::Caller { roles: &[Role::Agent], sub_agents: false };
+        let demand = Demand::Caller { roles: &[Role::Agent], sub_agents: false, required: true };
         let (chain, first) = (ca.agent("billing-bot").chain().into(), Arc::clone(&generations.borrow_and_update()));
         let evidence = Evidence::verify(chain, &demand, &first, ca.clock().now()).unwrap();
         let live = registry.admit(evidence, demand).unwrap();

@@ -16,12 +16,25 @@ use crate::live::Live;
 #[derive(Debug)]
 pub(crate) struct LiveIo<IO> {
     tls: TlsStream<IO>,
-    live: Arc<Live>,
+    /// None where nobody is known: then there is no right that could end.
+    live: Option<Arc<Live>>,
 }
 
 impl<IO> LiveIo<IO> {
-    pub(crate) fn new(tls: TlsStream<IO>, live: Arc<Live>) -> Self {
+    pub(crate) fn new(tls: TlsStream<IO>, live: Option<Arc<Live>>) -> Self {
         Self { tls, live }
+    }
+
+    fn judge(&self) -> Result<(), PeerEnded> {
+        self.live.as_ref().map_or(Ok(()), |live| live.judge())
+    }
+
+    /// Registered before the judgement: an end between the two wakes us.
+    fn judge_writer(&self, cx: &Context<'_>) -> Result<(), PeerEnded> {
+        if let Some(live) = &self.live {
+            live.wake_writer(cx.waker());
+        }
+        self.judge()
     }
 
     pub(crate) fn key_exchange(&self) -> Option<NamedGroup> {
@@ -36,18 +49,21 @@ impl<IO> LiveIo<IO> {
 /// Whoever still holds the peer's evidence learns that its connection is gone.
 impl<IO> Drop for LiveIo<IO> {
     fn drop(&mut self) {
-        self.live.end(PeerEnded::Closed);
+        if let Some(live) = &self.live {
+            live.end(PeerEnded::Closed);
+        }
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Registered before the judgement: an end between the two wakes us.
-        self.live.wake_reader(cx.waker());
-        self.live.judge()?;
+        if let Some(live) = &self.live {
+            live.wake_reader(cx.waker());
+        }
+        self.judge()?;
         let polled = Pin::new(&mut self.tls).poll_read(cx, buf);
-        if let Poll::Ready(Err(error)) = &polled {
-            self.live.note(error);
+        if let (Poll::Ready(Err(error)), Some(live)) = (&polled, &self.live) {
+            live.note(error);
         }
         polled
     }
@@ -55,8 +71,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for LiveIo<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.judge_writer(cx)?;
         Pin::new(&mut self.tls).poll_write(cx, buf)
     }
 
@@ -65,8 +80,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.judge_writer(cx)?;
         Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
     }
 
@@ -75,8 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LiveIo<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.live.wake_writer(cx.waker());
-        self.live.judge()?;
+        self.judge_writer(cx)?;
         Pin::new(&mut self.tls).poll_flush(cx)
     }
 

@@ -64,6 +64,11 @@ impl ClientCertVerifier for CallerVerifier {
         &[]
     }
 
+    /// A handshake without a certificate fails, unless the acceptor says otherwise; a bad one always fails.
+    fn client_auth_mandatory(&self) -> bool {
+        self.demand.requires_certificate()
+    }
+
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -239,7 +239,7 @@ pub(crate) async fn knock(
 pub(crate) async fn knock_as<C: Caller>(
     acceptor: &Acceptor<C>,
     config: rustls::ClientConfig,
-) -> (Result<VerifiedPeer<C>, HandshakeError>, Option<AlertDescription>) {
+) -> (Result<C::Evidence, HandshakeError>, Option<AlertDescription>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let server = async { acceptor.accept(far, remote).await.map(|stream| stream.peer().clone()) };

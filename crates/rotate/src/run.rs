@@ -123,12 +123,14 @@ pub struct Ended(());
 #[non_exhaustive]
 pub enum StartError {
     /// A directory cannot be made, or another process keeps it fresh.
-    #[error("{credential}: {source}{}", if matches!(source, DeliveryError::Busy { .. }) { "; another `countermark rotate` keeps it fresh, end that one first" } else { "" })]
+    #[error("{credential}: {}", match source {
+        DeliveryError::Busy { path } => format!("another `countermark rotate` holds {}; end that one first", path.display()),
+        other => other.to_string(),
+    })]
     Claim {
         /// Whose.
         credential: Arc<str>,
         /// Why.
-        #[source]
         source: DeliveryError,
     },
     /// A directory is another identity's.

@@ -37,7 +37,7 @@ impl Work<'_> {
         let audit = [AuditEntry::new(self.now, Act::Crl, Outcome::Done)];
         self.publish(Change::Crls, &audit, None).await?;
         let path = self.authority.directory.crls();
-        let next_update = self.now.saturating_add(CRL_LIFE);
+        let next_update = self.now.saturating_add(self.authority.crl_life);
         Ok(CrlReport { path, next_update, crls: self.authority.crls()?, warnings })
     }
 
@@ -72,8 +72,14 @@ impl Work<'_> {
         let now = self.now;
         // RFC 5280 §3.3: what is revoked and has expired stays listed until every CRL that could still be believed lists
         // it with an end in the past.
-        let revoked = self.store().await?.revoked(issuer, now.saturating_sub(CRL_LIFE)).await?;
-        let plan = CrlPlan { number, this_update: now, next_update: now.saturating_add(CRL_LIFE), revoked: &revoked };
+        let longest = CRL_LIFE.max(self.authority.crl_life);
+        let revoked = self.store().await?.revoked(issuer, now.saturating_sub(longest)).await?;
+        let plan = CrlPlan {
+            number,
+            this_update: now,
+            next_update: now.saturating_add(self.authority.crl_life),
+            revoked: &revoked,
+        };
         Ok(signer.crl(&plan)?.as_ref().to_vec())
     }
 

@@ -10,7 +10,7 @@ use crate::{
     authority::{Authority, Target, work::Work},
     error::AuthorityError,
     record::{Act, Outcome},
-    store::{AuditEntry, Change, Reservation},
+    store::{AuditEntry, Change, Reservation, sha256_hex},
     warning::Warning,
 };
 
@@ -72,7 +72,10 @@ impl Work<'_> {
             issued_at: plan.issued_at(),
             not_before: plan.not_before(),
             not_after: plan.not_after(),
-            spki_sha256: countermark_identity::Thumbprint::of(plan.public_key().spki_der()).to_hex(),
+            spki_sha256: sha256_hex(plan.public_key().spki_der()),
+            profile: None,
+            dns: request.dns.clone(),
+            ip: request.ip.clone(),
         };
         let audit = [AuditEntry {
             identity: Some(plan.identity().to_string()),

@@ -15,8 +15,18 @@ impl Authority {
     /// Revokes a certificate, or every living certificate of an identity and of its sub-agents, and signs the CRLs.
     /// Whatever is revoked already keeps its date and reason; asking twice changes nothing but the CRL's number.
     pub async fn revoke(&self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
+        self.revoke_for(target, reason, None).await
+    }
+
+    /// [`Authority::revoke`], and who asked for it is written down.
+    pub(crate) async fn revoke_for(
+        &self,
+        target: &Target,
+        reason: RevocationReason,
+        by: Option<&SpiffeId>,
+    ) -> Result<Revocation, AuthorityError> {
         let mut work = self.begin().await?;
-        let revocation = work.revoke(target, reason).await;
+        let revocation = work.revoke(target, reason, by).await;
         if let Err(error) = &revocation {
             work.refuse(Act::Revoke, Some(target), error).await;
         }
@@ -25,11 +35,17 @@ impl Authority {
 }
 
 impl Work<'_> {
-    async fn revoke(&mut self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
+    async fn revoke(
+        &mut self,
+        target: &Target,
+        reason: RevocationReason,
+        by: Option<&SpiffeId>,
+    ) -> Result<Revocation, AuthorityError> {
         let found = self.find(target).await?;
         let (already, revoked): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| record.revoked_at.is_some());
         let serials: Vec<Serial> = revoked.iter().map(|record| record.serial.clone()).collect();
-        let audit = self.lines(target, &revoked, reason);
+        let why = by.map_or_else(|| reason.to_string(), |by| format!("{reason}, by {by}"));
+        let audit = self.lines(target, &revoked, &why);
         let warnings = self.maintain().await?;
         let change = Change::Revoke { serials: &serials, at: self.now, reason };
         self.publish(change, &audit, None).await?;
@@ -61,7 +77,7 @@ impl Work<'_> {
     }
 
     /// One line for each certificate, or one for a request that found nothing left to revoke.
-    fn lines(&self, target: &Target, revoked: &[CertificateRecord], reason: RevocationReason) -> Vec<AuditEntry> {
+    fn lines(&self, target: &Target, revoked: &[CertificateRecord], why: &str) -> Vec<AuditEntry> {
         let entry = |detail: String| AuditEntry {
             detail: Some(detail),
             ..AuditEntry::new(self.now, Act::Revoke, Outcome::Done)
@@ -78,7 +94,7 @@ impl Work<'_> {
             .map(|record| AuditEntry {
                 identity: Some(record.identity.to_string()),
                 serial: Some(record.serial.to_string()),
-                ..entry(reason.to_string())
+                ..entry(why.to_owned())
             })
             .collect()
     }

@@ -10,7 +10,7 @@ use crate::{
     authority::{Authority, Inner, Target},
     directory::{Lock, read_certificate, read_key},
     error::AuthorityError,
-    record::{Act, Outcome},
+    record::{Act, IssuerRecord, Outcome},
     store::{AuditEntry, Store},
 };
 
@@ -29,6 +29,19 @@ impl Authority {
         let lock = Lock::acquire(&self.directory.lock()).await?;
         self.store(&mut inner).await?;
         Ok(Work { authority: self, now: self.clock.now(), inner, _lock: lock })
+    }
+}
+
+impl Authority {
+    /// The intermediate that signs now.
+    pub(crate) async fn current_signer(&self) -> Result<Arc<Signer>, AuthorityError> {
+        self.begin().await?.current()
+    }
+
+    /// The intermediates under which certificates live, the signing one first, and when each CA's leaves may name it.
+    pub(crate) async fn issuers(&self) -> Result<Vec<IssuerRecord>, AuthorityError> {
+        let mut work = self.begin().await?;
+        Ok(work.store().await?.issuers().await?)
     }
 }
 

@@ -1,18 +1,21 @@
 //! The inventory in SQLite: one connection, write-ahead log, `synchronous=FULL`.
 
+mod batch;
+mod list;
+
 use std::{path::Path, time::Duration};
 
 use countermark_identity::{Serial, Thumbprint, UnixTime};
 use countermark_issue::Revoked;
 use sqlx::{
-    ConnectOptions as _, Connection as _, Executor as _, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+    ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 
 use crate::{
     record::{AuditRecord, CertificateRecord, Filter, IssuerRecord},
     store::{
-        AuditEntry, Change, Reservation, Store, StoreError, StoreFuture,
+        AuditEntry, Change, InviteRecord, Store, StoreError, StoreFuture, StoredLeaf, Write, Written,
         row::{self, to_integer},
     },
 };
@@ -26,7 +29,7 @@ pub(crate) struct SqliteStore {
 impl SqliteStore {
     /// Makes an inventory of an empty file.
     pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
-        let (mut connection, _) = connect(path).await?;
+        let (mut connection, _) = connect(path, &Tuning::BRIEF).await?;
         migrate(&mut connection).await?;
         Ok(Self { connection })
     }
@@ -34,10 +37,19 @@ impl SqliteStore {
     /// Opens the inventory, and brings it up to this program's version. One that was emptied is not begun anew: it would
     /// know of no revocation.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_tuned(path, &Tuning::BRIEF).await
+    }
+
+    /// [`SqliteStore::open`], for a process that stays and writes much.
+    pub(crate) async fn open_serving(path: &Path) -> Result<Self, StoreError> {
+        Self::open_tuned(path, &Tuning::SERVING).await
+    }
+
+    async fn open_tuned(path: &Path, tuning: &Tuning) -> Result<Self, StoreError> {
         if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
             return Err(StoreError::Corrupt("nothing"));
         }
-        let (mut connection, found) = connect(path).await?;
+        let (mut connection, found) = connect(path, tuning).await?;
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
@@ -52,6 +64,24 @@ impl SqliteStore {
     pub(crate) async fn close(self) -> Result<(), StoreError> {
         Ok(self.connection.close().await?)
     }
+}
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug)]
+struct Tuning {
+    /// How long another writer is waited for.
+    busy: Duration,
+    /// Pages of the log before it is folded into the database.
+    log_pages: &'static str,
+    /// Pages that are kept in memory; a negative number counts KiB.
+    cache: &'static str,
+}
+
+impl Tuning {
+    /// Whoever opens the inventory reads the whole log: keep it short.
+    const BRIEF: Self = Self { busy: Duration::from_secs(10), log_pages: "64", cache: "-2000" };
+    /// Fold rarely, keep the indexes at hand, and say soon that another process does not let go.
+    const SERVING: Self = Self { busy: Duration::from_secs(3), log_pages: "4000", cache: "-65536" };
 }
 
 impl Store for SqliteStore {
@@ -82,7 +112,7 @@ impl Store for SqliteStore {
                 .bind(to_integer(issuer.not_after))
                 .execute(&mut *transaction)
                 .await?;
-            add_audit(&mut transaction, audit).await?;
+            batch::add_audit(&mut transaction, &[audit]).await?;
             Ok(transaction.commit().await?)
         })
     }
@@ -96,7 +126,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let mut transaction = self.connection.begin_with(BEGIN).await?;
             match change {
-                Change::Mint(reservation) => reserve(&mut transaction, reservation).await?,
+                Change::Mint(reservation) => batch::reserve(&mut transaction, &[reservation]).await?,
                 Change::Revoke { serials, at, reason } => {
                     for serial in serials {
                         sqlx::query(REVOKE)
@@ -110,7 +140,7 @@ impl Store for SqliteStore {
                 Change::Crls => {}
             }
             for entry in audit {
-                add_audit(&mut transaction, entry).await?;
+                batch::add_audit(&mut transaction, &[entry]).await?;
             }
             let mut numbers = Vec::with_capacity(issuers.len());
             for issuer in issuers {
@@ -155,14 +185,38 @@ impl Store for SqliteStore {
 
     fn certificates<'a>(&'a mut self, filter: &'a Filter) -> StoreFuture<'a, Vec<CertificateRecord>> {
         Box::pin(async move {
-            let mut query = certificates_query(filter);
+            let mut query = list::certificates(filter);
             let rows: Vec<SqliteRow> = query.build().fetch_all(&mut self.connection).await?;
             rows.iter().map(row::certificate).collect()
         })
     }
 
+    fn commit<'a>(&'a mut self, writes: &'a [Write]) -> StoreFuture<'a, Vec<Written>> {
+        Box::pin(batch::commit(&mut self.connection, writes))
+    }
+
+    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT * FROM certificate WHERE serial = ?1")
+                .bind(serial.to_string())
+                .fetch_optional(&mut self.connection)
+                .await?;
+            row.as_ref().map(row::leaf).transpose()
+        })
+    }
+
+    fn invite<'a>(&'a mut self, secret_sha256: &'a str) -> StoreFuture<'a, Option<InviteRecord>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT * FROM invite WHERE secret_sha256 = ?1")
+                .bind(secret_sha256)
+                .fetch_optional(&mut self.connection)
+                .await?;
+            row.as_ref().map(row::invite).transpose()
+        })
+    }
+
     fn audit<'a>(&'a mut self, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(async move { add_audit(&mut self.connection, entry).await })
+        Box::pin(async move { batch::add_audit(&mut self.connection, &[entry]).await })
     }
 
     fn audit_trail(&mut self, limit: u32) -> StoreFuture<'_, Vec<AuditRecord>> {
@@ -177,14 +231,14 @@ impl Store for SqliteStore {
 }
 
 /// The database, found to be durable, and the version of its tables.
-async fn connect(path: &Path) -> Result<(SqliteConnection, i64), StoreError> {
+async fn connect(path: &Path, tuning: &Tuning) -> Result<(SqliteConnection, i64), StoreError> {
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY)
-        // Whoever opens the inventory reads the whole log: keep it short.
-        .pragma("wal_autocheckpoint", "64")
+        .busy_timeout(tuning.busy)
+        .pragma("wal_autocheckpoint", tuning.log_pages)
+        .pragma("cache_size", tuning.cache)
         .disable_statement_logging()
         .connect()
         .await
@@ -195,29 +249,6 @@ async fn connect(path: &Path) -> Result<(SqliteConnection, i64), StoreError> {
         return Err(StoreError::NotDurable { journal, synchronous });
     }
     Ok((connection, facts.try_get(2)?))
-}
-
-/// Each condition is added only where it is asked for, so that an index serves it.
-fn certificates_query(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
-    let mut query = QueryBuilder::new(CERTIFICATES);
-    if let Some(serial) = &filter.serial {
-        query.push(" AND serial = ").push_bind(serial.to_string());
-    }
-    if let Some(identity) = &filter.identity {
-        // Sub-agents too: "0" follows "/", and so bounds what begins with "/sub/".
-        query.push(" AND (identity = ").push_bind(identity.as_str());
-        query.push(" OR (identity >= ").push_bind(format!("{identity}/sub/"));
-        query.push(" AND identity < ").push_bind(format!("{identity}/sub0"));
-        query.push("))");
-    }
-    if let Some(alive_at) = filter.alive_at {
-        query.push(" AND not_after >= ").push_bind(to_integer(alive_at));
-    }
-    if filter.unrevoked {
-        query.push(" AND revoked_at IS NULL");
-    }
-    query.push(" ORDER BY issued_at DESC, serial");
-    query
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -233,39 +264,12 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     Ok(transaction.commit().await?)
 }
 
-async fn reserve(connection: &mut SqliteConnection, reservation: &Reservation) -> Result<(), StoreError> {
-    sqlx::query(RESERVE)
-        .bind(reservation.serial.to_string())
-        .bind(&reservation.issuer)
-        .bind(reservation.identity.as_str())
-        .bind(to_integer(reservation.issued_at))
-        .bind(to_integer(reservation.not_before))
-        .bind(to_integer(reservation.not_after))
-        .bind(&reservation.spki_sha256)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn add_audit(connection: &mut SqliteConnection, entry: &AuditEntry) -> Result<(), StoreError> {
-    sqlx::query(AUDIT)
-        .bind(to_integer(entry.at))
-        .bind(entry.act.as_str())
-        .bind(entry.outcome.as_str())
-        .bind(&entry.identity)
-        .bind(&entry.serial)
-        .bind(&entry.detail)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 /// One script a version; each ends with its `PRAGMA user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_inventory.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_inventory.sql"), include_str!("../../migrations/0002_enrolment.sql")];
 
 /// Takes the write lock at once: a transaction that finds out later that it writes cannot wait for it.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-const BUSY: Duration = Duration::from_secs(10);
 const SYNCHRONOUS_FULL: i64 = 2;
 
 const FACTS: &str = "SELECT journal_mode, synchronous, user_version \
@@ -275,9 +279,6 @@ const ADD_ISSUER: &str = "INSERT INTO issuer (key_id, kind, certificate, not_bef
 const LIVING: &str = "SELECT key_id FROM issuer WHERE kind = 'intermediate' AND EXISTS \
     (SELECT 1 FROM certificate WHERE issuer = key_id AND certificate.not_after >= ?1) \
     ORDER BY not_before DESC, rowid DESC";
-const RESERVE: &str = "INSERT INTO certificate \
-    (serial, issuer, identity, issued_at, not_before, not_after, spki_sha256) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const REVOKE: &str = "UPDATE certificate SET revoked_at = ?1, reason = ?2 \
     WHERE serial = ?3 AND revoked_at IS NULL";
 const NEXT_NUMBER: &str = "UPDATE issuer SET crl_number = crl_number + 1 WHERE key_id = ?1 RETURNING crl_number";
@@ -285,7 +286,3 @@ const KEEP_LEAF: &str = "UPDATE certificate SET certificate = ?1, thumbprint = ?
 const KEEP_CRL: &str = "UPDATE issuer SET crl = ?1 WHERE key_id = ?2";
 const REVOKED: &str = "SELECT serial, revoked_at, reason FROM certificate \
     WHERE issuer = ?1 AND not_after >= ?2 AND revoked_at IS NOT NULL ORDER BY serial";
-const CERTIFICATES: &str = "SELECT serial, issuer, identity, issued_at, not_before, not_after, \
-    thumbprint, revoked_at, reason FROM certificate WHERE TRUE";
-const AUDIT: &str = "INSERT INTO audit (at, act, outcome, identity, serial, detail) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::{
     failure::{Exit, Outcome},
-    issuing::{self, CaDir},
+    issuing::{self, CaPlace, Place},
     output::{self, JsonFlag, facts, line},
+    remote::Remote,
     runtime,
 };
 
@@ -19,11 +20,11 @@ use crate::{
 /// within a second; others learn of it with the next delivery of the CRL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise"
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://authority.internal:8440 --identity id/root-admin intern-bot"
 )]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
-    ca: CaDir,
+    ca: CaPlace,
     /// A serial number in hex, an agent's NAME, server/NAME, admin/NAME, or a SPIFFE ID
     #[arg(value_name = "SERIAL|NAME")]
     what: String,
@@ -35,13 +36,44 @@ pub(super) struct RevokeArgs {
 }
 
 pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
-    let authority = args.ca.open()?;
+    let ca = match args.ca.place()? {
+        Place::Directory(ca) => ca,
+        Place::Remote(remote) => return from_service(args, &remote),
+    };
+    let authority = ca.open()?;
     let revocation = runtime::short(async {
         let target = target(&args.what, &authority).await?;
         issuing::explain(authority.revoke(&target, args.reason).await, format!("cannot revoke {}", args.what))
     })?;
     issuing::warn(&revocation.warnings);
     tell(args, &authority, &revocation)?;
+    Ok(Exit::Done)
+}
+
+fn from_service(args: &RevokeArgs, remote: &Remote) -> Outcome<Exit> {
+    // The inventory that could tell is elsewhere: what has the length of our serials is one.
+    let serial = args.what.len() >= 16 && args.what.parse::<Serial>().is_ok();
+    let mut body = json!({"reason": args.reason.as_str()});
+    if serial {
+        body["serial"] = json!(args.what);
+    } else {
+        body["agent"] = json!(issuing::identity(&args.what, remote.trust_domain())?.as_str());
+    }
+    let what = format!("cannot revoke {}", args.what);
+    let answer = runtime::short(async { remote.post("/v1/revocations", &body, &what).await })?;
+    if args.json.json {
+        output::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let revoked: Vec<&str> =
+        answer["revoked"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+    for serial in &revoked {
+        line(format!("revoked {serial}"))?;
+    }
+    if revoked.is_empty() {
+        line(format!("nothing of {} was left to revoke", args.what))?;
+    }
+    facts([("CRL number", answer["crl_number"].to_string())])?;
     Ok(Exit::Done)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::run::countermark;
 
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 19] = [
     &[],
     &["quickstart"],
     &["ca"],
@@ -12,6 +12,8 @@ const VERBS: [&[&str]; 17] = [
     &["ca", "crl"],
     &["ca", "bundle"],
     &["ca", "renew"],
+    &["ca", "invite"],
+    &["ca", "serve"],
     &["mint"],
     &["inspect"],
     &["doctor"],

@@ -74,7 +74,7 @@ impl Connector {
         let live = self.registry.admit(evidence, demand).map_err(HandshakeError::Ended)?;
         let server = VerifiedServer::assertion(Arc::clone(&live))
             .ok_or_else(|| HandshakeError::Io(io::ErrorKind::InvalidData.into()))?;
-        Ok(ServerStream { io: LiveIo::new(tls.into(), live), server })
+        Ok(ServerStream { io: LiveIo::new(tls.into(), Some(live)), server })
     }
 }
 

@@ -27,6 +27,8 @@ use super::service::PeerService;
 use super::{BoxError, ServeConfig, log_refusal};
 use crate::demand::Caller;
 use crate::live::Live;
+use crate::peer::Presence as _;
+use crate::peer::sealed::Right as _;
 use crate::{Acceptor, MtlsStream};
 
 /// How often an HTTP/2 peer with open streams is asked whether it lives.
@@ -58,7 +60,7 @@ impl<C: Caller> Serving<C> {
         // Boxed: what a handshake needs is not kept for the life of the connection.
         let handshake = Box::pin(async {
             let stream = self.acceptor.accept(io, remote).await?;
-            self.config.observer.accepted(stream.peer().resumed());
+            self.config.observer.accepted(stream.peer().is_resumed());
             Ok(self.ready(stream, service))
         });
         let accepted = tokio::select! {
@@ -71,10 +73,10 @@ impl<C: Caller> Serving<C> {
                 log_refusal(remote, &error);
             }
             Ok(Ready { protocol: Protocol::Http1(connection), live, activity }) => {
-                self.drive(connection, &live, &activity).await;
+                self.drive(connection, live.as_deref(), &activity).await;
             }
             Ok(Ready { protocol: Protocol::Http2(connection), live, activity }) => {
-                self.drive(connection, &live, &activity).await;
+                self.drive(connection, live.as_deref(), &activity).await;
             }
         }
     }
@@ -91,7 +93,7 @@ impl<C: Caller> Serving<C> {
     {
         let http2 = stream.is_http2();
         let peer = stream.peer().clone();
-        let live = Arc::clone(peer.live());
+        let live = peer.right().cloned();
         let activity = Activity::new(!http2);
         let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
         let max_header_bytes = self.config.max_header_bytes;
@@ -127,7 +129,7 @@ impl<C: Caller> Serving<C> {
     }
 
     /// Runs the connection until it ends, its right ends, or its patience or the server's does.
-    async fn drive<Conn>(&self, mut connection: Pin<Box<Conn>>, live: &Live, activity: &Activity)
+    async fn drive<Conn>(&self, mut connection: Pin<Box<Conn>>, live: Option<&Live>, activity: &Activity)
     where
         Conn: GracefulConnection<Error = hyper::Error>,
     {
@@ -163,12 +165,12 @@ impl<C: Caller> Serving<C> {
     }
 
     /// The next order from outside; one that winds down is given once.
-    async fn order(&self, live: &Live, winding_down: bool) -> Order {
+    async fn order(&self, live: Option<&Live>, winding_down: bool) -> Order {
         tokio::select! {
             biased;
-            _ = live.ended() => Order::End,
+            () = ended(live) => Order::End,
             () = self.kill.cancelled() => Order::End,
-            () = live.retired(), if !winding_down => Order::WindDown,
+            () = retired(live), if !winding_down => Order::WindDown,
             () = self.drain.cancelled(), if !winding_down => Order::WindDown,
         }
     }
@@ -177,11 +179,11 @@ impl<C: Caller> Serving<C> {
 /// A connection whose handshake is done.
 struct Ready<P> {
     protocol: P,
-    live: Arc<Live>,
+    live: Option<Arc<Live>>,
     activity: Arc<Activity>,
 }
 
-type Speaking<IO, S, C> = Protocol<TokioIo<Noted<MtlsStream<IO, C>>>, PeerService<S, C>>;
+type Speaking<IO, S, C> = Protocol<TokioIo<Noted<MtlsStream<IO, C>>>, PeerService<S, <C as Caller>::Evidence>>;
 
 /// The two that are spoken.
 enum Protocol<IO, S: HttpService<Incoming>> {
@@ -253,8 +255,25 @@ impl<'a> Watchdog<'a> {
     }
 }
 
-fn log_end(live: &Live, result: Result<(), hyper::Error>) {
+/// Waits until the right ends; where nobody is known, for ever.
+async fn ended(live: Option<&Live>) {
+    match live {
+        Some(live) => drop(live.ended().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the connection should wind down; where nobody is known, for ever.
+async fn retired(live: Option<&Live>) {
+    match live {
+        Some(live) => live.retired().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_end(live: Option<&Live>, result: Result<(), hyper::Error>) {
     if let Err(error) = result {
-        tracing::debug!(identity = %live.identity.spiffe_id(), %error, "connection failed");
+        let identity = live.map_or("nobody", |live| live.identity.spiffe_id().as_str());
+        tracing::debug!(identity, %error, "connection failed");
     }
 }

@@ -13,26 +13,26 @@ use tower_service::Service;
 
 use super::BoxError;
 use super::activity::{Activity, InFlight};
-use crate::VerifiedPeer;
+use crate::Presence;
 
 /// The service of one connection.
 #[derive(Debug)]
-pub(super) struct PeerService<S, C> {
+pub(super) struct PeerService<S, E> {
     pub(super) service: S,
-    pub(super) peer: VerifiedPeer<C>,
+    pub(super) peer: E,
     pub(super) max_header_bytes: usize,
     pub(super) activity: Arc<Activity>,
 }
 
 type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<Counted<B>>, BoxError>> + Send>>;
 
-impl<S, B, C> hyper::service::Service<Request<Incoming>> for PeerService<S, C>
+impl<S, B, E> hyper::service::Service<Request<Incoming>> for PeerService<S, E>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: Send + 'static,
-    C: Clone + Send + Sync + 'static,
+    E: Presence,
 {
     type Response = Response<Counted<B>>;
     type Error = BoxError;
@@ -40,7 +40,7 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin();
-        if let Err(ended) = self.peer.judge() {
+        if let Err(ended) = self.peer.stands() {
             return Box::pin(std::future::ready(Err(ended.into())));
         }
         if header_bytes(&request) > self.max_header_bytes {

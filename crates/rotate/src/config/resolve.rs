@@ -25,12 +25,14 @@ type Located<T> = Result<T, (Range<usize>, Fault)>;
 pub(super) struct Resolver<'a> {
     text: &'a str,
     path: &'a Path,
-    base: &'a Path,
+    /// The directory of the file, absolute: paths are told to others.
+    base: PathBuf,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(text: &'a str, path: &'a Path) -> Self {
-        Self { text, path, base: path.parent().unwrap_or_else(|| Path::new("")) }
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { text, path, base: absolute.parent().map(Path::to_owned).unwrap_or_default() }
     }
 
     pub(super) fn config(&self) -> Result<Config, ConfigError> {

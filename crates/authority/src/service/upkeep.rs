@@ -1,0 +1,215 @@
+//! What an authority does by itself: new lists, a new intermediate, a new certificate of its own, and what others have
+//! changed in its directory.
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Duration};
+
+use countermark_credential::Credential;
+use countermark_identity::UnixTime;
+use countermark_issue::{KeyPair, KeyType};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::{sync::watch, time::MissedTickBehavior};
+
+use crate::{
+    authority::is_due,
+    error::AuthorityError,
+    record::Act,
+    service::{
+        CRL_LIFE_SERVED, Places, ServiceError, Shared,
+        desk::{Desk, DeskError, Ground, Life, Wanted},
+        token::Enrolment,
+    },
+};
+
+/// The one task that looks after a service.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    shared: Arc<Shared>,
+    publish: watch::Sender<Arc<Credential>>,
+    seen: Vec<Seen>,
+    /// Not before: what failed is not tried at every look.
+    lists_at: UnixTime,
+    own_at: UnixTime,
+}
+
+/// What tells one version of a file from the next.
+type Seen = Option<(u64, u64, i64, i64)>;
+
+impl Upkeep {
+    pub(super) fn new(shared: Arc<Shared>, publish: watch::Sender<Arc<Credential>>) -> Self {
+        let seen = shared.files().iter().map(|file| seen(file)).collect();
+        Self { shared, publish, seen, lists_at: UnixTime::default(), own_at: UnixTime::default() }
+    }
+
+    /// Looks at clock and files until the service is over.
+    pub(super) async fn run(mut self) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.shared.over.cancelled() => return,
+                _ = tick.tick() => self.look().await,
+            }
+        }
+    }
+
+    /// One look. The clock is the wall's, so that a suspend is noticed at once.
+    pub(super) async fn look(&mut self) {
+        let now = self.shared.clock.now();
+        self.follow().await;
+        if now >= self.lists_at && self.lists_are_due(now) {
+            self.lists_at = match self.sign_lists().await {
+                Ok(()) => now,
+                Err(error) => {
+                    tracing::error!(%error, "the revocation lists are not signed anew");
+                    now.saturating_add(RETRY)
+                }
+            };
+        }
+        if now >= self.own_at && self.own_is_due(now) {
+            self.own_at = match self.renew_own(now).await {
+                Ok(()) => now,
+                Err(error) => {
+                    tracing::error!(%error, "the authority's own certificate is not renewed");
+                    now.saturating_add(RETRY)
+                }
+            };
+        }
+    }
+
+    /// What another process, or a hand, has changed in the directory counts at once.
+    async fn follow(&mut self) {
+        let files = self.shared.files();
+        let seen: Vec<Seen> = files.iter().map(|file| seen(file)).collect();
+        if seen == self.seen {
+            return;
+        }
+        self.seen = seen;
+        self.shared.reload_lists();
+        if let Err(error) = self.shared.desk.refresh().await {
+            tracing::error!(%error, "the directory has changed and cannot be read; what was read before still counts");
+        }
+        self.shared.reload_enrolment();
+    }
+
+    fn lists_are_due(&self, now: UnixTime) -> bool {
+        let lists = self.shared.lists.borrow().clone();
+        let half = CRL_LIFE_SERVED / 2;
+        let signed = lists.current().map(|crl| crl.this_update());
+        let old = signed.is_none_or(|at| now >= at.saturating_add(half));
+        let ending = lists.next_update().is_none_or(|end| now.saturating_add(half) >= end);
+        // The root's list lives as long as the intermediate: it ends only where the intermediate could not be renewed.
+        let intermediate = lists.current().is_none_or(|crl| now.saturating_add(half) >= crl.next_update());
+        old || (ending && intermediate) || self.intermediate_is_due(now)
+    }
+
+    fn intermediate_is_due(&self, now: UnixTime) -> bool {
+        let signing = self.shared.desk.signing();
+        let signer = &signing.signer;
+        let root = self.shared.authority.status().is_ok_and(|status| status.root_key_present);
+        let outlives = self.shared.authority.root_ends() > signer.not_after();
+        root && outlives && is_due(signer.not_before(), signer.not_after(), now)
+    }
+
+    /// Signs the lists; where the intermediate's time has come and the root's key is at hand, under a new one.
+    async fn sign_lists(&mut self) -> Result<(), AuthorityError> {
+        let report = self.shared.authority.crl().await?;
+        for warning in &report.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.shared.desk.refresh().await?;
+        self.shared.reload_lists();
+        self.seen = self.shared.files().iter().map(|file| seen(file)).collect();
+        tracing::info!(next_update = %report.next_update, "the revocation lists are signed anew");
+        Ok(())
+    }
+
+    fn own_is_due(&self, now: UnixTime) -> bool {
+        let credential = Arc::clone(&self.publish.borrow());
+        let leaf = credential.leaf();
+        let life = leaf.not_after().duration_since(leaf.not_before());
+        let replaced = credential.chain().get(1) != Some(self.shared.desk.signing().signer.certificate());
+        replaced || now >= leaf.not_before().saturating_add(life / 2) || now < leaf.not_before()
+    }
+
+    async fn renew_own(&mut self, now: UnixTime) -> Result<(), ServiceError> {
+        let credential = own_credential(&self.shared.desk, &self.shared.places, &self.shared.me, now).await?;
+        tracing::info!(serial = %credential.leaf().serial(), not_after = %credential.leaf().not_after(), "the authority's own certificate is renewed");
+        self.publish.send_replace(Arc::new(credential));
+        Ok(())
+    }
+}
+
+/// A new certificate for the service itself; its key never leaves this process.
+pub(super) async fn own_credential(
+    desk: &Desk,
+    places: &Places,
+    me: &countermark_identity::SpiffeId,
+    now: UnixTime,
+) -> Result<Credential, ServiceError> {
+    let key = KeyPair::generate(KeyType::P256).map_err(AuthorityError::from)?;
+    let wanted = Wanted {
+        identity: me.clone(),
+        public_key: key.public_key().clone(),
+        profile: None,
+        life: Life::Asked(None),
+        dns: places.dns.clone(),
+        ip: places.ip.clone(),
+    };
+    let ground = Ground { act: Act::Mint, detail: Some("the service's own".to_owned()), invite: None };
+    let handed = desk.issue(wanted, ground, now).await.map_err(|error| ServiceError::Own(why(error)))?;
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
+    Credential::new(handed.chain, private).map_err(|error| ServiceError::Own(error.to_string()))
+}
+
+/// An error with its causes, in one line.
+fn why(error: DeskError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Shared {
+    /// Publishes the lists that the file has now; what cannot be read leaves the last good in place.
+    pub(super) fn reload_lists(&self) {
+        match self.read_trust() {
+            Ok((lists, trust)) => {
+                let changed = self.lists.borrow().etag != lists.etag;
+                self.trust.send_replace(trust);
+                if changed {
+                    self.lists.send_replace(Arc::new(lists));
+                }
+            }
+            Err(error) => tracing::error!(%error, "the lists or roots cannot be read; the last good ones still count"),
+        }
+    }
+
+    fn reload_enrolment(&self) {
+        let Some(path) = &self.enrol else { return };
+        match Enrolment::read(path, self.authority.trust_domain()) {
+            Ok(enrolment) => self.enrolment.store(Arc::new(enrolment)),
+            Err(error) => tracing::error!(%error, "the last good rules of enrolment still count"),
+        }
+    }
+
+    /// Everything that may change beside us.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let mut files = self.authority.watched();
+        files.extend(self.enrol.iter().cloned());
+        files.extend(self.enrolment.load().files().iter().cloned());
+        files
+    }
+}
+
+fn seen(file: &Path) -> Seen {
+    let metadata = fs::symlink_metadata(file).ok()?;
+    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// How often clock and files are looked at: a revocation on the same machine reaches waiting guards within a second.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(60);

@@ -1,0 +1,44 @@
+//! Which certificates are asked for, in SQL.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::{record::Filter, store::row::to_integer};
+
+/// Each condition is added only where it is asked for, so that an index serves it.
+pub(super) fn certificates(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
+    let mut query = QueryBuilder::new(CERTIFICATES);
+    if let Some(serial) = &filter.serial {
+        query.push(" AND serial = ").push_bind(serial.to_string());
+    }
+    if let Some(identity) = &filter.identity {
+        // Sub-agents too: "0" follows "/", and so bounds what begins with "/sub/".
+        query.push(" AND (identity = ").push_bind(identity.as_str());
+        query.push(" OR (identity >= ").push_bind(format!("{identity}/sub/"));
+        query.push(" AND identity < ").push_bind(format!("{identity}/sub0"));
+        query.push("))");
+    }
+    if let Some(alive_at) = filter.alive_at {
+        query.push(" AND not_after >= ").push_bind(to_integer(alive_at));
+    }
+    if filter.unrevoked {
+        query.push(" AND revoked_at IS NULL");
+    }
+    if let Some(ended_at) = filter.ended_at {
+        query.push(" AND not_after < ").push_bind(to_integer(ended_at));
+    }
+    if filter.revoked {
+        query.push(" AND revoked_at IS NOT NULL");
+    }
+    if let Some(after) = &filter.after {
+        query.push(" AND (-issued_at, serial) > (SELECT -issued_at, serial FROM certificate WHERE serial = ");
+        query.push_bind(after.to_string()).push(")");
+    }
+    query.push(" ORDER BY issued_at DESC, serial");
+    if let Some(limit) = filter.limit {
+        query.push(" LIMIT ").push_bind(i64::from(limit));
+    }
+    query
+}
+
+const CERTIFICATES: &str = "SELECT serial, issuer, identity, profile, issued_at, not_before, not_after, \
+    thumbprint, revoked_at, reason FROM certificate WHERE TRUE";
