@@ -1,7 +1,6 @@
 //! `countermark rotate`: keeps credentials fresh.
 
 mod local;
-mod notify;
 mod reload;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::local::Local;
 use crate::{
     failure::{Exit, Explain, Outcome, failed, usage},
+    notify::Notify,
     output::{self, JsonFlag, line},
     runtime::{self, shutdown},
 };
@@ -105,12 +105,27 @@ async fn serve(rotation: Rotation, handle: Handle, side: Side, ended: Cancellati
         tokio::spawn(admin::serve(listener, handle.clone(), side.metrics, ended.clone()));
     }
     tokio::spawn(reload::follow(side.config, side.stations, handle.clone(), ended.clone()));
-    tokio::spawn(notify::watchdog(handle, ended.clone()));
-    notify::ready();
+    let notify = Notify::from_environment();
+    tokio::spawn(watchdog(notify.clone(), handle, ended.clone()));
+    notify.ready();
     tracing::info!("rotate runs");
     rotation.run(ended).await;
-    notify::stopping();
+    notify.stopping();
     tracing::info!("rotate ends");
+}
+
+/// Says that the rotation lives, as long as it answers.
+async fn watchdog(notify: Notify, handle: Handle, ended: CancellationToken) {
+    let Some(period) = notify.period() else { return };
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(period / 3) => {}
+        }
+        if let Ok(Ok(_)) = tokio::time::timeout(period, handle.status()).await {
+            notify.alive();
+        }
+    }
 }
 
 /// Reads the configuration.

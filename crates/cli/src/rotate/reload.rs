@@ -11,7 +11,7 @@ use countermark_rotate::{Config, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{local::Local, notify};
+use super::local::Local;
 use crate::failure::sentence;
 
 /// Follows the file until `ended`. A configuration with a fault is refused as a whole.
@@ -43,9 +43,7 @@ pub(super) async fn follow(path: PathBuf, stations: Arc<Local>, handle: Handle, 
             }
         }
         seen = stamp(&path);
-        notify::reloading();
         reload(&path, &stations, &handle).await;
-        notify::ready();
     }
 }
 
