@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ca, connect, doctor, guard, inspect, mint, policy, quickstart};
+use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate};
 
 /// Every internal agent has an identity, and every MCP tool call proves it.
 #[derive(Debug, Parser)]
@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     Ca(ca::CaArgs),
     /// Mint a certificate for an agent, a server or an administrator
     Mint(mint::MintArgs),
+    /// Enrol with an authority: from an invite or a token to an identity directory
+    Join(join::JoinArgs),
     /// Show what a certificate, an identity directory or a live server says it is
     Inspect(inspect::InspectArgs),
     /// Say step by step whether a call would work, and what mends it
@@ -81,6 +83,10 @@ pub(crate) enum Verb {
     Guard(Box<guard::GuardArgs>),
     /// Stand behind an MCP client: carry its calls over mTLS with a live identity
     Connect(connect::ConnectArgs),
+    /// Keep any number of credentials fresh, deliver them, and prove that they are served
+    Rotate(rotate::RotateArgs),
+    /// Ask and tell a `countermark rotate` that runs on this machine
+    Ctl(ctl::CtlArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),
 }
@@ -90,7 +96,7 @@ impl Verb {
     pub(crate) const fn log(&self) -> &'static str {
         match self {
             Self::Quickstart(_) => "error",
-            Self::Guard(_) | Self::Connect(_) => "info",
+            Self::Guard(_) | Self::Connect(_) | Self::Rotate(_) => "info",
             Self::Ca(args) if args.is_serving() => "info",
             _ => "warn",
         }

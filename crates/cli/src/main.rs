@@ -5,12 +5,14 @@ mod args;
 mod ca;
 mod config;
 mod connect;
+mod ctl;
 mod doctor;
 mod failure;
 mod files;
 mod guard;
 mod inspect;
 mod issuing;
+mod join;
 mod logging;
 mod material;
 mod mint;
@@ -22,6 +24,7 @@ mod policy;
 mod progress;
 mod quickstart;
 mod remote;
+mod rotate;
 mod rpc;
 mod runtime;
 
@@ -54,6 +57,9 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Quickstart(args) => quickstart::run(&args),
         Verb::Ca(args) => ca::run(args),
         Verb::Mint(args) => mint::run(args),
+        Verb::Join(args) => join::run(args),
+        Verb::Rotate(args) => rotate::run(args),
+        Verb::Ctl(args) => ctl::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Guard(args) => guard::run(*args),

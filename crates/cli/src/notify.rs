@@ -33,6 +33,16 @@ impl Notify {
         self.say("READY=1");
     }
 
+    /// It lives; to be said within [`Notify::period`].
+    pub(crate) fn alive(&self) {
+        self.say("WATCHDOG=1");
+    }
+
+    /// Within what time the manager wants to hear that it lives.
+    pub(crate) fn period(&self) -> Option<Duration> {
+        self.alive.filter(|period| !period.is_zero())
+    }
+
     /// It is ending in good order.
     pub(crate) fn stopping(&self) {
         self.say("STOPPING=1");

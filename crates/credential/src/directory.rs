@@ -11,6 +11,7 @@
 //! certificate. A generation stays until its certificate has expired. `ca.crt` and the bundles inside a generation are those of
 //! its delivery, for readers that resolve `current` once; the stable names lead to the newest trust.
 
+mod access;
 mod deliver;
 mod disk;
 mod error;
@@ -22,15 +23,17 @@ mod trust;
 
 use std::sync::Arc;
 
-pub use self::deliver::deliver;
-pub(crate) use self::disk::replace_file;
+pub use self::access::{Access, AccessError};
+pub use self::deliver::{Extra, Manner, deliver, deliver_as, sweep};
+pub use self::disk::{replace_file, replace_file_as};
 pub use self::error::{DeliveryError, LoadError};
 pub(crate) use self::load::read_valid;
 pub use self::load::{Held, Loaded, load, read};
+pub use self::lock::Claim;
 pub(crate) use self::lock::Lock;
 pub use self::names::{CURRENT, bundle_name, crl_name};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
-pub use self::trust::{LoadedTrust, deliver_trust, load_partners, load_trust, read_crls};
+pub use self::trust::{LoadedTrust, deliver_trust, deliver_trust_as, load_partners, load_trust, read_crls};
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;

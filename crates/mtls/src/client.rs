@@ -1,5 +1,6 @@
 //! The client side: a pool of mutual TLS connections to servers that were asked for by name.
 
+mod anonymous;
 mod body;
 mod connector;
 mod error;
@@ -23,6 +24,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+pub use self::anonymous::{AnonymousClient, danger_fetch_unverified, danger_served_certificate};
 pub use self::body::ClientBody;
 use self::connector::Connector;
 pub use self::connector::ServerStream;
@@ -79,7 +81,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
-    credential: watch::Receiver<Arc<Credential>>,
+    presents: Presents,
     trust: watch::Receiver<Arc<TrustGeneration>>,
     expected: ExpectedServer,
     clock: Arc<dyn Clock>,
@@ -89,10 +91,36 @@ struct Inner {
     rebuilding: Mutex<()>,
 }
 
+/// What the client presents.
+#[derive(Debug)]
+enum Presents {
+    /// Nothing yet: it asks for its first credential, in this trust domain.
+    Nothing { own: TrustDomain },
+    /// The newest credential.
+    Newest(watch::Receiver<Arc<Credential>>),
+}
+
+impl Presents {
+    fn now(&self) -> Option<Arc<Credential>> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Newest(credential) => Some(credential.borrow().clone()),
+        }
+    }
+
+    fn is(&self, presented: Option<&Arc<Credential>>) -> bool {
+        match (self, presented) {
+            (Self::Nothing { .. }, None) => true,
+            (Self::Newest(credential), Some(presented)) => Arc::ptr_eq(presented, &credential.borrow()),
+            _ => false,
+        }
+    }
+}
+
 /// One credential under one trust generation, with its pool.
 #[derive(Debug)]
 struct Side {
-    credential: Arc<Credential>,
+    credential: Option<Arc<Credential>>,
     generation: Arc<TrustGeneration>,
     connector: Connector,
     pool: Pool<Connector, Full<Bytes>>,
@@ -110,12 +138,11 @@ impl Client {
         clock: Arc<dyn Clock>,
         config: ClientConfig,
     ) -> Result<Self, UnusableCredential> {
-        let registry = Registry::new(trust.clone(), Arc::clone(&clock));
-        let (present, generation) = (credential.borrow().clone(), trust.borrow().clone());
-        let parts = Parts { expected: &expected, clock: &clock, config: &config, registry: &registry };
-        let side = ArcSwap::from_pointee(parts.side(present, generation)?);
-        let inner = Inner { credential, trust, expected, clock, config, registry, side, rebuilding: Mutex::new(()) };
-        Ok(Self { inner: Arc::new(inner) })
+        Inner::new(Presents::Newest(credential), trust, expected, clock, config).map(Self::of)
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// The connections that are alive, idle ones of the pool included.
@@ -180,6 +207,21 @@ impl Client {
 }
 
 impl Inner {
+    fn new(
+        presents: Presents,
+        trust: watch::Receiver<Arc<TrustGeneration>>,
+        expected: ExpectedServer,
+        clock: Arc<dyn Clock>,
+        config: ClientConfig,
+    ) -> Result<Self, UnusableCredential> {
+        let registry = Registry::new(trust.clone(), Arc::clone(&clock));
+        let generation = trust.borrow().clone();
+        let parts =
+            Parts { presents: &presents, expected: &expected, clock: &clock, config: &config, registry: &registry };
+        let side = ArcSwap::from_pointee(parts.side(generation)?);
+        Ok(Self { presents, trust, expected, clock, config, registry, side, rebuilding: Mutex::new(()) })
+    }
+
     fn current(&self) -> Result<Arc<Side>, Arc<UnusableCredential>> {
         let side = self.side.load_full();
         if self.is_current(&side) {
@@ -190,21 +232,27 @@ impl Inner {
         if self.is_current(&side) {
             return Ok(side);
         }
-        let (credential, generation) = (self.credential.borrow().clone(), self.trust.borrow().clone());
-        let parts =
-            Parts { expected: &self.expected, clock: &self.clock, config: &self.config, registry: &self.registry };
-        let side = Arc::new(parts.side(credential, generation)?);
+        let generation = self.trust.borrow().clone();
+        let parts = Parts {
+            presents: &self.presents,
+            expected: &self.expected,
+            clock: &self.clock,
+            config: &self.config,
+            registry: &self.registry,
+        };
+        let side = Arc::new(parts.side(generation)?);
         self.side.store(Arc::clone(&side));
         Ok(side)
     }
 
     fn is_current(&self, side: &Side) -> bool {
-        side.generation.is_latest() && Arc::ptr_eq(&side.credential, &self.credential.borrow())
+        side.generation.is_latest() && self.presents.is(side.credential.as_ref())
     }
 }
 
 /// What does not change between one side and the next.
 struct Parts<'a> {
+    presents: &'a Presents,
     expected: &'a ExpectedServer,
     clock: &'a Arc<dyn Clock>,
     config: &'a ClientConfig,
@@ -212,21 +260,24 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn side(&self, credential: Arc<Credential>, generation: Arc<TrustGeneration>) -> Result<Side, UnusableCredential> {
+    fn side(&self, generation: Arc<TrustGeneration>) -> Result<Side, UnusableCredential> {
+        let credential = self.presents.now();
         let verifier = Arc::new(ServerVerifier {
             expected: self.expected.clone(),
-            own: own_domain(&credential, &generation),
+            own: self.own_domain(credential.as_deref(), &generation),
             generation: Arc::clone(&generation),
             provider: Arc::clone(&self.config.provider),
         });
-        let key = presented(&credential, &self.config.provider)?;
         let time = Arc::new(TlsClock(Arc::clone(self.clock)));
         let provider = Arc::clone(&self.config.provider);
-        let mut tls = rustls::ClientConfig::builder_with_details(provider, time)
+        let builder = rustls::ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(versions(self.config.tls12))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
-            .with_client_cert_resolver(key);
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let mut tls = match &credential {
+            Some(credential) => builder.with_client_cert_resolver(presented(credential, &self.config.provider)?),
+            None => builder.with_no_client_auth(),
+        };
         tls.alpn_protocols = alpn(self.config.http2);
         tls.resumption = Resumption::disabled();
         let connector = Connector::new(Arc::new(tls), verifier, self.registry.clone(), self.config);
@@ -239,10 +290,14 @@ impl Parts<'_> {
             .build(connector.clone());
         Ok(Side { credential, generation, connector, pool })
     }
-}
 
-/// The trust domain in which a server is expected by name or host: that of our certificate, or, for
-/// one that only a map can name, that of the map.
-fn own_domain(credential: &Credential, generation: &TrustGeneration) -> TrustDomain {
-    credential.spiffe_id().map_or_else(|| generation.map().own_trust_domain().clone(), |own| own.trust_domain().clone())
+    /// The trust domain in which a server is expected by name or host: that of our certificate, or, for
+    /// one that only a map can name, that of the map; without one, that in which it is asked for.
+    fn own_domain(&self, credential: Option<&Credential>, generation: &TrustGeneration) -> TrustDomain {
+        match (self.presents, credential.and_then(Credential::spiffe_id)) {
+            (Presents::Nothing { own }, _) => own.clone(),
+            (Presents::Newest(_), Some(id)) => id.trust_domain().clone(),
+            (Presents::Newest(_), None) => generation.map().own_trust_domain().clone(),
+        }
+    }
 }

@@ -31,7 +31,10 @@ mod verifier;
 pub use acceptor::{Acceptor, AcceptorConfig, MtlsStream};
 #[cfg(feature = "axum")]
 pub use axum::{MtlsListener, PeerLayer, PeerService};
-pub use client::{Client, ClientBody, ClientConfig, ClientError, ServerStream};
+pub use client::{
+    AnonymousClient, Client, ClientBody, ClientConfig, ClientError, ServerStream, danger_fetch_unverified,
+    danger_served_certificate,
+};
 pub use demand::{Anyone, Caller, ExpectedServer};
 pub use generation::{TrustGeneration, TrustGenerations};
 pub use peer::{Anonymous, Presence, VerifiedPeer, VerifiedServer, Visitor};

@@ -7,6 +7,7 @@ use countermark_identity::{Clock, SanMap, TrustDomain, UnixTime};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
+    SubjectPublicKeyInfo,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
@@ -115,15 +116,19 @@ impl TestCa {
     #[must_use]
     pub fn mint(&self, spec: &Spec) -> Minted {
         let key = KeyPair::generate().expect("a key");
-        let mut params = spec.params();
-        let begins = self.clock.now().saturating_sub(spec.age);
-        params.not_before = date(begins);
-        params.not_after = date(begins.saturating_add(spec.ttl + spec.age.min(Duration::from_secs(60))));
-        let leaf = params.signed_by(&key, &self.intermediate).expect("a leaf");
+        let leaf = self.params(spec).signed_by(&key, &self.intermediate).expect("a leaf");
         Minted {
             chain: vec![leaf.der().clone(), self.intermediate.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         }
+    }
+
+    /// Signs a leaf over a public key (SubjectPublicKeyInfo, DER) whose private half is somebody else's.
+    #[must_use]
+    pub fn sign(&self, spec: &Spec, spki: &[u8]) -> Vec<CertificateDer<'static>> {
+        let key = SubjectPublicKeyInfo::from_der(spki).expect("a public key");
+        let leaf = self.params(spec).signed_by(&key, &self.intermediate).expect("a leaf");
+        vec![leaf.der().clone(), self.intermediate.der().clone()]
     }
 
     /// Puts the serial of this credential on the revocation list. Trust that was made before does
@@ -183,6 +188,14 @@ impl TestCa {
     #[must_use]
     pub fn trusted(&self) -> TestTrust {
         TestTrust::new(self.trust(), SanMap::empty(self.trust_domain.clone()))
+    }
+
+    fn params(&self, spec: &Spec) -> CertificateParams {
+        let mut params = spec.params();
+        let begins = self.clock.now().saturating_sub(spec.age);
+        params.not_before = date(begins);
+        params.not_after = date(begins.saturating_add(spec.ttl + spec.age.min(Duration::from_secs(60))));
+        params
     }
 
     fn spec(&self, role: &str, name: &str) -> Spec {

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use countermark_identity::{SpiffeId, UnixTime};
+use countermark_identity::{Secret, SpiffeId, UnixTime};
 
+use super::access::Access;
 use super::error::{DeliveryError, LoadError};
 use super::lock::Lock;
 use super::names::{CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name};
@@ -17,25 +18,78 @@ use crate::bundle::Bundle;
 /// The trust material is switched first, so that nobody finds a credential that the roots beside it do not know. Generations
 /// whose certificate has expired at `now` are removed, as is what a delivery that was cut off left behind.
 pub fn deliver(dir: &Path, delivery: &Delivery, now: UnixTime) -> Result<Generation, DeliveryError> {
+    deliver_as(dir, delivery, &Manner::default(), now)
+}
+
+/// How a delivery is written.
+#[derive(Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it; its default is what `deliver` does")]
+pub struct Manner {
+    /// For whom.
+    pub access: Access,
+    /// Files that stand beside the usual ones and switch with them.
+    pub extras: Vec<Extra>,
+    /// Whether a credential that cannot be read is replaced, instead of refusing a directory whose owner is not known. For those
+    /// who know by other means whose directory it is; another identity's is refused all the same.
+    pub mends: bool,
+}
+
+/// Another form of the same credential, for programs that want one.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it; it is a pair")]
+pub struct Extra {
+    /// The file's name; a plain one.
+    pub name: &'static str,
+    /// What is in it.
+    pub content: Secret<Vec<u8>>,
+}
+
+/// As [`deliver`], for other readers or in further forms.
+///
+/// # Errors
+/// As [`deliver`].
+pub fn deliver_as(
+    dir: &Path,
+    delivery: &Delivery,
+    manner: &Manner,
+    now: UnixTime,
+) -> Result<Generation, DeliveryError> {
+    let access = manner.access;
     let own = delivery.credential.spiffe_id().ok_or(DeliveryError::NoSpiffeId)?;
     let own_bundle = delivery
         .bundles
         .iter()
         .find(|bundle| bundle.trust_domain() == own.trust_domain())
         .ok_or_else(|| DeliveryError::NoOwnBundle { trust_domain: own.trust_domain().clone() })?;
-    disk::create_dir_all(dir)?;
+    disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
-    require_identity(dir, own)?;
-    trust::switch(dir, &delivery.bundles, &delivery.crls, Some(own.trust_domain()))?;
-    link_stable_names(dir)?;
-    let switch = Switch::new(dir, GENERATIONS);
+    require_identity(dir, own, manner.mends)?;
+    trust::switch(dir, &delivery.bundles, &delivery.crls, Some(own.trust_domain()), access)?;
+    let switch = Switch::new(dir, GENERATIONS).for_access(access);
     switch.sweep(|path| is_over(path, now));
-    // Makes the names above durable, too.
-    Ok(Generation(advance(switch, delivery, own_bundle)?))
+    let number = advance(switch, delivery, own_bundle, &manner.extras)?;
+    link_stable_names(dir, &manner.extras)?;
+    Ok(Generation(number))
+}
+
+/// Removes what deliveries that were cut off left in `dir`, and generations whose certificate has expired at `now`.
+///
+/// # Errors
+/// The directory cannot be locked.
+pub fn sweep(dir: &Path, now: UnixTime) -> Result<(), DeliveryError> {
+    let _lock = Lock::acquire(dir)?;
+    Switch::new(dir, GENERATIONS).sweep(|path| is_over(path, now));
+    trust::sweep(dir);
+    Ok(())
 }
 
 /// Writes the next generation and switches to it.
-pub(super) fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bundle) -> Result<u64, DeliveryError> {
+pub(super) fn advance(
+    switch: Switch<'_>,
+    delivery: &Delivery,
+    own_bundle: &Bundle,
+    extras: &[Extra],
+) -> Result<u64, DeliveryError> {
     let credential = &delivery.credential;
     let (bundle, key) = (credential.to_pem(), credential.key_to_pem());
     let mut files: Files<'_> = vec![
@@ -47,22 +101,25 @@ pub(super) fn advance(switch: Switch<'_>, delivery: &Delivery, own_bundle: &Bund
     for bundle in &delivery.bundles {
         files.push((bundle_name(bundle.trust_domain()), Cow::Owned(bundle.to_pem().into_bytes())));
     }
+    files.extend(extras.iter().map(|extra| (extra.name.to_owned(), Cow::Borrowed(extra.content.expose().as_slice()))));
     switch.advance(&files)
 }
 
-/// The stable names lead through `current`, so that they never have to change again. Before the first generation they lead nowhere.
-fn link_stable_names(dir: &Path) -> Result<(), DeliveryError> {
-    for name in [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT] {
-        disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
+/// The stable names lead through `current`, so that they never have to change again.
+fn link_stable_names(dir: &Path, extras: &[Extra]) -> Result<(), DeliveryError> {
+    let mut moved = false;
+    for name in [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT].into_iter().chain(extras.iter().map(|extra| extra.name)) {
+        moved |= disk::relink(&dir.join(name), &Path::new(CURRENT).join(name))?;
     }
-    Ok(())
+    if moved { disk::sync_dir(dir) } else { Ok(()) }
 }
 
 /// Refuses a directory that is another identity's, or whose owner cannot be read.
-fn require_identity(dir: &Path, wanted: &SpiffeId) -> Result<(), DeliveryError> {
+fn require_identity(dir: &Path, wanted: &SpiffeId, mends: bool) -> Result<(), DeliveryError> {
     let found = match load::read(dir) {
         Ok(found) => found,
         Err(LoadError::NoCredential { .. }) => return Ok(()),
+        Err(_) if mends => return Ok(()),
         Err(source) => return Err(DeliveryError::Unreadable { dir: dir.to_owned(), source: Box::new(source) }),
     };
     match found.credential.spiffe_id() {

@@ -2,33 +2,53 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown, symlink};
 use std::path::Path;
 
+use super::access::Access;
 use super::error::DeliveryError;
 
-/// Creates a directory that only its owner can enter; one that exists is left as it is.
-pub(super) fn create_dir(path: &Path) -> Result<(), DeliveryError> {
+/// Creates a directory that only its owner can enter, and those whom `access` lets through; one that exists is left as it is otherwise.
+pub(super) fn create_dir(path: &Path, access: Access) -> Result<(), DeliveryError> {
     step()
         .and_then(|()| DirBuilder::new().mode(0o700).create(path))
         .or_else(
             |error| if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() { Ok(()) } else { Err(error) },
         )
+        .and_then(|()| open_up(path, access))
         .map_err(DeliveryError::io("create the directory", path))
 }
 
 /// Creates a directory and its parents.
-pub(super) fn create_dir_all(path: &Path) -> Result<(), DeliveryError> {
+pub(super) fn create_dir_all(path: &Path, access: Access) -> Result<(), DeliveryError> {
     step()
         .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(path))
+        .and_then(|()| open_up(path, access))
         .map_err(DeliveryError::io("create the directory", path))
 }
 
-/// Writes a new file with mode 0600. It is not durable before [`sync`].
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<File, DeliveryError> {
+/// Lets those through who may read the files in it. It stays ours.
+fn open_up(path: &Path, access: Access) -> io::Result<()> {
+    if access.is_plain() {
+        return Ok(());
+    }
+    if access.group().is_some() {
+        lchown(path, None, access.group())?;
+    }
+    let found = fs::metadata(path)?.permissions().mode() & 0o7777;
+    let wanted = found | access.directory_mode();
+    if wanted == found { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+}
+
+/// Writes a new file. Its owner and mode are right before its first byte is in it; it is not durable before [`sync`].
+pub(super) fn write(path: &Path, content: &[u8], access: Access) -> Result<File, DeliveryError> {
     step()
         .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
         .and_then(|mut file| {
+            if !access.is_plain() {
+                fchown(&file, access.owner(), access.group())?;
+                file.set_permissions(fs::Permissions::from_mode(access.mode()))?;
+            }
             step()?;
             file.write_all(content)?;
             Ok(file)
@@ -66,12 +86,23 @@ pub(super) fn relink(link: &Path, target: &Path) -> Result<bool, DeliveryError> 
 }
 
 /// Replaces a file by one rename: durable, mode 0600, never half of it.
-pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), DeliveryError> {
+///
+/// # Errors
+/// What the file system said; the file is then as it was.
+pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), DeliveryError> {
+    replace_file_as(path, content, Access::default())
+}
+
+/// As [`replace_file`], for those whom `access` names.
+///
+/// # Errors
+/// As [`replace_file`].
+pub fn replace_file_as(path: &Path, content: &[u8], access: Access) -> Result<(), DeliveryError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let fresh = path.with_file_name(name);
     remove_file(&fresh)?;
-    sync(&write(&fresh, content)?, &fresh)?;
+    sync(&write(&fresh, content, access)?, &fresh)?;
     rename(&fresh, path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     sync_dir(parent)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::DeliveryError;
-use super::names::LOCK;
+use super::names::{CLAIM, LOCK};
 
 /// Held while a directory is written to; released when dropped, and by the system when the process dies.
 #[derive(Debug)]
@@ -23,25 +23,47 @@ impl Lock {
     }
 
     pub(super) fn acquire_within(dir: &Path, attempts: u32) -> Result<Self, DeliveryError> {
-        let path = dir.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(DeliveryError::io("open the lock file", &path))?;
-        for attempt in 1..=attempts {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if attempt < attempts => {
-                    std::thread::sleep(PAUSE)
-                }
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => break,
-                Err(error) => return Err(DeliveryError::io("lock", &path)(error.into())),
+        lock(&dir.join(LOCK), attempts).map(|file| Self { _file: file })
+    }
+}
+
+fn lock(path: &Path, attempts: u32) -> Result<File, DeliveryError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(DeliveryError::io("open the lock file", path))?;
+    for attempt in 1..=attempts {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if attempt < attempts => {
+                std::thread::sleep(PAUSE)
             }
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => break,
+            Err(error) => return Err(DeliveryError::io("lock", path)(error.into())),
         }
-        Err(DeliveryError::Busy { path })
+    }
+    Err(DeliveryError::Busy { path: path.to_owned() })
+}
+
+/// Held for as long as one process keeps a directory fresh, so that a second one refuses.
+///
+/// Apart from the lock of a single delivery: `mint` may still deliver into the directory meanwhile.
+#[derive(Debug)]
+pub struct Claim {
+    _file: File,
+}
+
+impl Claim {
+    /// Claims `dir`, at once or not at all.
+    ///
+    /// # Errors
+    /// [`DeliveryError::Busy`] when another process keeps it.
+    pub fn acquire(dir: &Path) -> Result<Self, DeliveryError> {
+        super::disk::create_dir_all(dir, super::Access::default())?;
+        lock(&dir.join(CLAIM), 1).map(|file| Self { _file: file })
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) const GENERATIONS: &str = "generations";
 pub(crate) const TRUST: &str = "trust";
 pub(crate) const VERSIONS: &str = "versions";
 pub(crate) const LOCK: &str = ".lock";
+/// Held by the one process that keeps the directory fresh.
+pub(crate) const CLAIM: &str = ".rotate.lock";
 /// What Kubernetes calls its link to the directory that counts.
 pub(crate) const KUBERNETES_DATA: &str = "..data";
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::access::Access;
 use super::disk;
 use super::error::DeliveryError;
 use super::names::CURRENT;
@@ -12,14 +13,20 @@ use super::names::CURRENT;
 pub(crate) struct Switch<'a> {
     base: &'a Path,
     folder: &'static str,
+    access: Access,
 }
 
 /// The files of a numbered directory.
 pub(super) type Files<'a> = Vec<(String, std::borrow::Cow<'a, [u8]>)>;
 
 impl<'a> Switch<'a> {
-    pub(crate) const fn new(base: &'a Path, folder: &'static str) -> Self {
-        Self { base, folder }
+    pub(crate) fn new(base: &'a Path, folder: &'static str) -> Self {
+        Self { base, folder, access: Access::default() }
+    }
+
+    /// What it writes is for these.
+    pub(super) const fn for_access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// The number that the link leads to. Whatever else the link leads to counts as none.
@@ -36,7 +43,7 @@ impl<'a> Switch<'a> {
     /// Writes the next directory and switches to it. Nothing that is there is changed before the last rename.
     pub(super) fn advance(self, files: &Files<'_>) -> Result<u64, DeliveryError> {
         let folder = self.base.join(self.folder);
-        disk::create_dir(&folder)?;
+        disk::create_dir(&folder, self.access)?;
         let next = self.numbers().into_iter().chain(self.current()).max().map_or(1, |number| number.saturating_add(1));
         let aside = folder.join(format!(".{next}.new"));
         let written = self.write(&aside, files, next);
@@ -48,11 +55,11 @@ impl<'a> Switch<'a> {
     }
 
     fn write(self, aside: &Path, files: &Files<'_>, next: u64) -> Result<(), DeliveryError> {
-        disk::create_dir(aside)?;
+        disk::create_dir(aside, self.access)?;
         let mut written = Vec::with_capacity(files.len());
         for (name, content) in files {
             let path = aside.join(name);
-            written.push((disk::write(&path, content)?, path));
+            written.push((disk::write(&path, content, self.access)?, path));
         }
         // All are written before the first is made durable: the file system then has little left to do for the others.
         for (file, path) in &written {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use countermark_identity::TrustDomain;
 
+use super::access::Access;
 use super::error::{DeliveryError, LoadError};
 use super::load::{self, read_file};
 use super::lock::Lock;
@@ -23,35 +24,57 @@ use crate::crl::Crl;
 ///
 /// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
 pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
-    disk::create_dir_all(dir)?;
+    deliver_trust_as(dir, bundles, crls, Access::default())
+}
+
+/// As [`deliver_trust`], for those whom `access` names.
+///
+/// # Errors
+/// As [`deliver_trust`].
+pub fn deliver_trust_as(
+    dir: &Path,
+    bundles: &[Bundle],
+    crls: &[DomainCrls],
+    access: Access,
+) -> Result<(), DeliveryError> {
+    disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
     let own = Switch::new(dir, GENERATIONS).current().and_then(|number| {
         let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
         leaf.spiffe_id().map(|id| id.trust_domain().clone())
     });
-    if switch(dir, bundles, crls, own.as_ref())? { disk::sync_dir(dir) } else { Ok(()) }
+    switch(dir, bundles, crls, own.as_ref(), access)
 }
 
-/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`. Says whether names in `dir`
-/// changed, which its caller makes durable.
+/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`.
 pub(super) fn switch(
     dir: &Path,
     bundles: &[Bundle],
     crls: &[DomainCrls],
     own: Option<&TrustDomain>,
-) -> Result<bool, DeliveryError> {
+    access: Access,
+) -> Result<(), DeliveryError> {
     let base = dir.join(TRUST);
-    disk::create_dir(&base)?;
-    let switch = Switch::new(&base, VERSIONS);
+    disk::create_dir(&base, access)?;
+    let switch = Switch::new(&base, VERSIONS).for_access(access);
     let files = files(bundles, crls, own);
     let current = switch.current();
-    if !current.is_some_and(|number| holds(&switch.path(number), &files)) {
+    if !current.is_some_and(|number| holds(&switch.path(number), &files, access)) {
         let before = current.map(|number| switch.path(number));
         // The version before stays for readers that are in it.
         switch.sweep(|path| Some(path) != before.as_deref());
         switch.advance(&files)?;
     }
     link_stable_names(dir, bundles, own)
+}
+
+/// Removes what a switch that was cut off left behind.
+pub(super) fn sweep(dir: &Path) {
+    let base = dir.join(TRUST);
+    let switch = Switch::new(&base, VERSIONS);
+    if switch.current().is_some() {
+        switch.sweep(|_| false);
+    }
 }
 
 fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls], own: Option<&TrustDomain>) -> Files<'a> {
@@ -70,15 +93,19 @@ fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls], own: Option<&TrustDomain>)
     files
 }
 
-/// Whether a directory holds exactly these files.
-fn holds(path: &Path, files: &Files<'_>) -> bool {
+/// Whether a directory holds exactly these files, for these readers.
+fn holds(path: &Path, files: &Files<'_>, access: Access) -> bool {
     let Ok(entries) = fs::read_dir(path) else { return false };
     entries.flatten().count() == files.len()
-        && files.iter().all(|(name, content)| fs::read(path.join(name)).is_ok_and(|found| found == **content))
+        && files.iter().all(|(name, content)| {
+            let file = path.join(name);
+            let readable = access.is_plain() || fs::metadata(&file).is_ok_and(|found| access.holds(&found));
+            readable && fs::read(file).is_ok_and(|found| found == **content)
+        })
 }
 
 /// Links the bundles into the directory, and removes the links of bundles that are gone.
-fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) -> Result<bool, DeliveryError> {
+fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) -> Result<(), DeliveryError> {
     let target = Path::new(TRUST).join(CURRENT);
     let mut names: Vec<String> = bundles.iter().map(|bundle| bundle_name(bundle.trust_domain())).collect();
     names.extend(own.map(|_| CA_CRT.to_owned()));
@@ -94,7 +121,7 @@ fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) 
             moved = true;
         }
     }
-    Ok(moved)
+    if moved { disk::sync_dir(dir) } else { Ok(()) }
 }
 
 /// The trust material of a directory.

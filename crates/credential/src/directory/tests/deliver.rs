@@ -181,7 +181,7 @@ fn readers_never_see_a_mismatch_over_a_thousand_switches() {
         // The switch alone: a delivery also looks at every generation that is kept, which are a thousand here.
         let dir = estate.dir();
         for number in 0..1_001 {
-            advance(Switch::new(&dir, GENERATIONS), &deliveries[number % 2], &estate.root.bundle()).unwrap();
+            advance(Switch::new(&dir, GENERATIONS), &deliveries[number % 2], &estate.root.bundle(), &[]).unwrap();
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(split.join().unwrap() > 100 && bundle.join().unwrap() > 100);

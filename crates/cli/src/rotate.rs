@@ -1,0 +1,174 @@
+//! `countermark rotate`: keeps credentials fresh.
+
+mod local;
+mod reload;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use clap::Args;
+use countermark_identity::{Clock, SystemClock, UnixTime};
+use countermark_rotate::{
+    Config, Handle, Observe, Rotation, Setup, Status, Told, admin, config::ConfigError, ctl::Control, metrics::Metrics,
+    run::raise_descriptors,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::local::Local;
+use crate::{
+    failure::{Exit, Explain, Outcome, failed, usage},
+    notify::Notify,
+    output::{self, JsonFlag, line},
+    runtime::{self, shutdown},
+};
+
+/// Keep any number of credentials fresh, deliver them, and prove that they are served
+///
+/// Renews each credential of the configuration in its time, delivers it by one rename, runs its hooks
+/// and looks at what its consumer serves. SIGHUP, or a change of the file, reads it again.
+#[derive(Debug, Args)]
+#[command(after_help = "Example (rotate.toml):\n  \
+    version = 1\n\n  \
+    [[issuer]]\n  name = \"authority\"\n  kind = \"authority\"\n  url = \"https://ca.internal:8443\"\n\n  \
+    [[credential]]\n  name = \"ledger\"\n  identity = \"spiffe://agents.internal/server/ledger\"\n  \
+    issuer = \"authority\"\n  directory = \"/var/lib/countermark/ledger\"\n  probe = { address = \"127.0.0.1:8443\" }\n\n    \
+    [[credential.hook]]\n    run = [\"nginx\", \"-s\", \"reload\"]\n\n  \
+    countermark rotate --config rotate.toml --admin 127.0.0.1:9464")]
+pub(crate) struct RotateArgs {
+    /// The configuration: which credentials, from whom, delivered where and how
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Renew what is due, try every hook and probe once, and end
+    #[arg(long, conflicts_with = "admin")]
+    once: bool,
+    /// Serve healthz, readyz and metrics here, in plain HTTP
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
+    let config = load(&args.config)?;
+    runtime::long(async move {
+        let ended = shutdown()?;
+        raise_descriptors();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stations = Arc::new(Local::new(Arc::clone(&clock)));
+        stations.open(&config)?;
+        let metrics = Arc::new(Metrics::new());
+        let socket = config.socket.clone();
+        let setup = Setup {
+            config,
+            stations: Arc::clone(&stations) as _,
+            clock: Arc::clone(&clock),
+            observers: vec![Arc::new(Log), Arc::clone(&metrics) as _],
+        };
+        let (rotation, handle) = Rotation::start(setup).or_failed("rotate did not start", "")?;
+        if args.once {
+            return tell(&args, &rotation.once().await);
+        }
+        let control = Control::bind(&socket).or_failed(
+            format!("cannot listen at {}", socket.display()),
+            "set `socket` in the configuration to a path that can be written, such as /run/countermark/rotate.sock",
+        )?;
+        let admin = match args.admin {
+            Some(address) => {
+                let listener = TcpListener::bind(address)
+                    .await
+                    .or_failed(format!("cannot listen at {address} (--admin)"), "give another port, or 0 for any")?;
+                let address = listener.local_addr().or_failed("the --admin address is unknown", "")?;
+                tracing::info!(url = %format_args!("http://{address}/"), "healthz, readyz and metrics");
+                Some(listener)
+            }
+            None => None,
+        };
+        let side = Side { control, admin, metrics, clock, stations, config: args.config };
+        serve(rotation, handle, side, ended).await;
+        Ok(Exit::Done)
+    })
+}
+
+/// What runs beside the rotation.
+struct Side {
+    control: Control,
+    admin: Option<TcpListener>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    stations: Arc<Local>,
+    config: PathBuf,
+}
+
+async fn serve(rotation: Rotation, handle: Handle, side: Side, ended: CancellationToken) {
+    tokio::spawn(side.control.serve(handle.clone(), side.clock, ended.clone()));
+    if let Some(listener) = side.admin {
+        tokio::spawn(admin::serve(listener, handle.clone(), side.metrics, ended.clone()));
+    }
+    tokio::spawn(reload::follow(side.config, side.stations, handle.clone(), ended.clone()));
+    let notify = Notify::from_environment();
+    tokio::spawn(watchdog(notify.clone(), handle, ended.clone()));
+    notify.ready();
+    tracing::info!("rotate runs");
+    rotation.run(ended).await;
+    notify.stopping();
+    tracing::info!("rotate ends");
+}
+
+/// Says that the rotation lives, as long as it answers.
+async fn watchdog(notify: Notify, handle: Handle, ended: CancellationToken) {
+    let Some(period) = notify.period() else { return };
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(period / 3) => {}
+        }
+        if let Ok(Ok(_)) = tokio::time::timeout(period, handle.status()).await {
+            notify.alive();
+        }
+    }
+}
+
+/// Reads the configuration.
+fn load(path: &std::path::Path) -> Outcome<Config> {
+    Config::load(path).map_err(|error| match error {
+        ConfigError::Io { .. } => failed(error.to_string(), "see `countermark rotate --help` for an example"),
+        _ => usage(error.to_string(), "mend that line; nothing was started"),
+    })
+}
+
+fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
+    if args.json.json {
+        output::json(status)?;
+    }
+    let mut exit = Exit::Done;
+    for credential in &status.credentials {
+        let undone = credential.duties.iter().find(|duty| !duty.done);
+        let trouble = match (&credential.failure, undone) {
+            (Some(failure), _) if credential.failures > 0 => Some(format!("{}: {}", failure.step, failure.cause)),
+            (_, Some(duty)) => {
+                Some(format!("{}: {}", duty.what, duty.cause.as_deref().unwrap_or("it has not ended yet")))
+            }
+            _ => None,
+        };
+        if trouble.is_some() {
+            exit = Exit::Failed;
+        }
+        if !args.json.json {
+            let until = credential.not_after.map(|secs| UnixTime::from_secs(secs).to_string());
+            let until = until.unwrap_or_else(|| "nothing".to_owned());
+            let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
+            line(format!("{}: good until {until}{trouble}", credential.name))?;
+        }
+    }
+    Ok(exit)
+}
+
+/// Everything that happens goes to the log.
+#[derive(Debug)]
+struct Log;
+
+impl Observe for Log {
+    fn told(&self, told: &Told) {
+        told.log();
+    }
+}

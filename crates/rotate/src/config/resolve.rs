@@ -1,0 +1,320 @@
+//! From the file as written to what it means.
+
+mod hook;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_credential::directory::Access;
+use countermark_identity::{Role, SpiffeId};
+use http::Uri;
+use toml::Spanned;
+
+use super::document::{Credential, Document, Issuer, Probe, Secret};
+use super::{
+    Config, ConfigError, CredentialEntry, Fault, IssuerEntry, IssuerKind, ProbeEntry, SecretSink, Sinks, owner,
+};
+use crate::request::KeyKind;
+
+/// A fault and where it is.
+type Located<T> = Result<T, (Range<usize>, Fault)>;
+
+pub(super) struct Resolver<'a> {
+    text: &'a str,
+    path: &'a Path,
+    /// The directory of the file, absolute: paths are told to others.
+    base: PathBuf,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(text: &'a str, path: &'a Path) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { text, path, base: absolute.parent().map(Path::to_owned).unwrap_or_default() }
+    }
+
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        let document: Document = toml::from_str(self.text)
+            .map_err(|error| self.fault(error.span().unwrap_or_default(), Fault::Syntax(error.message().to_owned())))?;
+        self.resolve(document).map_err(|(span, fault)| self.fault(span, fault))
+    }
+
+    fn fault(&self, span: Range<usize>, fault: Fault) -> ConfigError {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        ConfigError::Fault { path: self.path.to_owned(), line, column, fault }
+    }
+
+    fn resolve(&self, document: Document) -> Located<Config> {
+        if *document.version.get_ref() != 1 {
+            return Err((document.version.span(), Fault::Version { found: *document.version.get_ref() }));
+        }
+        let concurrency = match &document.concurrency {
+            Some(number) if !(1..=1024).contains(number.get_ref()) => {
+                let text = number.get_ref().to_string();
+                let fault = Fault::Value { text, what: "number of renewals at one time", example: "1 to 1024" };
+                return Err((number.span(), fault));
+            }
+            number => number.as_ref().map_or(CONCURRENCY, |number| *number.get_ref()),
+        };
+        let mut issuers = BTreeMap::new();
+        for issuer in &document.issuer {
+            let (entry, name) = (self.issuer(issuer)?, issuer.get_ref().name().to_owned());
+            if issuers.insert(name.clone(), Arc::new(entry)).is_some() {
+                return Err((issuer.span(), Fault::Duplicate { what: "the issuer", value: name }));
+            }
+        }
+        if document.credential.is_empty() {
+            return Err((0..0, Fault::Nothing));
+        }
+        let credentials = self.credentials(&document.credential, &issuers)?;
+        let socket = self.rooted(document.socket.as_deref().unwrap_or("rotate.sock"));
+        Ok(Config { socket, concurrency, issuers, credentials })
+    }
+
+    fn issuer(&self, issuer: &Spanned<Issuer>) -> Located<IssuerEntry> {
+        let span = issuer.span();
+        let kind = match issuer.get_ref() {
+            Issuer::Authority { url, server, .. } => {
+                IssuerKind::Authority { url: https(url, &span)?, server: server_id(server.as_deref(), &span)? }
+            }
+            Issuer::Directory { path, passphrase_file, .. } => IssuerKind::Directory {
+                path: self.rooted(path),
+                passphrase_file: passphrase_file.as_deref().map(|file| self.rooted(file)),
+            },
+            Issuer::Est { url, server, bundle, crl, .. } => IssuerKind::Est {
+                url: https(url, &span)?,
+                server: server_id(server.as_deref(), &span)?,
+                bundle: bundle.as_deref().map(|file| self.rooted(file)),
+                crl: crl.as_deref().map(|file| self.rooted(file)),
+            },
+        };
+        Ok(IssuerEntry { name: issuer.get_ref().name().to_owned(), kind })
+    }
+
+    fn credentials(
+        &self,
+        written: &[Spanned<Credential>],
+        issuers: &BTreeMap<String, Arc<IssuerEntry>>,
+    ) -> Located<Vec<Arc<CredentialEntry>>> {
+        let ranks = ranks(written)?;
+        let (mut names, mut directories) = (BTreeSet::new(), BTreeSet::new());
+        let mut entries = Vec::with_capacity(written.len());
+        for credential in written {
+            let credential = credential.get_ref();
+            let entry = self.credential(credential, issuers, &ranks)?;
+            if !names.insert(Arc::clone(&entry.name)) {
+                let value = entry.name.to_string();
+                return Err((credential.name.span(), Fault::Duplicate { what: "the credential", value }));
+            }
+            if !directories.insert(entry.directory.clone()) {
+                let value = entry.directory.display().to_string();
+                return Err((credential.directory.span(), Fault::Duplicate { what: "the directory", value }));
+            }
+            entries.push(Arc::new(entry));
+        }
+        entries.sort_by_key(|entry| entry.rank);
+        Ok(entries)
+    }
+
+    fn credential(
+        &self,
+        written: &Credential,
+        issuers: &BTreeMap<String, Arc<IssuerEntry>>,
+        ranks: &BTreeMap<&str, usize>,
+    ) -> Located<CredentialEntry> {
+        let issuer = issuers.get(written.issuer.get_ref()).ok_or_else(|| {
+            (written.issuer.span(), Fault::Unknown { what: "issuer", name: written.issuer.get_ref().clone() })
+        })?;
+        if !matches!(issuer.kind, IssuerKind::Directory { .. }) {
+            meaningless(written)?;
+        }
+        let key = written.key.as_ref().map(|key| value(key, "kind of key", "p256, p384 or ed25519", KeyKind::parse));
+        let ip = written.ip.iter().map(|ip| value(ip, "address", "10.0.0.1", |text| text.parse().ok()));
+        Ok(CredentialEntry {
+            name: name(&written.name)?,
+            identity: identity(&written.identity)?,
+            issuer: Arc::clone(issuer),
+            directory: self.rooted(written.directory.get_ref()),
+            ttl: written.ttl.as_ref().map(time).transpose()?,
+            dns: written.dns.iter().map(|dns| dns.get_ref().clone()).collect(),
+            ip: ip.collect::<Result<_, _>>()?,
+            access: access(written)?,
+            key: key.transpose()?.unwrap_or_default(),
+            reuse_key: written.reuse_key,
+            rank: ranks.get(written.name.get_ref().as_str()).copied().unwrap_or_default(),
+            sinks: self.sinks(written)?,
+            hooks: self.hooks(written)?,
+            probe: written.probe.as_ref().map(probe).transpose()?,
+        })
+    }
+
+    fn sinks(&self, written: &Credential) -> Located<Sinks> {
+        if let Some(file) = written.keystore_password_file.as_ref().filter(|_| !cfg!(feature = "pkcs12")) {
+            let fault = Fault::Syntax("this build writes no PKCS#12 keystores".to_owned());
+            return Err((file.span(), fault));
+        }
+        Ok(Sinks {
+            combined: written.combined,
+            keystore_password: written.keystore_password_file.as_ref().map(|file| self.rooted(file.get_ref())),
+        })
+    }
+
+    pub(super) fn secret(&self, written: &Secret) -> Located<SecretSink> {
+        let dns = |text: &Spanned<String>| value(text, "name of a Kubernetes object", "billing-bot", label);
+        Ok(SecretSink {
+            path: self.rooted(&written.path),
+            name: dns(&written.name)?,
+            namespace: written.namespace.as_ref().map(dns).transpose()?,
+        })
+    }
+
+    fn rooted(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+/// How deep each credential stands in the chain of `after`.
+fn ranks(written: &[Spanned<Credential>]) -> Located<BTreeMap<&str, usize>> {
+    let after: BTreeMap<&str, &[Spanned<String>]> = written
+        .iter()
+        .map(|credential| (credential.get_ref().name.get_ref().as_str(), credential.get_ref().after.as_slice()))
+        .collect();
+    let mut ranks: BTreeMap<&str, usize> = after.keys().map(|name| (*name, 0)).collect();
+    // Without a circle no chain is longer than there are credentials.
+    for _ in 0..=written.len() {
+        let mut moved = None;
+        for (name, before) in &after {
+            for other in *before {
+                let Some(rank) = ranks.get(other.get_ref().as_str()).copied() else {
+                    let name = other.get_ref().clone();
+                    return Err((other.span(), Fault::Unknown { what: "credential", name }));
+                };
+                if let Some(own) = ranks.get_mut(name).filter(|own| **own <= rank) {
+                    *own = rank + 1;
+                    moved = Some((other.span(), *name));
+                }
+            }
+        }
+        match moved {
+            None => return Ok(ranks),
+            Some((span, name)) if ranks.values().any(|rank| *rank > written.len()) => {
+                return Err((span, Fault::Circle { name: name.to_owned() }));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(ranks)
+}
+
+/// What only a local authority's directory can be asked for.
+fn meaningless(written: &Credential) -> Located<()> {
+    let ttl = written.ttl.as_ref().map(|ttl| (ttl.span(), "ttl"));
+    let dns = written.dns.first().map(|dns| (dns.span(), "dns"));
+    let ip = written.ip.first().map(|ip| (ip.span(), "ip"));
+    match ttl.or(dns).or(ip) {
+        Some((span, key)) => Err((span, Fault::Meaningless { key })),
+        None => Ok(()),
+    }
+}
+
+fn access(written: &Credential) -> Located<Access> {
+    let (user, group) = match &written.owner {
+        Some(owner) => owner::parse(owner.get_ref()).map_err(|fault| (owner.span(), fault))?,
+        None => (None, None),
+    };
+    let octal = |text: &str| u32::from_str_radix(text, 8).ok();
+    let mode = written.mode.as_ref().map(|mode| value(mode, "mode", "\"0640\"", octal)).transpose()?.unwrap_or(0o600);
+    let span = written.mode.as_ref().map(Spanned::span).unwrap_or_default();
+    Access::new(user, group, mode).map_err(|error| (span, error.into()))
+}
+
+fn name(written: &Spanned<String>) -> Located<Arc<str>> {
+    let good = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+        (!text.is_empty() && text.len() <= 200 && text.chars().all(plain)).then(|| Arc::from(text))
+    };
+    value(written, "name of a credential", "letters, digits, `-`, `_`, `.` and `/`", good)
+}
+
+fn identity(written: &Spanned<String>) -> Located<SpiffeId> {
+    let text = written.get_ref();
+    let id: SpiffeId =
+        text.parse().map_err(|source| (written.span(), Fault::Identity { text: text.clone(), source }))?;
+    match id.role() {
+        Some((Role::Agent | Role::Server, _)) => Ok(id),
+        _ => Err((written.span(), Fault::Role { text: text.clone() })),
+    }
+}
+
+fn server_id(text: Option<&str>, span: &Range<usize>) -> Located<Option<SpiffeId>> {
+    let parse =
+        |text: &str| text.parse().map_err(|source| (span.clone(), Fault::Identity { text: text.to_owned(), source }));
+    text.map(parse).transpose()
+}
+
+fn https(text: &str, span: &Range<usize>) -> Located<Uri> {
+    let trimmed = text.trim_end_matches('/');
+    let uri: Option<Uri> = trimmed.parse().ok();
+    uri.filter(|uri| uri.scheme_str() == Some("https") && uri.host().is_some() && uri.query().is_none()).ok_or_else(
+        || {
+            let fault = Fault::Value { text: text.to_owned(), what: "https URL", example: "https://ca.internal:8443" };
+            (span.clone(), fault)
+        },
+    )
+}
+
+fn probe(written: &Probe) -> Located<ProbeEntry> {
+    let host_port = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
+    };
+    Ok(ProbeEntry {
+        address: value(&written.address, "address", "127.0.0.1:8443", host_port)?,
+        server_name: written.server_name.clone(),
+        timeout: written.timeout.as_ref().map(time).transpose()?.unwrap_or(PROBE_TIMEOUT),
+    })
+}
+
+fn time(written: &Spanned<String>) -> Located<Duration> {
+    value(written, "time", "90s, 15m, 1h or 7d", duration)
+}
+
+/// `90s`, `15m`, `1h`, `7d`: one number and its unit.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// A name as Kubernetes allows it (RFC 1123 subdomain).
+fn label(text: &str) -> Option<String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    (text.len() <= 253 && text.chars().all(good) && text.starts_with(ends) && text.ends_with(ends))
+        .then(|| text.to_owned())
+}
+
+/// What a text means, or where it stands and that it means nothing.
+fn value<T>(
+    written: &Spanned<String>,
+    what: &'static str,
+    example: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Located<T> {
+    let text = written.get_ref();
+    parse(text).ok_or_else(|| (written.span(), Fault::Value { text: text.clone(), what, example }))
+}
+
+const CONCURRENCY: usize = 16;
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);

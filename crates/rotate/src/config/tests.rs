@@ -1,0 +1,134 @@
+use super::*;
+
+const HEAD: &str = "version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n[[issuer]]\nname = \"net\"\nkind = \"authority\"\nurl = \"https://ca.internal:8443/\"\n";
+const BOT: &str = "[[credential]]\nname = \"bot\"\nidentity = \"spiffe://agents.internal/agent/bot\"\nissuer = \"ca\"\ndirectory = \"id/bot\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/countermark/rotate.toml"))
+}
+
+#[track_caller]
+fn refused(text: &str, place: &str, words: &str) {
+    let error = parse(text).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("/etc/countermark/rotate.toml:{place}: ")), "{error}");
+    assert!(error.contains(words), "{error}");
+}
+
+#[test]
+fn the_least_that_can_be_written() {
+    let config = parse(&format!("{HEAD}{BOT}")).unwrap();
+    let bot = &config.credentials[0];
+    assert_eq!(config.socket, Path::new("/etc/countermark/rotate.sock"));
+    assert_eq!(config.concurrency, 16);
+    assert_eq!(bot.directory, Path::new("/etc/countermark/id/bot"));
+    assert_eq!((bot.access, bot.key, bot.reuse_key), (Access::default(), KeyKind::P256, false));
+    assert!(bot.hooks.is_empty() && bot.probe.is_none() && bot.sinks == Sinks::default());
+}
+
+#[test]
+fn all_that_can_be_written() {
+    let more = r#"ttl = "2h"
+dns = ["ledger.internal"]
+ip = ["10.0.0.1"]
+owner = "0:0"
+mode = "0640"
+key = "p384"
+reuse-key = true
+combined = true
+projected = "/run/volume"
+secret = { path = "secret.json", name = "ledger", namespace = "crm" }
+probe = { address = "[::1]:8443", server-name = "ledger.internal", timeout = "2s" }
+[[credential.hook]]
+run = ["nginx", "-s", "reload"]
+env = { LANG = "C" }
+timeout = "10s"
+[[credential.hook]]
+signal = "SIGHUP"
+pid-file = "/run/x.pid"
+[[credential.hook]]
+signal = "USR1"
+unit = "haproxy@a.service"
+[[credential.hook]]
+request = "http://[::1]:9000/reload"
+method = "PUT"
+[[credential.hook]]
+touch = "stamp"
+"#;
+    let server = BOT.replace("/agent/bot", "/server/ledger");
+    let config = parse(&format!("{HEAD}{server}{more}")).unwrap();
+    let ledger = &config.credentials[0];
+    assert_eq!(ledger.access, Access::new(Some(0), Some(0), 0o640).unwrap());
+    assert_eq!(ledger.ttl, Some(Duration::from_secs(7200)));
+    assert_eq!(ledger.hooks.len(), 7, "two further places, then five hooks");
+    assert!(matches!(ledger.hooks[0].kind, HookKind::Projected { .. }));
+    assert!(matches!(&ledger.hooks[1].kind, HookKind::Secret(secret) if secret.namespace.as_deref() == Some("crm")));
+    assert_eq!(ledger.hooks[2].timeout, Duration::from_secs(10));
+    assert!(matches!(ledger.hooks[3].kind, HookKind::SignalPid { signal: SignalName::Hup, .. }));
+    assert!(matches!(&ledger.hooks[4].kind, HookKind::SignalUnit { unit, .. } if unit == "haproxy@a.service"));
+    assert_eq!(ledger.probe.as_ref().unwrap().timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn what_others_depend_on_comes_first() {
+    let entry = |name: &str, after: &str| {
+        BOT.replace("\"bot\"", &format!("\"{name}\"")).replace("id/bot", &format!("id/{name}")) + after
+    };
+    let text = [
+        HEAD.to_owned(),
+        entry("top", "after = [\"middle\", \"base\"]\n"),
+        entry("middle", "after = [\"base\"]\n"),
+        entry("base", ""),
+    ];
+    let config = parse(&text.concat()).unwrap();
+    let order: Vec<_> = config.credentials.iter().map(|entry| (&*entry.name, entry.rank)).collect();
+    assert_eq!(order, [("base", 0), ("middle", 1), ("top", 2)]);
+    let circle = [HEAD.to_owned(), entry("a", "after = [\"b\"]\n"), entry("b", "after = [\"a\"]\n")].concat();
+    assert!(matches!(parse(&circle), Err(ConfigError::Fault { fault: Fault::Circle { .. }, .. })));
+    let itself = [HEAD.to_owned(), entry("a", "after = [\"a\"]\n")].concat();
+    assert!(matches!(parse(&itself), Err(ConfigError::Fault { fault: Fault::Circle { .. }, .. })));
+    refused(&[HEAD.to_owned(), entry("a", "after = [\"nobody\"]\n")].concat(), "15:10", "no credential `nobody`");
+}
+
+#[test]
+fn every_fault_has_its_line_and_column() {
+    for (more, place, words) in [
+        ("modus = 1\n", "15:1", "unknown field `modus`"),
+        ("mode = \"0644\"\n", "15:8", "0644"),
+        ("mode = \"rw\"\n", "15:8", "`rw` is no mode"),
+        ("owner = \"no-such-user\"\n", "15:9", "no user `no-such-user`"),
+        ("ttl = \"soon\"\n", "15:7", "`soon` is no time"),
+        ("key = \"dsa\"\n", "15:7", "`dsa` is no kind of key"),
+        ("ip = [\"nowhere\"]\n", "15:7", "`nowhere` is no address"),
+        ("probe = { address = \"8443\" }\n", "15:21", "`8443` is no address"),
+        ("secret = { path = \"x\", name = \"No\" }\n", "15:31", "Kubernetes"),
+        ("[[credential.hook]]\nrun = []\n", "16:7", "exactly one thing"),
+        ("[[credential.hook]]\nrun = [\"x\"]\ntouch = \"y\"\n", "15:1", "exactly one thing"),
+        ("[[credential.hook]]\nsignal = \"HUP\"\n", "15:1", "exactly one thing"),
+        ("[[credential.hook]]\ntouch = \"y\"\npid-file = \"x\"\n", "15:1", "exactly one thing"),
+        ("[[credential.hook]]\nsignal = \"KILL\"\npid-file = \"x\"\n", "16:10", "`KILL` is no signal"),
+        ("[[credential.hook]]\nsignal = \"HUP\"\nunit = \"--all\"\n", "17:8", "`--all` is no unit"),
+        ("[[credential.hook]]\nrequest = \"http://10.0.0.1/\"\n", "16:11", "no URL of this machine"),
+        ("[[credential.hook]]\nrequest = \"http://127.0.0.1@evil/\"\n", "16:11", "no URL of this machine"),
+        ("[[credential.hook]]\ntouch = \"x\"\ntimeout = \"0s\"\n", "17:11", "`0s` is no time"),
+    ] {
+        refused(&format!("{HEAD}{BOT}{more}"), place, words);
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    refused("version = 2\n", "1:11", "version 2");
+    refused("version = 1\n", "1:1", "no `[[credential]]`");
+    refused("version = 1\nversion = 1\n", "2:1", "duplicate key");
+    refused(&format!("{HEAD}{}", BOT.replace("issuer = \"ca\"", "issuer = \"no\"")), "13:10", "no issuer `no`");
+    refused(&format!("{HEAD}{}", BOT.replace("/agent/bot", "/admin/bot")), "12:12", "neither");
+    refused(&format!("{HEAD}{}", BOT.replace("spiffe://", "http://")), "12:12", "no identity");
+    refused(&format!("{HEAD}{BOT}{BOT}"), "16:8", "`bot` stands twice");
+    refused(&format!("{HEAD}{BOT}{}", BOT.replace("\"bot\"", "\"tob\"")), "19:13", "stands twice");
+    refused(&format!("{}{BOT}", HEAD.replace("https://", "http://")), "6:1", "no https URL");
+    refused(&format!("{}{BOT}", HEAD.replace("\"net\"", "\"ca\"")), "6:1", "`ca` stands twice");
+    let net = BOT.replace("issuer = \"ca\"", "issuer = \"net\"");
+    refused(&format!("{HEAD}{net}ttl = \"1h\"\n"), "15:7", "`ttl` has no meaning here");
+    refused(&format!("{HEAD}{net}dns = [\"x\"]\n"), "15:8", "`dns` has no meaning here");
+    refused(&format!("concurrency = 0\n{HEAD}{BOT}"), "1:15", "1 to 1024");
+}

@@ -1,0 +1,39 @@
+//! Signals to the process of a pid file, and to a systemd unit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command;
+use crate::config::{CredentialEntry, SignalName};
+
+/// Sends a signal to the process whose number stands in a file.
+pub(super) fn pid_file(path: &Path, signal: SignalName) -> Result<(), String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the pid file {}: {error}", path.display()))?;
+    let wrong = || format!("the pid file {} holds no process number", path.display());
+    let number: i32 = text.split_whitespace().next().and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    // Zero and below are groups, and 1 is nobody's consumer.
+    let pid = Pid::from_raw(number).filter(|_| number > 1).ok_or_else(wrong)?;
+    let signal = match signal {
+        SignalName::Hup => Signal::HUP,
+        SignalName::Usr1 => Signal::USR1,
+        SignalName::Usr2 => Signal::USR2,
+    };
+    kill_process(pid, signal).map_err(|error| format!("process {number} of {}: {error}", path.display()))
+}
+
+/// Has systemd send a signal to the main process of a unit.
+pub(super) async fn unit(
+    entry: &CredentialEntry,
+    generation: u64,
+    unit: &str,
+    signal: SignalName,
+    timeout: Duration,
+) -> Result<(), String> {
+    let signal = format!("--signal={}", signal.as_str());
+    let command = ["systemctl", "kill", "--kill-who=main", &signal, "--", unit].map(str::to_owned);
+    command::run(entry, generation, &command, &BTreeMap::new(), timeout).await
+}

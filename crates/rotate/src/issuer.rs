@@ -1,0 +1,153 @@
+//! Who turns requests into chains, and who says whom to believe.
+//!
+//! The seam of issuing is [`Issuer`], of one method. A [`Station`] is what one renewal of one credential works with: the issuer,
+//! the trust material of its trust domain, and, where there is one, the window. It is made anew for each renewal from the files as
+//! they are, so that no renewal is ever made with a key or a root that was replaced.
+
+mod authority;
+mod est;
+mod wire;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_credential::directory::LoadedTrust;
+use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError};
+use countermark_identity::{Clock, TrustDomain, UnixTime};
+
+pub(crate) use self::authority::{Base, fetch_crls};
+
+pub(crate) use self::wire::{Wire, expected};
+use crate::config::{CredentialEntry, IssuerKind};
+use crate::schedule::Window;
+
+/// What one renewal works with.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "whoever adds a kind of issuer builds it")]
+pub struct Station {
+    /// Who signs.
+    pub issuer: Arc<dyn Issuer>,
+    /// Who says whom to believe.
+    pub trust: Arc<dyn TrustOf>,
+    /// Who says when to come again; none where nobody does.
+    pub windows: Option<Arc<dyn Windows>>,
+}
+
+impl std::fmt::Debug for Station {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Station").field("windows", &self.windows.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// An answer that comes later.
+pub type Coming<'a, T> = Pin<Box<dyn Future<Output = Result<T, IssuerError>> + Send + 'a>>;
+
+/// Says whom to believe about a trust domain.
+pub trait TrustOf: Send + Sync {
+    /// The roots and revocation lists of the issuer's own trust domain.
+    fn trust(&self) -> Coming<'_, OwnTrust>;
+}
+
+/// Says when a credential should be renewed.
+pub trait Windows: Send + Sync {
+    /// The window of this credential, if there is one, and when to ask again.
+    fn window<'a>(&'a self, credential: &'a Credential) -> Coming<'a, (Option<Window>, Duration)>;
+}
+
+/// The trust material of one trust domain.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it is a pair")]
+pub struct OwnTrust {
+    /// The roots.
+    pub bundle: Bundle,
+    /// The revocation lists; none where the issuer gives none.
+    pub crls: Vec<Arc<Crl>>,
+}
+
+/// What an identity directory holds at the beginning of a renewal.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Present {
+    /// The credential, expired or not.
+    pub credential: Option<Arc<Credential>>,
+    /// The trust material of every trust domain.
+    pub trust: LoadedTrust,
+}
+
+impl Present {
+    /// The roots and lists that it holds of one trust domain.
+    #[must_use]
+    pub fn own(&self, trust_domain: &TrustDomain) -> Option<OwnTrust> {
+        let bundle = self.trust.bundles.iter().find(|bundle| bundle.trust_domain() == trust_domain)?.clone();
+        let lists = self.trust.crls.iter().filter(|domain| domain.trust_domain == *trust_domain);
+        Some(OwnTrust { bundle, crls: lists.flat_map(|domain| domain.crls.iter().cloned()).collect() })
+    }
+}
+
+/// Makes stations. The command line puts one in front that also opens a local authority's directory.
+pub trait Stations: Send + Sync {
+    /// The station for one renewal of a credential.
+    fn station<'a>(&'a self, entry: &'a CredentialEntry, present: &'a Present, now: UnixTime) -> Coming<'a, Station>;
+}
+
+/// Stations over the network: our authority, and any EST server.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    clock: Arc<dyn Clock>,
+}
+
+impl Remote {
+    /// Stations that go by this clock.
+    #[must_use]
+    pub const fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+}
+
+impl Stations for Remote {
+    fn station<'a>(&'a self, entry: &'a CredentialEntry, present: &'a Present, now: UnixTime) -> Coming<'a, Station> {
+        Box::pin(async move {
+            match &entry.issuer.kind {
+                IssuerKind::Authority { url, server } => {
+                    authority::station(url, server.as_ref(), entry, present, Arc::clone(&self.clock), now).await
+                }
+                IssuerKind::Est { .. } => {
+                    est::station(&entry.issuer.kind, entry, present, Arc::clone(&self.clock), now)
+                }
+                IssuerKind::Directory { path, .. } => {
+                    Err(StationError::LocalDirectory { path: path.display().to_string() }.into())
+                }
+            }
+        })
+    }
+}
+
+/// Why there is nobody to ask.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StationError {
+    /// A directory is opened by the command line alone.
+    #[error("the authority in {path} can only be opened by `countermark rotate`")]
+    LocalDirectory {
+        /// Where.
+        path: String,
+    },
+    /// Nothing to prove with who one is.
+    #[error(
+        "there is no credential in {directory} to renew; make the first one with `countermark join` or `countermark mint`"
+    )]
+    NoCredential {
+        /// Where it should be.
+        directory: String,
+    },
+    /// Nothing by which to know the issuer.
+    #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
+    NoTrust {
+        /// Whose.
+        trust_domain: TrustDomain,
+        /// Where it should be.
+        directory: String,
+    },
+}

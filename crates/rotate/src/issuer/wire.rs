@@ -1,0 +1,194 @@
+//! Requests to an issuer, and their answers: bounded in size and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use countermark_credential::{Credential, DomainTrust, Revocation, Trust};
+use countermark_identity::{Clock, SanMap, SpiffeId, TrustDomain, UnixTime};
+use countermark_mtls::{
+    AnonymousClient, Client, ClientConfig, ClientError, ExpectedServer, TrustGenerations, UnusableCredential,
+    VerifiedServer,
+};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::watch;
+
+use super::{OwnTrust, Present};
+
+/// A way to an issuer, with or without a certificate of our own.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    /// Nobody yet, or nobody any more.
+    Anonymous(AnonymousClient),
+    /// With our credential.
+    Own(Client),
+}
+
+/// An answer with its body.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// Who answered.
+    pub(crate) server: Option<SpiffeId>,
+}
+
+impl Wire {
+    /// A way as `credential`.
+    pub(crate) fn own(
+        credential: Arc<Credential>,
+        own: OwnTrust,
+        expected: ExpectedServer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WireError> {
+        let trust = generations(own)?;
+        let credential = watch::Sender::new(credential).subscribe();
+        Ok(Self::Own(Client::new(credential, trust.watch(), expected, clock, config())?))
+    }
+
+    /// A way as nobody.
+    pub(crate) fn anonymous(own: OwnTrust, expected: ExpectedServer, clock: Arc<dyn Clock>) -> Result<Self, WireError> {
+        let trust_domain = own.bundle.trust_domain().clone();
+        let trust = generations(own)?;
+        Ok(Self::Anonymous(AnonymousClient::new(trust_domain, trust.watch(), expected, clock, config())?))
+    }
+
+    /// Sends a request and reads the whole answer, within half a minute.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Exchange, WireError> {
+        let exchange = async {
+            let response = match self {
+                Self::Anonymous(client) => client.request(request).await?,
+                Self::Own(client) => client.request(request).await?,
+            };
+            let (parts, mut incoming) = response.into_parts();
+            let server = parts.extensions.get::<VerifiedServer>().map(|server| server.server().spiffe_id().clone());
+            let mut body = BytesMut::new();
+            while let Some(frame) = incoming.frame().await {
+                let Ok(data) = frame?.into_data() else { continue };
+                if body.len() + data.len() > LARGEST_ANSWER {
+                    return Err(WireError::TooLarge);
+                }
+                body.extend_from_slice(&data);
+            }
+            Ok(Exchange { status: parts.status, headers: parts.headers, body: body.freeze(), server })
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| WireError::Timeout { limit: PATIENCE })?
+    }
+
+    /// GETs a path below `base`.
+    pub(crate) async fn get(&self, base: &Uri, path: &str) -> Result<Exchange, WireError> {
+        self.send(Request::builder().method(Method::GET).uri(join(base, path)).body(Full::default())?).await
+    }
+
+    /// POSTs JSON to a path below `base`.
+    pub(crate) async fn post_json(
+        &self,
+        base: &Uri,
+        path: &str,
+        value: &serde_json::Value,
+    ) -> Result<Exchange, WireError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(join(base, path))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::from(value.to_string()))?;
+        self.send(request).await
+    }
+}
+
+impl Exchange {
+    /// The body of a 200; whatever else it is becomes an error that names the code, never the body.
+    pub(crate) fn success(self) -> Result<Bytes, WireError> {
+        if self.status == StatusCode::OK || self.status == StatusCode::CREATED {
+            return Ok(self.body);
+        }
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            error: String,
+        }
+        let code = serde_json::from_slice(&self.body).ok().map(|refusal: Refusal| refusal.error);
+        let plain = |code: &String| {
+            code.len() <= 64
+                && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+        };
+        Err(WireError::Status {
+            status: self.status,
+            code: code.filter(plain).map(|code| format!(" ({code})")).unwrap_or_default(),
+            retry_after: self.retry_after(),
+        })
+    }
+
+    /// How long to wait before the next request, if the answer says so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+/// Who must answer: the one that is named, else the host of the URL.
+pub(crate) fn expected(server: Option<&SpiffeId>) -> ExpectedServer {
+    server.map_or(ExpectedServer::Host, |id| ExpectedServer::Id(id.clone()))
+}
+
+/// `base` with `path` behind it.
+pub(crate) fn join(base: &Uri, path: &str) -> String {
+    format!("{}{path}", base.to_string().trim_end_matches('/'))
+}
+
+fn generations(own: OwnTrust) -> Result<TrustGenerations, WireError> {
+    let map = SanMap::empty(own.bundle.trust_domain().clone());
+    let domain = DomainTrust { bundle: own.bundle, crls: own.crls, revocation: Revocation::Required };
+    let trust = Trust::new(vec![domain])?;
+    Ok(TrustGenerations::fixed(Arc::new(trust), Arc::new(map)))
+}
+
+fn config() -> ClientConfig {
+    ClientConfig { pool_max_idle: 1, pool_idle_timeout: Duration::from_secs(5), ..ClientConfig::default() }
+}
+
+/// What a directory holds of a trust domain, as a way to an issuer needs it.
+pub(super) fn known(
+    present: &Present,
+    trust_domain: &TrustDomain,
+    directory: &std::path::Path,
+) -> Result<OwnTrust, super::StationError> {
+    present.own(trust_domain).ok_or_else(|| super::StationError::NoTrust {
+        trust_domain: trust_domain.clone(),
+        directory: directory.display().to_string(),
+    })
+}
+
+/// Whether the lists of a trust domain still hold.
+pub(super) fn lists_hold(own: &OwnTrust, now: UnixTime) -> bool {
+    !own.crls.is_empty() && own.crls.iter().all(|crl| crl.next_update() >= now)
+}
+
+/// Why an issuer gave no answer that counts. Never holds a byte of one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error(transparent)]
+    Answer(#[from] crate::pkcs7::AnswerError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("our own certificate cannot be used: {0}")]
+    Credential(#[from] UnusableCredential),
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    #[error("the issuer answers {status}{code}")]
+    Status { status: StatusCode, code: String, retry_after: Option<Duration> },
+    #[error("no answer within {limit:?}")]
+    Timeout { limit: Duration },
+    #[error("the answer has more than {LARGEST_ANSWER} bytes")]
+    TooLarge,
+    #[error("the trust material that is there cannot be used: {0}")]
+    Trust(#[from] countermark_credential::TrustError),
+    #[error("the answer is not {0}")]
+    Unexpected(&'static str),
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A revocation list of 100,000 entries has 4 MB.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;

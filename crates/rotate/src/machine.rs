@@ -1,0 +1,459 @@
+//! The life of one credential as a state machine: inputs in, actions out; no I/O and no clock.
+
+mod aftermath;
+
+use std::time::Duration;
+
+use countermark_identity::{Serial, UnixTime};
+
+use self::aftermath::Aftermath;
+use crate::event::{Event, Reason, Step};
+use crate::schedule::{self, Health, Life, Roll, Window};
+
+/// The two clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "it is a pair")]
+pub struct Moment {
+    /// The wall clock, by which certificates live.
+    pub wall: UnixTime,
+    /// Since some beginning, by which waits are measured: it neither jumps nor counts a suspend.
+    pub mono: Duration,
+}
+
+/// What the machine is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever drives the machine knows all of it")]
+pub enum Input {
+    /// Its time may have come.
+    Woke,
+    /// Somebody asks for a renewal now.
+    Asked,
+    /// The clock jumped: whatever was planned by it is planned anew.
+    Replan,
+    /// What the directory holds, when it was looked at.
+    Found {
+        /// The credential there; none when there is none that is good.
+        life: Option<Life>,
+        /// Its generation.
+        generation: Option<u64>,
+        /// What is wrong with it.
+        fault: Option<String>,
+    },
+    /// A renewal ended with the next credential delivered.
+    Delivered {
+        /// Its life.
+        life: Life,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A renewal failed.
+    Failed {
+        /// At which step.
+        step: Step,
+        /// Why.
+        cause: String,
+    },
+    /// A hook ended.
+    Hooked {
+        /// Which.
+        hook: usize,
+        /// For which generation it ran.
+        generation: u64,
+        /// How.
+        result: Result<(), String>,
+    },
+    /// A probe ended.
+    Probed {
+        /// For which generation it ran.
+        generation: u64,
+        /// What is served, or why that is not known.
+        result: Result<Serial, String>,
+    },
+    /// The issuer was asked for its window.
+    Windowed {
+        /// The window; none where it names none.
+        window: Option<Window>,
+        /// When to ask again.
+        again: Duration,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever drives the machine does all of it")]
+pub enum Action {
+    /// Make, have signed, judge and deliver the next credential.
+    Renew,
+    /// Run a hook for this generation.
+    RunHook {
+        /// Which.
+        hook: usize,
+        /// For which generation.
+        generation: u64,
+    },
+    /// Look at what the consumer serves.
+    Probe {
+        /// For which generation.
+        generation: u64,
+    },
+    /// Ask the issuer for its window and whom to believe, and deliver the latter.
+    Refresh,
+    /// Say what happened.
+    Tell(Event),
+    /// Write down what is to be remembered.
+    Remember,
+}
+
+/// What survives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the state file is written from it and read into it")]
+pub struct Memory {
+    /// Whose life this is about.
+    pub serial: Option<Serial>,
+    /// When it was issued.
+    pub issued: Option<UnixTime>,
+    /// Its roll.
+    pub roll: Option<Roll>,
+    /// When a rotation last succeeded.
+    pub last_success: Option<UnixTime>,
+    /// Renewals that failed in a row.
+    pub failures: u32,
+    /// The generation that the following is about.
+    pub generation: Option<u64>,
+    /// Which hooks are done for it.
+    pub hooks_done: Vec<usize>,
+    /// Whether the rotation to it succeeded.
+    pub succeeded: bool,
+}
+
+/// What the machine of a credential is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
+pub struct Duties {
+    /// Tells its retries from those of others.
+    pub seed: u64,
+    /// How many hooks there are.
+    pub hooks: usize,
+    /// Whether there is a probe.
+    pub probe: bool,
+    /// Whether trust and window are asked for from time to time.
+    pub refresh: bool,
+}
+
+/// The state of one credential.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    duties: Duties,
+    life: Option<Life>,
+    generation: Option<u64>,
+    roll: Roll,
+    window: Option<Window>,
+    window_due: Option<Duration>,
+    renewing: bool,
+    asked: bool,
+    failures: u32,
+    cause: Option<(Step, String)>,
+    retry_at: Option<Duration>,
+    last_success: Option<UnixTime>,
+    aftermath: Aftermath,
+    health: Option<Health>,
+}
+
+impl Machine {
+    /// A machine that knows nothing yet: it acts when it is first told what was found.
+    #[must_use]
+    pub fn new(duties: Duties, memory: &Memory) -> Self {
+        Self {
+            duties,
+            life: None,
+            generation: None,
+            roll: memory.roll.unwrap_or(Roll::from_bits(0)),
+            window: None,
+            window_due: None,
+            renewing: false,
+            asked: false,
+            failures: memory.failures,
+            cause: None,
+            retry_at: None,
+            last_success: memory.last_success,
+            aftermath: Aftermath::restored(duties, memory),
+            health: None,
+        }
+    }
+
+    /// Takes one input and says what is to be done now.
+    pub fn advance(&mut self, input: Input, now: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Woke => {}
+            Input::Asked => self.asked = true,
+            Input::Replan => {
+                self.retry_at = None;
+                self.window_due = self.window_due.map(|_| now.mono);
+                self.aftermath.hurry(now.mono);
+            }
+            Input::Found { life, generation, fault } => self.found(life, generation, fault, now, &mut actions),
+            Input::Delivered { life, generation } => self.delivered(life, generation, now, &mut actions),
+            Input::Failed { step, cause } => self.failed(step, cause, now, &mut actions),
+            Input::Hooked { hook, generation, result } => {
+                self.aftermath.hooked(hook, generation, result, now.mono, &mut actions);
+                self.conclude(now, &mut actions);
+            }
+            Input::Probed { generation, result } => {
+                let delivered = self.life.as_ref().map(|life| &life.serial);
+                self.aftermath.probed(generation, result, delivered, now.mono, &mut actions);
+                self.conclude(now, &mut actions);
+            }
+            Input::Windowed { window, again } => self.windowed(window, again, now, &mut actions),
+        }
+        self.plan(now, &mut actions);
+        actions
+    }
+
+    /// When it wants to be woken: by the wall clock and by the monotonic one, whichever comes first.
+    #[must_use]
+    pub fn wake(&self, now: Moment) -> (Option<UnixTime>, Option<Duration>) {
+        let renewal = if self.renewing || self.retry_at.is_some() { None } else { self.renewal() };
+        let colour = self.life.as_ref().and_then(|life| Health::next_change(life, now.wall));
+        let retry = if self.renewing { None } else { self.retry_at };
+        let window = if self.life.is_some() { self.window_due } else { None };
+        let mono = [retry, window, self.aftermath.due()].into_iter().flatten().min();
+        ([renewal, colour].into_iter().flatten().min(), mono)
+    }
+
+    /// When the credential is renewed; none when there is none, which means now.
+    #[must_use]
+    pub fn renewal(&self) -> Option<UnixTime> {
+        self.life.as_ref().map(|life| schedule::renewal(life, self.roll, self.window))
+    }
+
+    /// The life of the credential that is delivered.
+    #[must_use]
+    pub const fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+
+    /// Its generation.
+    #[must_use]
+    pub const fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
+    /// What the issuer said about when.
+    #[must_use]
+    pub const fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// How many renewals failed in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Why the last one failed.
+    #[must_use]
+    pub fn cause(&self) -> Option<(Step, &str)> {
+        self.cause.as_ref().map(|(step, cause)| (*step, cause.as_str()))
+    }
+
+    /// When a rotation last succeeded.
+    #[must_use]
+    pub const fn last_success(&self) -> Option<UnixTime> {
+        self.last_success
+    }
+
+    /// Whether a renewal is under way.
+    #[must_use]
+    pub const fn is_renewing(&self) -> bool {
+        self.renewing
+    }
+
+    /// When the next attempt is, after one that failed.
+    #[must_use]
+    pub const fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+
+    /// Whether the last switch was taken all the way: hooks and probe.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.renewing && self.aftermath.is_over()
+    }
+
+    /// Whether every hook and the probe were tried at least once since the last switch.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        !self.renewing && self.aftermath.is_tried()
+    }
+
+    /// What each hook, and then the probe, is at.
+    pub fn duties(&self) -> impl Iterator<Item = Duty<'_>> {
+        self.aftermath.duties()
+    }
+
+    /// The colour of the credential.
+    #[must_use]
+    pub fn health(&self, now: UnixTime) -> Health {
+        Health::of(self.life.as_ref(), now)
+    }
+
+    /// What is to survive the process.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory {
+            serial: self.life.as_ref().map(|life| life.serial.clone()),
+            issued: self.life.as_ref().map(|life| life.issued),
+            roll: self.life.as_ref().map(|_| self.roll),
+            last_success: self.last_success,
+            failures: self.failures,
+            generation: self.generation,
+            hooks_done: self.aftermath.done(),
+            succeeded: self.aftermath.is_concluded(),
+        }
+    }
+
+    fn found(
+        &mut self,
+        life: Option<Life>,
+        generation: Option<u64>,
+        fault: Option<String>,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        let first = self.health.is_none();
+        let other = self.life.as_ref().map(|life| &life.serial) != life.as_ref().map(|life| &life.serial)
+            || self.generation != generation;
+        if !first && !other {
+            return;
+        }
+        let event = match &life {
+            Some(life) if first => Event::Found { serial: life.serial.clone(), not_after: life.not_after },
+            _ => Event::ChangedByHand { fault },
+        };
+        if !first || life.is_some() {
+            actions.push(Action::Tell(event));
+        }
+        self.adopt(life, generation, now);
+        if !first {
+            self.retry_at = None;
+        }
+        actions.push(Action::Remember);
+    }
+
+    /// Takes another credential for the delivered one.
+    fn adopt(&mut self, life: Option<Life>, generation: Option<u64>, now: Moment) {
+        if let Some(life) = &life {
+            self.roll = Roll::of(&life.serial);
+        }
+        self.window = None;
+        let first_look = now.mono + schedule::first_look(self.duties.seed);
+        self.window_due = (self.duties.refresh && life.is_some()).then_some(first_look);
+        self.life = life;
+        self.generation = generation;
+        match self.generation {
+            Some(generation) => self.aftermath.begin(generation, now.mono),
+            None => self.aftermath.rest(),
+        }
+    }
+
+    fn delivered(&mut self, life: Life, generation: u64, now: Moment, actions: &mut Vec<Action>) {
+        self.renewing = false;
+        self.asked = false;
+        (self.failures, self.cause, self.retry_at) = (0, None, None);
+        let (serial, not_after) = (life.serial.clone(), life.not_after);
+        actions.push(Action::Tell(Event::Renewed { serial, not_after, generation }));
+        self.adopt(Some(life), Some(generation), now);
+        self.conclude(now, actions);
+        actions.push(Action::Remember);
+    }
+
+    fn failed(&mut self, step: Step, cause: String, now: Moment, actions: &mut Vec<Action>) {
+        self.renewing = false;
+        self.asked = false;
+        self.failures = self.failures.saturating_add(1);
+        let remaining = self.life.as_ref().map_or(Duration::from_secs(86_400), |life| life.remaining(now.wall));
+        let retry = schedule::retry_after(self.failures, self.duties.seed, remaining);
+        self.retry_at = Some(now.mono + retry);
+        self.cause = Some((step, cause.clone()));
+        actions.push(Action::Tell(Event::RenewalFailed { step, failures: self.failures, cause, retry }));
+        actions.push(Action::Remember);
+    }
+
+    fn windowed(&mut self, window: Option<Window>, again: Duration, now: Moment, actions: &mut Vec<Action>) {
+        let before = self.renewal();
+        self.window_due = Some(now.mono + schedule::jittered(again.clamp(SHORTEST_ASK, LONGEST_ASK), self.duties.seed));
+        if window.is_some() {
+            self.window = window;
+        }
+        if let Some(renewal) = self.renewal().filter(|renewal| Some(*renewal) != before) {
+            actions.push(Action::Tell(Event::WindowChanged { renewal }));
+        }
+    }
+
+    /// Says that the rotation succeeded, once nothing of it is left.
+    fn conclude(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if let Some(generation) = self.aftermath.conclude() {
+            self.last_success = Some(now.wall);
+            actions.push(Action::Tell(Event::Succeeded { generation, proven: self.duties.probe }));
+            actions.push(Action::Remember);
+        }
+    }
+
+    fn plan(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let health = self.health(now.wall);
+        if self.health != Some(health) {
+            if self.health.is_some() || health != Health::Green {
+                actions.push(Action::Tell(Event::HealthChanged { health }));
+            }
+            self.health = Some(health);
+        }
+        if let Some(reason) = self.reason(now).filter(|_| !self.renewing) {
+            self.renewing = true;
+            self.retry_at = None;
+            actions.push(Action::Tell(Event::Renewing { reason }));
+            actions.push(Action::Renew);
+        }
+        self.aftermath.start(now.mono, actions);
+        if self.life.is_some() && self.window_due.is_some_and(|due| due <= now.mono) {
+            // Until the answer sets the next time.
+            self.window_due = None;
+            actions.push(Action::Refresh);
+        }
+    }
+
+    fn reason(&self, now: Moment) -> Option<Reason> {
+        if self.asked {
+            return Some(Reason::Asked);
+        }
+        if let Some(retry_at) = self.retry_at {
+            return (retry_at <= now.mono).then_some(Reason::Retry);
+        }
+        match self.renewal() {
+            None => Some(Reason::Missing),
+            Some(renewal) => (renewal <= now.wall).then_some(Reason::Scheduled),
+        }
+    }
+}
+
+/// A hook or the probe, as status shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "status prints all of it")]
+pub struct Duty<'a> {
+    /// Which hook; none is the probe.
+    pub hook: Option<usize>,
+    /// Whether it is done for the generation that counts.
+    pub done: bool,
+    /// How often it failed in a row.
+    pub failures: u32,
+    /// Why, the last time.
+    pub cause: Option<&'a str>,
+    /// What the consumer served, where it was not what was delivered.
+    pub served: Option<&'a Serial>,
+}
+
+const SHORTEST_ASK: Duration = Duration::from_secs(60);
+const LONGEST_ASK: Duration = Duration::from_secs(6 * 3600);
+
+#[cfg(test)]
+mod tests;

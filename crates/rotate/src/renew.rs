@@ -1,0 +1,218 @@
+//! One renewal: a key, a request, an answer, a judgement, a delivery.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
+use countermark_credential::{Credential, DomainTrust, Revocation, Trust};
+use countermark_identity::{Clock, Role, SpiffeId, UnixTime, Usage};
+use countermark_mtls::provider;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::CredentialEntry;
+use crate::event::Step;
+use crate::issuer::{OwnTrust, Present, Station, Stations};
+use crate::request::CertificateRequest;
+use crate::schedule::{Life, Window};
+use crate::sink;
+
+/// The outcome of a renewal.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) life: Life,
+    pub(crate) generation: u64,
+    pub(crate) credential: Arc<Credential>,
+}
+
+/// At which step it failed, and why.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) cause: String,
+}
+
+impl Failure {
+    fn at<E: std::fmt::Display>(step: Step) -> impl FnOnce(E) -> Self {
+        move |cause| Self { step, cause: cause.to_string() }
+    }
+}
+
+/// Renews one credential. Whatever fails, what was there before still counts.
+pub(crate) async fn renew(
+    entry: Arc<CredentialEntry>,
+    stations: Arc<dyn Stations>,
+    clock: Arc<dyn Clock>,
+) -> Result<Renewed, Failure> {
+    let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
+    let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
+    let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
+    let chain = station.issuer.issue(&request.der).await.map_err(Failure::at(Step::Issue))?;
+    let issued = clock.now();
+    let own = station.trust.trust().await.map_err(Failure::at(Step::Trust))?;
+    let credential = judge(&entry, &present, chain, key, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
+    let life = Life::of(credential.leaf(), Some(issued));
+    let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
+    let delivery = blocking(move || {
+        let (bundles, crls) = everybody(&entry, own)?;
+        sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued)
+    });
+    let generation = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    Ok(Renewed { life, generation: generation.number(), credential })
+}
+
+/// Fetches trust and window anew, and delivers the trust if it is another.
+pub(crate) async fn refresh(
+    entry: Arc<CredentialEntry>,
+    stations: Arc<dyn Stations>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Option<Window>, std::time::Duration), Failure> {
+    let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
+    let now = clock.now();
+    let Some(credential) = present.credential.clone().filter(|held| held.leaf().not_after() >= now) else {
+        return Ok((None, ASK_AGAIN));
+    };
+    let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
+    let own = station.trust.trust().await.map_err(Failure::at(Step::Trust))?;
+    // What the credential in use does not verify under is not delivered over what it does.
+    verify(&entry.identity, credential.chain(), &own, now).map_err(Failure::at(Step::Verify))?;
+    let delivery = blocking(move || {
+        let (bundles, crls) = everybody(&entry, own)?;
+        directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())
+    });
+    delivery.await.map_err(Failure::at(Step::Deliver))?;
+    match &station.windows {
+        Some(windows) => windows.window(&credential).await.map_err(Failure::at(Step::Issue)),
+        None => Ok((None, ASK_AGAIN)),
+    }
+}
+
+async fn station(
+    entry: &CredentialEntry,
+    stations: &dyn Stations,
+    present: &Present,
+    now: UnixTime,
+    step: Step,
+) -> Result<Station, Failure> {
+    stations.station(entry, present, now).await.map_err(Failure::at(step))
+}
+
+/// A key, new unless the configuration keeps it, and the request over it.
+fn prepare(
+    entry: &CredentialEntry,
+    present: &Present,
+) -> Result<(PrivateKeyDer<'static>, CertificateRequest), crate::request::RequestError> {
+    let held = present.credential.as_ref().filter(|_| entry.reuse_key);
+    let key = match held {
+        Some(held) => held.key().clone_key(),
+        None => entry.key.generate()?,
+    };
+    let name = entry.identity.path().rsplit('/').next().unwrap_or_default();
+    let request = CertificateRequest::new(&key, name, &provider())?;
+    Ok((key, request))
+}
+
+/// Holds what came back to what was asked for, with our own verifier and for our own name.
+fn judge(
+    entry: &CredentialEntry,
+    present: &Present,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    own: &OwnTrust,
+    now: UnixTime,
+) -> Result<Arc<Credential>, String> {
+    let credential = Credential::new(chain, key).map_err(|error| error.to_string())?;
+    match credential.spiffe_id() {
+        Some(id) if *id == entry.identity => {}
+        other => {
+            let other = other.map_or("nobody", SpiffeId::as_str);
+            return Err(format!("the issuer answered with a certificate of {other}"));
+        }
+    }
+    let again =
+        present.credential.as_ref().is_some_and(|held| held.leaf().thumbprint() == credential.leaf().thumbprint());
+    if again {
+        return Err("the issuer answered with the certificate that is there already".to_owned());
+    }
+    verify(&entry.identity, credential.chain(), own, now)?;
+    Ok(Arc::new(credential))
+}
+
+/// Verifies a chain for whatever its identity will be used for.
+pub(crate) fn verify(
+    identity: &SpiffeId,
+    chain: &[CertificateDer<'_>],
+    own: &OwnTrust,
+    now: UnixTime,
+) -> Result<(), String> {
+    // Where the issuer gives no lists, whether anybody believes the certificate is decided by those who demand them.
+    let revocation = if own.crls.is_empty() { Revocation::DangerNone } else { Revocation::Required };
+    let domain = DomainTrust { bundle: own.bundle.clone(), crls: own.crls.clone(), revocation };
+    let trust = Trust::new(vec![domain]).map_err(|error| error.to_string())?;
+    let leaf = chain.first().ok_or("there is no certificate")?;
+    let leaf = countermark_identity::Leaf::parse(leaf).map_err(|error| error.to_string())?;
+    let server = matches!(identity.role(), Some((Role::Server, _)));
+    let usages = if server { &[Usage::Client, Usage::Server][..] } else { &[Usage::Client] };
+    for usage in usages {
+        trust.verify(chain, &leaf, identity.trust_domain(), *usage, now).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The trust material of the own trust domain beside that of others, which a renewal does not touch.
+fn everybody(
+    entry: &CredentialEntry,
+    own: OwnTrust,
+) -> Result<(Vec<countermark_credential::Bundle>, Vec<DomainCrls>), String> {
+    let trust_domain = entry.identity.trust_domain();
+    let partners = match directory::load_partners(&entry.directory, trust_domain) {
+        Ok(partners) => partners,
+        Err(LoadError::NoTrust { .. }) => LoadedTrust::default(),
+        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => LoadedTrust::default(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let (mut bundles, mut crls) = (partners.bundles, partners.crls);
+    bundles.push(own.bundle);
+    crls.push(DomainCrls { trust_domain: trust_domain.clone(), crls: own.crls });
+    Ok((bundles, crls))
+}
+
+async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {
+    let entry = Arc::clone(entry);
+    blocking(move || Ok(present(&entry.directory, &entry.identity))).await
+}
+
+/// What the directory holds that can be used, however somebody may have damaged the rest.
+pub(crate) fn present(dir: &Path, identity: &SpiffeId) -> Present {
+    let ours =
+        |held: directory::Held| Some(held.credential).filter(|credential| credential.spiffe_id() == Some(identity));
+    let credential = directory::read(dir).ok().and_then(ours).or_else(|| {
+        let before = generations(dir).into_iter().find_map(|dir| directory::read(&dir).ok().and_then(ours));
+        before.inspect(
+            |_| tracing::warn!(dir = %dir.display(), "the current generation is unusable; going by an earlier one"),
+        )
+    });
+    let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == identity.trust_domain());
+    let trust = directory::load_trust(dir).ok().filter(own).or_else(|| {
+        // Each generation keeps the roots that it was delivered with.
+        generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))
+    });
+    Present { credential, trust: trust.unwrap_or_default() }
+}
+
+/// The directories of the generations, the newest first.
+fn generations(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir.join("generations")) else { return Vec::new() };
+    let mut numbers: Vec<u64> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().rev().map(|number| dir.join("generations").join(number.to_string())).collect()
+}
+
+/// Runs what waits for the disk where waiting holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(format!("the work broke off: {error}")))
+}
+
+const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -1,0 +1,341 @@
+//! The task itself.
+
+mod finish;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_identity::UnixTime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::jobs::{self, Done, Tools};
+use super::orders::Order;
+use super::queue::Queue;
+use super::slot::{Opened, Slot};
+use super::{Handle, Observe, Setup, StartError};
+use crate::config::Config;
+use crate::event::{Event, Told};
+use crate::machine::{Action, Input, Moment};
+use crate::schedule::{self, Life};
+use crate::status::Status;
+
+/// Many credentials, driven by one task.
+pub struct Rotation {
+    slots: BTreeMap<u64, Slot>,
+    next_id: u64,
+    queue: Queue,
+    concurrency: usize,
+    tools: Tools,
+    observers: Vec<Arc<dyn Observe>>,
+    orders: mpsc::Receiver<Order>,
+    begun: Instant,
+    /// Wall minus monotonic time, in seconds, when everything was last planned.
+    offset: i64,
+    jobs: JoinSet<Vec<Done>>,
+    /// Renewals that wait for their turn: by rank, then by who asked first.
+    waiting: BTreeSet<(usize, u64, u64)>,
+    turn: u64,
+    /// How many renewals of each rank run.
+    renewing: BTreeMap<usize, usize>,
+    /// Hooks, probes and refreshes that wait for their turn.
+    chores: std::collections::VecDeque<(u64, Action)>,
+    chores_running: usize,
+    /// Where the next look at files begins.
+    look_from: u64,
+    looking: bool,
+    next_check: Duration,
+}
+
+impl Rotation {
+    /// Claims every directory and looks at what is in it. Nothing is renewed before [`Rotation::run`].
+    ///
+    /// # Errors
+    /// [`StartError`] for the first directory that cannot be claimed; no other is kept either.
+    pub fn start(setup: Setup) -> Result<(Self, Handle), StartError> {
+        let (orders, receiver) = mpsc::channel(64);
+        let tools = Tools { stations: setup.stations, clock: setup.clock };
+        let wall = tools.clock.now();
+        let mut rotation = Self {
+            slots: BTreeMap::new(),
+            next_id: 0,
+            queue: Queue::default(),
+            concurrency: setup.config.concurrency,
+            offset: offset(Moment { wall, mono: Duration::ZERO }),
+            tools,
+            observers: setup.observers,
+            orders: receiver,
+            begun: Instant::now(),
+            jobs: JoinSet::new(),
+            waiting: BTreeSet::new(),
+            turn: 0,
+            renewing: BTreeMap::new(),
+            chores: std::collections::VecDeque::new(),
+            chores_running: 0,
+            look_from: 0,
+            looking: false,
+            next_check: Duration::ZERO,
+        };
+        let opened = open_all(&setup.config, wall)?;
+        for opened in opened {
+            rotation.admit(opened);
+        }
+        Ok((rotation, Handle { orders }))
+    }
+
+    /// Runs until `shutdown`; what is being written then is written to its end.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.step() => {}
+            }
+        }
+        self.wind_down().await;
+    }
+
+    /// Renews what is due, tries every hook and probe once, and ends.
+    pub async fn once(mut self) -> Status {
+        let before: BTreeMap<u64, u32> = self.slots.iter().map(|(id, slot)| (*id, slot.machine.failures())).collect();
+        // Whatever is due starts with the first turn; a failure ends the attempt of that credential.
+        self.turn();
+        while !self.is_tried(&before) {
+            self.step().await;
+        }
+        let status = self.status();
+        self.wind_down().await;
+        status
+    }
+
+    fn is_tried(&self, before: &BTreeMap<u64, u32>) -> bool {
+        let now = self.now();
+        self.slots.iter().all(|(id, slot)| {
+            let failed = slot.machine.failures() > before.get(id).copied().unwrap_or_default();
+            let fresh = slot.machine.renewal().is_some_and(|renewal| renewal > now.wall);
+            !slot.machine.is_renewing() && (failed || fresh) && slot.machine.is_tried()
+        })
+    }
+
+    /// Waits for the next thing to happen, and acts on it.
+    async fn step(&mut self) {
+        self.turn();
+        let wake = self.queue.next().map_or(self.next_check, |next| next.min(self.next_check));
+        tokio::select! {
+            Some(done) = self.jobs.join_next() => {
+                // A job that broke off has nothing to tell; its slot is looked at again with the next replan.
+                for done in done.unwrap_or_default() {
+                    self.finish(done);
+                }
+            }
+            Some(order) = self.orders.recv() => self.obey(order),
+            () = tokio::time::sleep_until(self.begun + wake) => {}
+        }
+    }
+
+    /// Wakes whoever is due, and looks at the clocks and the files when it is time to.
+    fn turn(&mut self) {
+        let now = self.now();
+        if now.mono >= self.next_check {
+            self.check(now);
+        }
+        while let Some(id) = self.queue.pop(now.mono) {
+            self.tell(id, Input::Woke);
+        }
+        self.start_renewals();
+        self.start_chores();
+    }
+
+    /// Compares the clocks, and looks at some of the directories.
+    fn check(&mut self, now: Moment) {
+        let shortest = self.slots.values().filter_map(|slot| slot.machine.life()).map(Life::length).min();
+        let every = schedule::check_every(shortest.unwrap_or(Duration::MAX));
+        self.next_check = now.mono + every;
+        let parted = offset(now) - self.offset;
+        if parted.unsigned_abs() > JUMP {
+            self.offset = offset(now);
+            self.say(None, Event::ClockJumped { seconds: parted });
+            self.tell_all(&Input::Replan);
+        } else if parted.unsigned_abs() > DRIFT {
+            // A clock that is being set slowly: nothing is lost, but what was planned by it is planned by it again.
+            self.offset = offset(now);
+            self.tell_all(&Input::Woke);
+        }
+        self.look(every);
+    }
+
+    /// Starts a look at so many directories that each is looked at every half minute.
+    fn look(&mut self, every: Duration) {
+        if self.looking || self.slots.is_empty() {
+            return;
+        }
+        let rounds = (LOOK_EVERY.as_millis() / every.as_millis().max(1)).max(1);
+        let count = self.slots.len().div_ceil(usize::try_from(rounds).unwrap_or(1));
+        let after = self.slots.range(self.look_from..);
+        let batch: Vec<_> = after
+            .take(count)
+            .filter(|(_, slot)| !slot.machine.is_renewing())
+            .map(|(id, slot)| (*id, Arc::clone(&slot.entry), slot.seen.clone(), slot.machine.life().cloned()))
+            .collect();
+        self.look_from = match self.slots.range(self.look_from..).nth(count) {
+            Some((next, _)) => *next,
+            None => 0,
+        };
+        if !batch.is_empty() {
+            self.looking = true;
+            self.jobs.spawn(jobs::look(batch));
+        }
+    }
+
+    /// Takes a slot in, and tells it what was found.
+    fn admit(&mut self, opened: Opened) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let name = Arc::clone(&opened.slot.entry.name);
+        self.slots.insert(id, opened.slot);
+        if let Some(event) = opened.told {
+            self.say(Some(name), event);
+        }
+        self.tell(id, opened.found);
+        id
+    }
+
+    fn tell_all(&mut self, input: &Input) {
+        // In the order of the configuration, which is that of the dependencies.
+        let mut ids: Vec<(usize, u64)> = self.slots.iter().map(|(id, slot)| (slot.entry.rank, *id)).collect();
+        ids.sort_unstable();
+        for (_, id) in ids {
+            self.tell(id, input.clone());
+        }
+    }
+
+    /// Gives a machine its input and does what it says.
+    fn tell(&mut self, id: u64, input: Input) {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let actions = slot.machine.advance(input, now);
+        let rank = slot.entry.rank;
+        let name = Arc::clone(&slot.entry.name);
+        for action in actions {
+            match action {
+                Action::Renew => {
+                    self.turn += 1;
+                    self.waiting.insert((rank, self.turn, id));
+                }
+                Action::Tell(event) => self.say(Some(Arc::clone(&name)), event),
+                Action::Remember => self.remember(id),
+                chore @ (Action::RunHook { .. } | Action::Probe { .. } | Action::Refresh) => {
+                    self.chores.push_back((id, chore));
+                }
+            }
+        }
+        self.schedule(id, now);
+    }
+
+    fn schedule(&mut self, id: u64, now: Moment) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let (wall, mono) = slot.machine.wake(now);
+        let wall = wall.map(|wall| now.mono + wall.duration_since(now.wall));
+        self.queue.set(id, [wall, mono].into_iter().flatten().min(), slot.entry.rank);
+    }
+
+    /// Starts renewals in their order, as many as may run. None runs beside one that it depends on.
+    fn start_renewals(&mut self) {
+        while self.renewing.values().sum::<usize>() < self.concurrency {
+            let Some((rank, turn, id)) = self.waiting.first().copied() else { return };
+            if self.renewing.keys().next().is_some_and(|running| *running < rank) {
+                return;
+            }
+            self.waiting.remove(&(rank, turn, id));
+            let Some(slot) = self.slots.get(&id) else { continue };
+            *self.renewing.entry(rank).or_default() += 1;
+            let job = jobs::renew(id, Arc::clone(&slot.entry), self.tools.clone());
+            self.jobs.spawn(async { vec![job.await] });
+        }
+    }
+
+    fn start_chores(&mut self) {
+        while self.chores_running < CHORES {
+            let Some((id, chore)) = self.chores.pop_front() else { return };
+            let Some(slot) = self.slots.get(&id) else { continue };
+            let entry = Arc::clone(&slot.entry);
+            self.chores_running += 1;
+            match chore {
+                Action::RunHook { hook, generation } => {
+                    self.jobs.spawn(async move { vec![jobs::hook(id, entry, hook, generation).await] });
+                }
+                Action::Probe { generation } => {
+                    self.jobs.spawn(async move { vec![jobs::probe(id, entry, generation).await] });
+                }
+                _ => {
+                    let tools = self.tools.clone();
+                    self.jobs.spawn(async move { vec![jobs::refresh(id, entry, tools).await] });
+                }
+            }
+        }
+    }
+
+    /// Writes the state of a slot, one write after another.
+    fn remember(&mut self, id: u64) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if slot.writing {
+            slot.dirty = true;
+            return;
+        }
+        (slot.writing, slot.dirty) = (true, false);
+        let job = jobs::remember(id, Arc::clone(&slot.entry), slot.machine.memory(), slot.hooks);
+        self.jobs.spawn(async { vec![job.await] });
+    }
+
+    fn say(&self, credential: Option<Arc<str>>, event: Event) {
+        let told = Told { credential, event };
+        for observer in &self.observers {
+            observer.told(&told);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { wall: self.tools.clock.now(), mono: self.begun.elapsed() }
+    }
+
+    /// Lets what runs come to its end, within a bound; no renewal is begun any more.
+    async fn wind_down(mut self) {
+        self.waiting.clear();
+        self.chores.clear();
+        let deadline = Instant::now() + WIND_DOWN;
+        while let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.jobs.join_next()).await {
+            for done in done.unwrap_or_default() {
+                self.finish(done);
+            }
+            self.waiting.clear();
+        }
+    }
+}
+
+impl std::fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rotation").field("credentials", &self.slots.len()).finish_non_exhaustive()
+    }
+}
+
+/// Opens every directory of a configuration.
+fn open_all(config: &Config, now: UnixTime) -> Result<Vec<Opened>, StartError> {
+    config.credentials.iter().map(|entry| Slot::open(Arc::clone(entry), None, now)).collect()
+}
+
+fn offset(now: Moment) -> i64 {
+    let wall = i64::try_from(now.wall.as_secs()).unwrap_or(i64::MAX);
+    wall.saturating_sub(i64::try_from(now.mono.as_secs()).unwrap_or(0))
+}
+
+/// The clocks may part by so many seconds before the machine slept or somebody set one.
+const JUMP: u64 = 30;
+/// By so many, what was planned is planned again.
+const DRIFT: u64 = 2;
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Hooks, probes and refreshes at one time.
+const CHORES: usize = 32;
+const WIND_DOWN: Duration = Duration::from_secs(10);

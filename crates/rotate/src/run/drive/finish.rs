@@ -1,0 +1,98 @@
+//! What is done with what has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Rotation;
+use crate::event::Event;
+use crate::machine::Input;
+use crate::renew::{Failure, Renewed};
+use crate::run::jobs::{Done, What};
+use crate::run::look::Fingerprint;
+
+impl Rotation {
+    pub(super) fn finish(&mut self, done: Done) {
+        let Done { id, entry, what } = done;
+        match &what {
+            What::Renewed { .. } => {
+                if let Some(running) = self.renewing.get_mut(&entry.rank) {
+                    *running = running.saturating_sub(1);
+                }
+                self.renewing.retain(|_, running| *running > 0);
+            }
+            What::Hooked { .. } | What::Probed { .. } | What::Refreshed(_) => {
+                self.chores_running = self.chores_running.saturating_sub(1);
+            }
+            What::Looked { .. } => self.looking = false,
+            What::Remembered(_) => {}
+        }
+        let current = self.slots.get(&id).is_some_and(|slot| Arc::ptr_eq(&slot.entry, &entry));
+        match what {
+            What::Renewed { result, seen } if current => self.renewed(id, result, seen),
+            What::Hooked { hook, generation, result } if current => {
+                self.tell(id, Input::Hooked { hook, generation, result });
+            }
+            What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
+            What::Refreshed(result) if current => self.refreshed(id, result),
+            What::Looked { seen, found: Some(found) } if current => self.looked(id, seen, found),
+            What::Remembered(result) => self.remembered(id, result),
+            _ => {}
+        }
+    }
+
+    fn renewed(&mut self, id: u64, result: Result<Renewed, Failure>, seen: Fingerprint) {
+        let input = match result {
+            Ok(renewed) => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.seen = seen;
+                    if let Some(published) = slot.published.as_ref().filter(|published| !published.is_closed()) {
+                        published.send_replace(renewed.credential);
+                    } else {
+                        slot.published = None;
+                    }
+                }
+                Input::Delivered { life: renewed.life, generation: renewed.generation }
+            }
+            Err(Failure { step, cause }) => Input::Failed { step, cause },
+        };
+        self.tell(id, input);
+    }
+
+    fn refreshed(&mut self, id: u64, result: Result<(Option<crate::schedule::Window>, Duration), Failure>) {
+        let input = match result {
+            Ok((window, again)) => Input::Windowed { window, again },
+            Err(Failure { step, cause }) => {
+                let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
+                self.say(name, Event::RefreshFailed { step, cause });
+                Input::Windowed { window: None, again: REFRESH_AGAIN }
+            }
+        };
+        self.tell(id, input);
+    }
+
+    fn looked(&mut self, id: u64, seen: Fingerprint, found: Input) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
+        slot.seen = seen;
+        if let (Some(published), Input::Found { life: Some(_), .. }) = (&slot.published, &found)
+            && let Ok(held) = countermark_credential::directory::read(&slot.entry.directory)
+        {
+            published.send_replace(held.credential);
+        }
+        self.tell(id, found);
+    }
+
+    fn remembered(&mut self, id: u64, result: Result<(), String>) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.writing = false;
+        let (name, again) = (Arc::clone(&slot.entry.name), slot.dirty);
+        if let Err(cause) = result {
+            self.say(Some(name), Event::StateFailed { cause });
+        }
+        if again {
+            self.remember(id);
+        }
+    }
+}
+
+/// After a refresh that failed; the credential itself is in no danger.
+const REFRESH_AGAIN: Duration = Duration::from_secs(300);

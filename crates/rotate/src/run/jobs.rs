@@ -1,0 +1,102 @@
+//! What runs beside the task: renewals, hooks, probes, looks at files, writes of state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_identity::{Clock, Serial};
+
+use super::look::Fingerprint;
+use super::slot;
+use crate::config::CredentialEntry;
+use crate::issuer::Stations;
+use crate::machine::{Input, Memory};
+use crate::renew::{self, Failure, Renewed, blocking};
+use crate::schedule::{Life, Window};
+use crate::{hook, probe, state};
+
+/// What has ended, and for which slot.
+pub(super) struct Done {
+    pub(super) id: u64,
+    /// For which entry it ran: one that was replaced meanwhile is not told.
+    pub(super) entry: Arc<CredentialEntry>,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    Hooked {
+        hook: usize,
+        generation: u64,
+        result: Result<(), String>,
+    },
+    /// What the files are now, where they are not what they were.
+    Looked {
+        seen: Fingerprint,
+        found: Option<Input>,
+    },
+    Probed {
+        generation: u64,
+        result: Result<Serial, String>,
+    },
+    Refreshed(Result<(Option<Window>, Duration), Failure>),
+    Remembered(Result<(), String>),
+    Renewed {
+        result: Result<Renewed, Failure>,
+        seen: Fingerprint,
+    },
+}
+
+/// What every job works with.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) stations: Arc<dyn Stations>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+pub(super) async fn renew(id: u64, entry: Arc<CredentialEntry>, tools: Tools) -> Done {
+    let result = renew::renew(Arc::clone(&entry), tools.stations, tools.clock).await;
+    let dir = entry.directory.clone();
+    let seen = blocking(move || Ok(Fingerprint::of(&dir))).await.unwrap_or_default();
+    Done { id, entry, what: What::Renewed { result, seen } }
+}
+
+pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) -> Done {
+    let what = What::Refreshed(renew::refresh(Arc::clone(&entry), tools.stations, tools.clock).await);
+    Done { id, entry, what }
+}
+
+pub(super) async fn hook(id: u64, entry: Arc<CredentialEntry>, hook: usize, generation: u64) -> Done {
+    let result = hook::run(Arc::clone(&entry), hook, generation).await;
+    Done { id, entry, what: What::Hooked { hook, generation, result } }
+}
+
+pub(super) async fn probe(id: u64, entry: Arc<CredentialEntry>, generation: u64) -> Done {
+    let result = match &entry.probe {
+        Some(probe) => probe::served(probe).await,
+        None => Err("there is no probe".to_owned()),
+    };
+    Done { id, entry, what: What::Probed { generation, result } }
+}
+
+pub(super) async fn remember(id: u64, entry: Arc<CredentialEntry>, memory: Memory, hooks: u64) -> Done {
+    let dir = entry.directory.clone();
+    let write = move || state::write(&dir, &memory, hooks).map_err(|error| error.to_string());
+    let result = blocking(write).await;
+    Done { id, entry, what: What::Remembered(result) }
+}
+
+/// Looks at a batch of directories. Those that are as they were are not told of.
+pub(super) async fn look(batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Option<Life>)>) -> Vec<Done> {
+    let look = move || {
+        let changed = batch.into_iter().filter_map(|(id, entry, before, life)| {
+            let seen = Fingerprint::of(&entry.directory);
+            if seen == before {
+                return None;
+            }
+            let (issued, serial) = (life.as_ref().map(|life| life.issued), life.as_ref().map(|life| &life.serial));
+            let found = slot::find(&entry, issued, serial);
+            Some(Done { id, entry, what: What::Looked { seen, found: Some(found) } })
+        });
+        Ok(changed.collect())
+    };
+    blocking(look).await.unwrap_or_default()
+}

@@ -1,0 +1,122 @@
+//! One credential in the task: its entry, its machine, its claim on the directory.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use countermark_credential::Credential;
+use countermark_credential::directory::{self, Claim};
+use countermark_identity::UnixTime;
+use tokio::sync::watch;
+
+use super::StartError;
+use super::look::Fingerprint;
+use crate::config::{CredentialEntry, IssuerKind};
+use crate::event::Event;
+use crate::machine::{Duties, Input, Machine, Memory};
+use crate::schedule::{self, Life};
+use crate::state;
+
+pub(super) struct Slot {
+    pub(super) entry: Arc<CredentialEntry>,
+    pub(super) machine: Machine,
+    pub(super) seen: Fingerprint,
+    /// Readers in this process, if there are any.
+    pub(super) published: Option<watch::Sender<Arc<Credential>>>,
+    /// What the hooks are, so that others are not taken for done.
+    pub(super) hooks: u64,
+    /// Whether the state is being written, and whether it must be once more.
+    pub(super) writing: bool,
+    pub(super) dirty: bool,
+    claim: Arc<Claim>,
+}
+
+/// A slot and what is to be done with it first.
+pub(super) struct Opened {
+    pub(super) slot: Slot,
+    pub(super) found: Input,
+    pub(super) told: Option<Event>,
+}
+
+impl Slot {
+    /// Claims the directory, sweeps it, and looks at what is there.
+    pub(super) fn open(
+        entry: Arc<CredentialEntry>,
+        claim: Option<Arc<Claim>>,
+        now: UnixTime,
+    ) -> Result<Opened, StartError> {
+        let claimed = |source| StartError::Claim { credential: Arc::clone(&entry.name), source };
+        let claim = match claim {
+            Some(claim) => claim,
+            None => Arc::new(Claim::acquire(&entry.directory).map_err(claimed)?),
+        };
+        require_identity(&entry)?;
+        directory::sweep(&entry.directory, now).map_err(claimed)?;
+        let hooks = fingerprint_of_hooks(&entry);
+        let (memory, told) = match state::read(&entry.directory, hooks) {
+            Ok(memory) => (memory, None),
+            Err(error) => (Memory::default(), Some(Event::StateFailed { cause: error.to_string() })),
+        };
+        let seen = Fingerprint::of(&entry.directory);
+        let found = find(&entry, memory.issued.filter(|_| memory.serial.is_some()), memory.serial.as_ref());
+        let machine = Machine::new(duties(&entry), &memory);
+        let slot = Self { entry, machine, seen, published: None, hooks, writing: false, dirty: false, claim };
+        Ok(Opened { slot, found, told })
+    }
+
+    pub(super) fn claim(&self) -> Arc<Claim> {
+        Arc::clone(&self.claim)
+    }
+}
+
+/// What the directory holds now.
+pub(super) fn find(
+    entry: &CredentialEntry,
+    issued: Option<UnixTime>,
+    serial: Option<&countermark_identity::Serial>,
+) -> Input {
+    let (life, generation, fault) = match directory::read(&entry.directory) {
+        Ok(held) if held.credential.spiffe_id() == Some(&entry.identity) => {
+            let leaf = held.credential.leaf();
+            let issued = issued.filter(|_| serial == Some(leaf.serial()));
+            (Some(Life::of(leaf, issued)), held.generation.map(directory::Generation::number), None)
+        }
+        Ok(held) => {
+            let found = held.credential.spiffe_id().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+            (None, None, Some(format!("it is the credential of {found}")))
+        }
+        Err(error) => (None, None, Some(error.to_string())),
+    };
+    Input::Found { life, generation, fault }
+}
+
+/// Refuses a directory that is somebody else's; one that cannot be read is mended by the next renewal.
+fn require_identity(entry: &CredentialEntry) -> Result<(), StartError> {
+    let found = match directory::read(&entry.directory) {
+        Ok(held) => held.credential.spiffe_id().map_or_else(|| "nobody".to_owned(), ToString::to_string),
+        Err(_) => return Ok(()),
+    };
+    if found == entry.identity.as_str() {
+        return Ok(());
+    }
+    Err(StartError::OtherIdentity {
+        credential: Arc::clone(&entry.name),
+        dir: entry.directory.clone(),
+        found,
+        wanted: entry.identity.clone(),
+    })
+}
+
+fn duties(entry: &CredentialEntry) -> Duties {
+    Duties {
+        seed: schedule::seed(entry.identity.as_str().as_bytes()),
+        hooks: entry.hooks.len(),
+        probe: entry.probe.is_some(),
+        refresh: !matches!(entry.issuer.kind, IssuerKind::Est { bundle: None, crl: None, .. }),
+    }
+}
+
+fn fingerprint_of_hooks(entry: &CredentialEntry) -> u64 {
+    let mut text = String::new();
+    let _infallible = write!(text, "{:?} {:?}", entry.hooks, entry.probe);
+    schedule::seed(text.as_bytes())
+}

@@ -1,0 +1,344 @@
+//! An authority in memory with moods, and clocks that a test moves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countermark_credential::directory::{self, Delivery, DomainCrls};
+use countermark_credential::{Issuer, Issuing};
+use countermark_identity::{Clock, UnixTime};
+use countermark_testkit::{MockClock, TestCa};
+use rustls_pki_types::CertificateDer;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::FromDer as _;
+
+use crate::config::{Config, ConfigError, CredentialEntry};
+use crate::event::{Event, Told};
+use crate::issuer::{Coming, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::run::{Handle, Observe, Rotation, Setup, StartError};
+
+/// A wall clock that runs with tokio's, and jumps when it is told to.
+#[derive(Clone, Debug)]
+pub(super) struct TestClock {
+    base: UnixTime,
+    begun: Instant,
+    jumped: Arc<AtomicI64>,
+}
+
+impl TestClock {
+    pub(super) fn jump(&self, seconds: i64) {
+        self.jumped.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(super) fn passed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
+        Clock::now(self)
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixTime {
+        let now = self.base.as_secs() + self.begun.elapsed().as_secs();
+        UnixTime::from_secs(now.saturating_add_signed(self.jumped.load(Ordering::SeqCst)))
+    }
+}
+
+/// How the authority answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    Down,
+    Expired,
+    Garbage,
+    Good,
+    OtherKey,
+    OtherName,
+    OtherRoot,
+    Same,
+    Slow,
+}
+
+pub(super) struct Authority {
+    ca: TestCa,
+    other: TestCa,
+    clock: TestClock,
+    mood: Mutex<Mood>,
+    issued: Mutex<Vec<UnixTime>>,
+    serials: AtomicUsize,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Authority {
+    pub(super) fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    pub(super) fn issued(&self) -> usize {
+        self.issued.lock().unwrap().len()
+    }
+
+    pub(super) fn most_at_once(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn most_in_a_second(&self) -> usize {
+        let mut seconds = BTreeMap::new();
+        for at in self.issued.lock().unwrap().iter() {
+            *seconds.entry(*at).or_insert(0) += 1;
+        }
+        seconds.values().max().copied().unwrap_or_default()
+    }
+
+    fn at(&self) -> UnixTime {
+        let now = self.clock.now();
+        self.ca.clock().set(now);
+        self.other.clock().set(now);
+        now
+    }
+
+    fn own(&self) -> OwnTrust {
+        self.at();
+        OwnTrust { bundle: self.ca.bundle(), crls: self.ca.crls() }
+    }
+}
+
+/// The authority as one credential's issuer.
+struct Desk {
+    authority: Arc<Authority>,
+    name: String,
+    held: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl Issuer for Desk {
+    fn issue<'a>(&'a self, csr: &'a [u8]) -> Issuing<'a> {
+        Box::pin(async move {
+            let running = self.authority.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.authority.most.fetch_max(running, Ordering::SeqCst);
+            let mood = *self.authority.mood.lock().unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let answer = self.answer(mood, csr).await;
+            self.authority.running.fetch_sub(1, Ordering::SeqCst);
+            answer
+        })
+    }
+}
+
+impl Desk {
+    async fn answer(
+        &self,
+        mood: Mood,
+        csr: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, countermark_credential::IssuerError> {
+        let now = self.authority.at();
+        let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(csr).unwrap();
+        let spki = request.certification_request_info.subject_pki.raw;
+        let ca = &self.authority.ca;
+        // The double's CA would draw the serial from the key, and repeat it with the key.
+        let serial = self.authority.serials.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let spec = ca.agent_spec(&self.name).serial(&serial);
+        match mood {
+            Mood::Down => Err("connection refused".into()),
+            Mood::Slow => {
+                tokio::time::sleep(Duration::from_secs(29)).await;
+                Err("no answer within 30 s".into())
+            }
+            Mood::Garbage => Ok(vec![CertificateDer::from(b"<html>".to_vec())]),
+            Mood::OtherName => Ok(ca.sign(&ca.agent_spec("mallory"), spki)),
+            Mood::OtherKey => Ok(ca.mint(&spec).chain),
+            Mood::OtherRoot => Ok(self.authority.other.sign(&spec, spki)),
+            Mood::Expired => Ok(ca.sign(&spec.expired(), spki)),
+            Mood::Same => Ok(self.held.clone().unwrap()),
+            Mood::Good => {
+                self.authority.issued.lock().unwrap().push(now);
+                Ok(ca.sign(&spec, spki))
+            }
+        }
+    }
+}
+
+struct Authorities(Arc<Authority>);
+
+impl TrustOf for Authorities {
+    fn trust(&self) -> Coming<'_, OwnTrust> {
+        Box::pin(async { Ok(self.0.own()) })
+    }
+}
+
+impl Stations for Authorities {
+    fn station<'a>(&'a self, entry: &'a CredentialEntry, present: &'a Present, _now: UnixTime) -> Coming<'a, Station> {
+        Box::pin(async move {
+            let desk = Desk {
+                authority: Arc::clone(&self.0),
+                name: entry.name.to_string(),
+                held: present.credential.as_ref().map(|held| held.chain().to_vec()),
+            };
+            Ok(Station { issuer: Arc::new(desk), trust: Arc::new(Self(Arc::clone(&self.0))), windows: None })
+        })
+    }
+}
+
+/// A place with an authority in memory.
+pub(super) struct Bench {
+    place: TempDir,
+    pub(super) clock: TestClock,
+    pub(super) issuer: Arc<Authority>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let mock = MockClock::new();
+        let clock = TestClock { base: mock.now(), begun: Instant::now(), jumped: Arc::default() };
+        let issuer = Authority {
+            ca: TestCa::with_clock("agents.internal", mock.clone()),
+            other: TestCa::with_clock("agents.internal", mock),
+            clock: clock.clone(),
+            mood: Mutex::new(Mood::Good),
+            issued: Mutex::default(),
+            serials: AtomicUsize::new(1 << 40),
+            running: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        };
+        Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub(super) fn dir(&self, name: &str) -> PathBuf {
+        self.path("id").join(name)
+    }
+
+    /// A directory with a first credential.
+    pub(super) fn minted(&self, name: &str) -> PathBuf {
+        let dir = self.dir(name);
+        self.remint(&dir, name);
+        dir
+    }
+
+    pub(super) fn remint(&self, dir: &Path, name: &str) {
+        let now = self.issuer.at();
+        let delivery = Delivery {
+            credential: self.issuer.ca.mint(&self.issuer.ca.agent_spec(name)).credential(),
+            bundles: vec![self.issuer.ca.bundle()],
+            crls: vec![DomainCrls { trust_domain: "agents.internal".parse().unwrap(), crls: self.issuer.ca.crls() }],
+        };
+        directory::deliver(dir, &delivery, now).unwrap();
+    }
+
+    pub(super) fn entry(&self, name: &str, more: &str) -> String {
+        format!(
+            "[[credential]]\nname = \"{name}\"\nidentity = \"spiffe://agents.internal/agent/{name}\"\nissuer = \"ca\"\ndirectory = \"{}\"\n{more}\n",
+            self.dir(name).display()
+        )
+    }
+
+    pub(super) fn config(&self, credentials: &str) -> Result<Config, ConfigError> {
+        let text =
+            format!("version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n{credentials}");
+        Config::parse(&text, &self.path("rotate.toml"))
+    }
+
+    pub(super) fn rotation(
+        &self,
+        credentials: &str,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Result<(Rotation, Handle), StartError> {
+        Rotation::start(Setup {
+            config: self.config(credentials).unwrap(),
+            stations: Arc::new(Authorities(Arc::clone(&self.issuer))),
+            clock: Arc::new(self.clock.clone()),
+            observers: observer.into_iter().collect(),
+        })
+    }
+
+    /// Rotates `billing-bot`.
+    pub(super) fn start(&self, more: &str) -> Result<Running, StartError> {
+        self.start_with(&self.entry("billing-bot", more), None)
+    }
+
+    pub(super) fn start_with(&self, credentials: &str, _more: Option<()>) -> Result<Running, StartError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let heard = Arc::new(Ear { sender, all: Mutex::default() });
+        let (rotation, handle) = self.rotation(credentials, Some(heard.clone()))?;
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(rotation.run(shutdown.clone()));
+        Ok(Running { handle, events: tokio::sync::Mutex::new(events), heard, shutdown, task })
+    }
+}
+
+struct Ear {
+    sender: mpsc::UnboundedSender<Told>,
+    all: Mutex<Vec<Event>>,
+}
+
+impl Observe for Ear {
+    fn told(&self, told: &Told) {
+        self.all.lock().unwrap().push(told.event.clone());
+        let _ = self.sender.send(told.clone());
+    }
+}
+
+/// A rotation that runs.
+pub(super) struct Running {
+    pub(super) handle: Handle,
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Told>>,
+    heard: Arc<Ear>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+impl Running {
+    /// The next event of this kind, within two days.
+    pub(super) async fn next(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+        self.wait(wanted).await.event
+    }
+
+    /// Whose the next event of this kind is.
+    pub(super) async fn next_of(&self, wanted: impl Fn(&Event) -> bool) -> String {
+        self.wait(wanted).await.credential.unwrap().to_string()
+    }
+
+    async fn wait(&self, wanted: impl Fn(&Event) -> bool) -> Told {
+        let mut events = self.events.lock().await;
+        let wait = async {
+            loop {
+                let told = events.recv().await.unwrap();
+                if wanted(&told.event) {
+                    return told;
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(2 * 86_400), wait).await {
+            Ok(told) => told,
+            Err(_) => {
+                let told = self.told();
+                panic!("never told; the last were: {:?}", &told[told.len().saturating_sub(12)..])
+            }
+        }
+    }
+
+    pub(super) fn told(&self) -> Vec<Event> {
+        self.heard.all.lock().unwrap().clone()
+    }
+
+    pub(super) async fn end(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}

@@ -1,0 +1,33 @@
+//! A Kubernetes Secret of type `kubernetes.io/tls`, as a manifest for `kubectl apply -f`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countermark_credential::directory::replace_file_as;
+use serde_json::{Map, Value, json};
+
+use crate::config::{CredentialEntry, SecretSink};
+
+/// Writes the manifest of the current generation, by one rename. JSON is YAML, too.
+pub(crate) fn manifest(entry: &CredentialEntry, generation: u64, sink: &SecretSink) -> Result<(), String> {
+    let source = entry.directory.join("generations").join(generation.to_string());
+    let failed = |what: &dyn std::fmt::Display| format!("cannot write the manifest {}: {what}", sink.path.display());
+    let mut data = Map::new();
+    for file in std::fs::read_dir(&source).map_err(|error| failed(&error))? {
+        let file = file.map_err(|error| failed(&error))?;
+        let content = zeroize::Zeroizing::new(std::fs::read(file.path()).map_err(|error| failed(&error))?);
+        let Ok(name) = file.file_name().into_string() else { continue };
+        data.insert(name, Value::String(STANDARD.encode(&*content)));
+    }
+    let mut metadata = json!({
+        "name": sink.name,
+        "annotations": {"countermark.dev/generation": generation.to_string(), "countermark.dev/identity": entry.identity.as_str()},
+    });
+    if let (Some(namespace), Some(metadata)) = (&sink.namespace, metadata.as_object_mut()) {
+        metadata.insert("namespace".to_owned(), json!(namespace));
+    }
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data,
+    });
+    let text = zeroize::Zeroizing::new(format!("{manifest:#}\n"));
+    replace_file_as(&sink.path, text.as_bytes(), entry.access).map_err(|error| failed(&error))
+}

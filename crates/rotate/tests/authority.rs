@@ -1,0 +1,166 @@
+//! Enrolment and renewal with the real authority.
+
+use std::time::Duration;
+
+use countermark_credential::directory;
+use countermark_identity::{Clock as _, Secret, Thumbprint};
+use countermark_rotate::enrol::{EnrolError, Enrolment, Entitlement, Root, is_pending};
+use countermark_rotate::request::KeyKind;
+
+use crate::estate::{BOT, Estate, serial, spki};
+
+#[tokio::test]
+async fn an_invite_becomes_a_credential_once() {
+    let estate = Estate::new().await;
+    let invite = estate.invite(BOT).await;
+    let again = estate.invite(BOT).await;
+    let enrolled = estate.join(Enrolment::by_invite(invite, estate.dir("billing-bot"))).await.unwrap();
+    assert_eq!(enrolled.identity.as_str(), BOT);
+    let loaded = directory::load(&estate.dir("billing-bot"), estate.clock.now()).unwrap();
+    assert_eq!(loaded.credential.spiffe_id().unwrap().as_str(), BOT);
+    assert!(!loaded.crls.is_empty() && loaded.bundles[0].sequence().is_some());
+    assert!(!is_pending(&estate.dir("billing-bot")), "the key is in the credential alone");
+    // The same secret with another key, from another directory.
+    let secret = Secret::new(again.secret.expose().clone());
+    estate.join(Enrolment::by_invite(again, estate.dir("second"))).await.unwrap();
+    let stolen = Enrolment {
+        url: estate.url.parse().unwrap(),
+        server: None,
+        identity: None,
+        root: Root::Pinned(estate.root()),
+        secret: Entitlement::Invite(secret),
+        key: KeyKind::P256,
+        out: estate.dir("thief"),
+    };
+    assert!(matches!(estate.join(stolen).await, Err(EnrolError::Refused(_))));
+    assert!(directory::read(&estate.dir("thief")).is_err());
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+    let estate = Estate::new().await;
+    let out = estate.dir("billing-bot");
+    let invite = estate.invite(BOT).await;
+    let secret = invite.secret.expose().clone();
+    estate.join(Enrolment::by_invite(invite, out.clone())).await.unwrap();
+    let (first, key) = (serial(&out), directory::read(&out).unwrap().credential.key_to_pem());
+    // As if the process had been killed before the answer was delivered.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    std::fs::write(out.join(".join.key"), key.expose()).unwrap();
+    let mut enrolment = Enrolment::by_invite(estate.invite(BOT).await, out.clone());
+    enrolment.secret = Entitlement::Invite(Secret::new(secret));
+    estate.join(enrolment).await.unwrap();
+    assert_eq!(serial(&out), first);
+}
+
+#[tokio::test]
+async fn a_wrong_pin_or_name_stops_before_the_secret_leaves() {
+    let estate = Estate::new().await;
+    let mut pinned = Enrolment::by_invite(estate.invite(BOT).await, estate.dir("billing-bot"));
+    pinned.root = Root::Pinned(Thumbprint::of(b"another root"));
+    assert!(matches!(estate.join(pinned).await, Err(EnrolError::OtherRoot { .. })));
+    let mut named = Enrolment::by_invite(estate.invite(BOT).await, estate.dir("billing-bot"));
+    named.server = Some("spiffe://agents.internal/server/other".parse().unwrap());
+    assert!(matches!(estate.join(named).await, Err(EnrolError::Authority(_))));
+    let mut other = Enrolment::by_invite(estate.invite(BOT).await, estate.dir("billing-bot"));
+    other.url = other.url.to_string().replace("localhost", "127.0.0.1").parse().unwrap();
+    estate.join(other).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_identitys_directory_is_not_enrolled_into() {
+    let estate = Estate::new().await;
+    let out = estate.joined().await;
+    let other = estate.invite("spiffe://agents.internal/agent/other-bot").await;
+    let refused = estate.join(Enrolment::by_invite(other, out.clone())).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::OtherIdentity { .. }), "{refused}");
+    assert_eq!(directory::read(&out).unwrap().credential.spiffe_id().unwrap().as_str(), BOT);
+}
+
+#[tokio::test]
+async fn it_renews_over_its_own_connection_with_a_new_key_by_json_and_by_plain_est() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    for (kind, more) in [("authority", ""), ("est", "")] {
+        let (before, key) = (serial(&dir), spki(&dir));
+        assert!(estate.once(estate.config(kind, more)).await.ready);
+        assert_eq!(serial(&dir), before, "{kind}: it is not due");
+        estate.clock.advance(Duration::from_secs(1900));
+        let status = estate.once_good(&estate.config(kind, more)).await;
+        assert_eq!(status.credentials[0].failures, 0, "{kind}: {status:?}");
+        assert_ne!(serial(&dir), before, "{kind}");
+        assert_ne!(spki(&dir), key, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_kept_where_that_is_wanted() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let (before, key) = (serial(&dir), spki(&dir));
+    estate.clock.advance(Duration::from_secs(1900));
+    estate.once_good(&estate.config("authority", "reuse-key = true\n")).await;
+    assert_ne!(serial(&dir), before);
+    assert_eq!(spki(&dir), key);
+}
+
+#[tokio::test]
+async fn after_a_long_sleep_the_expired_certificate_still_renews_and_after_three_days_it_does_not() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let before = serial(&dir);
+    // The certificate has been over for more than a day, and so are the revocation lists.
+    estate.clock.advance(Duration::from_secs(30 * 3600));
+    let status = estate.once_good(&estate.config("authority", "")).await;
+    assert_eq!(status.credentials[0].failures, 0, "{status:?}");
+    assert!(status.ready);
+    assert_ne!(serial(&dir), before);
+    directory::load(&dir, estate.clock.now()).unwrap();
+    let kept = serial(&dir);
+    estate.clock.advance(Duration::from_secs(3600 + 73 * 3600));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let status = estate.once(estate.config("authority", "")).await;
+    assert!(!status.ready && status.credentials[0].failures == 1, "{status:?}");
+    assert_eq!(serial(&dir), kept);
+}
+
+#[tokio::test]
+async fn a_revoked_credential_renews_neither_alive_nor_expired() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let before = serial(&dir);
+    estate.revoke().await;
+    for passed in [1900, 7200] {
+        estate.clock.advance(Duration::from_secs(passed));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let status = estate.once(estate.config("authority", "")).await;
+        assert!(status.credentials[0].failures > 0, "{status:?}");
+        assert_eq!(serial(&dir), before);
+    }
+}
+
+#[tokio::test]
+async fn the_authority_may_be_down_and_come_back() {
+    let mut estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let before = serial(&dir);
+    estate.clock.advance(Duration::from_secs(1900));
+    estate.stop().await;
+    let status = estate.once(estate.config("authority", "")).await;
+    let failure = status.credentials[0].failure.as_ref().unwrap();
+    assert_eq!(failure.step, "issue", "{failure:?}");
+    assert!(status.ready, "the last good one is kept");
+    assert_eq!(serial(&dir), before);
+    estate.serve().await;
+    estate.once_good(&estate.config("authority", "")).await;
+    assert_ne!(serial(&dir), before);
+}
+
+#[tokio::test]
+async fn without_a_credential_nothing_is_asked() {
+    let estate = Estate::new().await;
+    let status = estate.once(estate.config("authority", "")).await;
+    let failure = status.credentials[0].failure.as_ref().unwrap();
+    assert!(failure.cause.contains("countermark join"), "{failure:?}");
+}

@@ -1,0 +1,161 @@
+//! kill -9 at any point of a switch: no reader ever sees half of one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use countermark_credential::directory::{self, Delivery, DomainCrls};
+use countermark_credential::{Credential, Issuer, Issuing};
+use countermark_identity::{Clock as _, SystemClock, UnixTime};
+use countermark_rotate::config::CredentialEntry;
+use countermark_rotate::issuer::{Coming, OwnTrust, Present, Station, Stations, TrustOf};
+use countermark_rotate::{Config, Rotation, Setup};
+use countermark_testkit::TestCa;
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::FromDer as _;
+
+use crate::estate::BOT;
+
+/// An authority in the process itself, so that switches follow each other as fast as the disk allows.
+struct Local(Arc<TestCa>);
+
+impl Issuer for Local {
+    fn issue<'a>(&'a self, csr: &'a [u8]) -> Issuing<'a> {
+        Box::pin(async move {
+            let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(csr)?;
+            Ok(self.0.sign(&self.0.agent_spec("billing-bot"), request.certification_request_info.subject_pki.raw))
+        })
+    }
+}
+
+impl TrustOf for Local {
+    fn trust(&self) -> Coming<'_, OwnTrust> {
+        Box::pin(async { Ok(OwnTrust { bundle: self.0.bundle(), crls: self.0.crls() }) })
+    }
+}
+
+impl Stations for Local {
+    fn station<'a>(&'a self, _: &'a CredentialEntry, _: &'a Present, _: UnixTime) -> Coming<'a, Station> {
+        Box::pin(async {
+            let local = Arc::new(Self(Arc::clone(&self.0)));
+            Ok(Station { issuer: local.clone(), trust: local, windows: None })
+        })
+    }
+}
+
+fn config(place: &Path) -> Config {
+    let text = format!(
+        "version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n\
+         [[credential]]\nname = \"billing-bot\"\nidentity = \"{BOT}\"\nissuer = \"ca\"\ndirectory = \"id\"\n"
+    );
+    Config::parse(&text, &place.join("rotate.toml")).unwrap()
+}
+
+/// The process that is killed: it renews as fast as it can, for ever.
+#[test]
+#[ignore = "it is what `no_reader_sees_half_a_switch` kills"]
+fn the_process_that_is_killed() {
+    let Some(place) = std::env::var_os("COUNTERMARK_TEST_PLACE").map(PathBuf::from) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let setup = Setup {
+            config: config(&place),
+            stations: Arc::new(Local(Arc::new(TestCa::new("agents.internal")))),
+            clock: Arc::new(SystemClock),
+            observers: Vec::new(),
+        };
+        let (rotation, handle) = Rotation::start(setup).unwrap();
+        tokio::spawn(rotation.run(CancellationToken::new()));
+        loop {
+            handle.renew("billing-bot").await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+fn spawn(place: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::the_process_that_is_killed", "--ignored"])
+        .env("COUNTERMARK_TEST_PLACE", place)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Reads one file: key and chain must fit.
+fn read_bundle(dir: &Path) {
+    let text = fs::read(dir.join("credential-bundle.pem")).unwrap();
+    Credential::from_pem(&text).unwrap();
+}
+
+/// Resolves `current` once and reads everything in there.
+fn read_resolved(dir: &Path) {
+    let current = fs::canonicalize(dir.join("current")).unwrap();
+    let key = fs::read(current.join("tls.key")).unwrap();
+    let chain = fs::read(current.join("tls.crt")).unwrap();
+    let credential = Credential::from_pem(&[key, chain].concat()).unwrap();
+    assert_eq!(credential.spiffe_id().unwrap().as_str(), BOT);
+    let bundle = fs::read(current.join("agents.internal.trust-bundle.pem")).unwrap();
+    let bundle = countermark_credential::Bundle::from_pem("agents.internal".parse().unwrap(), &bundle).unwrap();
+    assert_eq!(bundle.roots().len(), 1);
+    assert_eq!(fs::read(current.join("ca.crt")).unwrap().len(), bundle.to_pem().len());
+}
+
+#[test]
+fn no_reader_sees_half_a_switch() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("id");
+    first(&dir);
+    let (over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
+    let readers: [fn(&Path); 2] = [read_bundle, read_resolved];
+    let begun = Instant::now();
+    let (mut kills, mut generation) = (0_u32, 0);
+    std::thread::scope(|scope| {
+        for reader in readers {
+            let (dir, over, reads) = (&dir, &over, &reads);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    reader(dir);
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // Killed at another moment each time, until there were enough switches, and in any case in the end.
+        while generation < SWITCHES && begun.elapsed() < LONGEST {
+            let mut child = spawn(place.path());
+            std::thread::sleep(Duration::from_micros(150_000 + u64::from(kills) * 7919 % 400_000));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            generation = current(&dir);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let held = directory::load(&dir, SystemClock.now()).unwrap();
+    assert_eq!(held.credential.spiffe_id().unwrap().as_str(), BOT);
+    println!("{generation} switches, {kills} kills, {} reads", reads.load(Ordering::Relaxed));
+    assert!(generation > 200 && kills > 10, "{generation} switches, {kills} kills");
+}
+
+/// The first credential; its certificates outlive the test, so that no generation is swept under a reader.
+fn first(dir: &Path) {
+    let ca = TestCa::new("agents.internal");
+    let delivery = Delivery {
+        credential: ca.agent("billing-bot"),
+        bundles: vec![ca.bundle()],
+        crls: vec![DomainCrls { trust_domain: ca.trust_domain().clone(), crls: ca.crls() }],
+    };
+    directory::deliver(dir, &delivery, SystemClock.now()).unwrap();
+}
+
+fn current(dir: &Path) -> u64 {
+    let link = fs::read_link(dir.join("current")).unwrap();
+    link.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+const SWITCHES: u64 = 1000;
+const LONGEST: Duration = Duration::from_secs(60);

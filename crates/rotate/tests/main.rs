@@ -1,0 +1,12 @@
+//! Flows: with the real authority, and with processes that are killed.
+
+#[cfg(test)]
+mod authority;
+#[cfg(test)]
+mod estate;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod probe;
