@@ -225,10 +225,18 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 
 #[cfg(test)]
 mod tests {
+    use countermark_identity::{AgentId, ServerId};
+
     use super::*;
 
     #[test]
     fn a_line_is_written_as_serde_would_write_it() {
+        let policy =
+            "version = 1\ntrust_domain = \"td\"\n[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"t\"]\n";
+        let policy = countermark_policy::Policy::parse(policy).unwrap();
+        let domain = "td".parse().unwrap();
+        let (agent, server) = (AgentId::new(&domain, "a").unwrap(), ServerId::new(&domain, "s").unwrap());
+        let rule = policy.authorize(&agent, &server, countermark_policy::Action::Tool("t")).unwrap().rule();
         let serial = "0a:ff:17".parse().unwrap();
         let mut line = AuditLine {
             time: UnixTime::from_secs(1_795_420_801),
@@ -248,6 +256,7 @@ mod tests {
         let names = [None, Some(""), Some("plain"), Some("\"q\" \\ \n \u{1}\u{7f}"), Some("b\u{fc}cher \u{1f4d6}")];
         for (name, latency) in names.into_iter().zip([0, 1, 99, 12_345, u64::MAX]) {
             (line.name, line.reason, line.method, line.latency_us) = (name, name, name, latency);
+            line.rule = name.map(|_| rule);
             let mut written = b"before".to_vec();
             line.write_json(&mut written);
             assert_eq!(String::from_utf8(written).unwrap(), format!("before{}", serde_json::to_string(&line).unwrap()));

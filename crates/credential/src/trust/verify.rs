@@ -133,7 +133,8 @@ impl Domain {
         })
     }
 
-    /// Keeps the intermediates of a verified path. Only what a root of ours signed gets here, and no more than [`MAX_KNOWN`].
+    /// Keeps the intermediates of a verified path. Only what a root of this or of an earlier trust signed gets here, and no more
+    /// than [`MAX_KNOWN`].
     fn remember(&self, presented: &[Presented], path: &[Arc<Signer>]) {
         let known = self.known.load();
         let fresh: Vec<_> = presented
@@ -154,8 +155,11 @@ impl Domain {
     /// Takes over intermediates that the trust before had met, each with its list. That it was met is all that is believed of
     /// it: a path through it is verified as any other. One without a list that its key signed is met anew.
     pub(super) fn inherit(&self, before: &Self) {
-        let inherited = before.known.load();
-        let known = inherited.iter().take(MAX_INHERITED).filter_map(|(thumbprint, signer)| {
+        let met = before.known.load();
+        let mut met: Vec<_> = met.iter().collect();
+        // Those that live longest are those that sign now.
+        met.sort_unstable_by_key(|(_, signer)| std::cmp::Reverse(signer.authority.not_after()));
+        let known = met.into_iter().take(MAX_INHERITED).filter_map(|(thumbprint, signer)| {
             let signer = Signer::new(Arc::clone(&signer.authority));
             let listed = self.revocation == Revocation::DangerNone || signer.find(&self.lists);
             listed.then(|| (*thumbprint, Arc::new(signer)))

@@ -93,9 +93,16 @@ where
 pin_project! {
     /// An answer that is too large to be held: the right to it is judged before each piece, and what has ended breaks off.
     pub(super) struct Entitled<R> {
-        pub(super) context: Context,
+        context: Context,
         #[pin]
-        pub(super) body: R,
+        body: R,
+        over: bool,
+    }
+}
+
+impl<R> Entitled<R> {
+    pub(super) fn new(context: Context, body: R) -> Self {
+        Self { context, body, over: false }
     }
 }
 
@@ -109,8 +116,12 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
+        if *this.over {
+            return Poll::Ready(None);
+        }
         let Poll::Ready(frame) = this.body.poll_frame(cx) else { return Poll::Pending };
-        if let Err(reason) = this.context.right() {
+        if let (Some(Ok(_)), Err(reason)) = (&frame, this.context.right()) {
+            *this.over = true;
             this.context.ended(&reason);
             return Poll::Ready(Some(Err(reason.into())));
         }

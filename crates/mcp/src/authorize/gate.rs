@@ -108,18 +108,33 @@ impl Gate {
         let mut case = Case::new(peer, &self.config);
         let judged = match self.judge(&mut case, &mut parts, body).await {
             Ok(judged) => judged,
-            Err(stop) => {
-                let refusal = match stop {
-                    Stop::Refused(refusal) => case.refuse(&self.config, refusal).await,
-                    Stop::Denied(denial) => case.deny(&self.config, &denial).await,
-                };
-                return answer::error(&refusal, case.id.as_ref());
-            }
+            Err(stop) => return self.stop(&case, stop).await,
         };
-        match case.permit(&self.config, &judged.verdict).await {
-            Ok(()) => self.forward(case, parts, judged, inner).await,
-            Err(unwritten) => answer::error(&unwritten, case.id.as_ref()),
+        if let Err(unwritten) = case.permit(&self.config, &judged.verdict).await {
+            return answer::error(&unwritten, case.id.as_ref());
         }
+        // The body and the audit were waited for: what ended meanwhile does not go on.
+        match self.stands(&case, &judged.verdict) {
+            Ok(()) => self.forward(case, parts, judged, inner).await,
+            Err(stop) => self.stop(&case, stop).await,
+        }
+    }
+
+    /// Writes down why a request goes no further, and answers it.
+    async fn stop(&self, case: &Case, stop: Stop) -> Response<AnswerBody> {
+        let refusal = match stop {
+            Stop::Refused(refusal) => case.refuse(&self.config, refusal).await,
+            Stop::Denied(denial) => case.deny(&self.config, &denial).await,
+        };
+        answer::error(&refusal, case.id.as_ref())
+    }
+
+    fn stands(&self, case: &Case, verdict: &Verdict) -> Result<(), Stop> {
+        case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
+        if !Arc::ptr_eq(&self.config.policy.borrow(), &verdict.policy) {
+            authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
+        }
+        Ok(())
     }
 
     async fn judge<B>(&self, case: &mut Case, parts: &mut Parts, body: B) -> Result<Judged, Stop>

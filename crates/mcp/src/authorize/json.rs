@@ -35,7 +35,7 @@ where
     let whole = match collect(&mut body, limit).await {
         Ok(whole) => whole,
         Err(Cut::TooLarge(read)) if context.record == Record::Plain => {
-            return Response::from_parts(parts, passed(Entitled { context, body: Resumed { read, rest: body } }));
+            return Response::from_parts(parts, passed(Entitled::new(context, Resumed { read, rest: body })));
         }
         Err(Cut::TooLarge(_)) => {
             return context.bad_gateway("the server behind answered with a list that is too large");

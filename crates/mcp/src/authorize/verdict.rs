@@ -1,6 +1,7 @@
 //! What the policy says to everything that one message needs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use countermark_identity::AgentId;
 use countermark_policy::{Denied, Permit, Policy, RuleId};
@@ -12,6 +13,8 @@ use crate::tasks::Tasks;
 /// Everything that was needed is permitted, or would be denied where the layer only observes.
 #[derive(Debug)]
 pub(super) struct Verdict {
+    /// The policy that said so.
+    pub(super) policy: Arc<Policy>,
     /// The permit of the first need.
     pub(super) permit: Option<Permit>,
     /// The first need that lacks a grant and passes all the same.
@@ -59,7 +62,7 @@ pub(super) fn authorize(
     demands: &[Demand],
 ) -> Result<Verdict, Denial> {
     let policy = config.policy.borrow().clone();
-    let mut verdict = Verdict { permit: None, would_deny: None };
+    let mut verdict = Verdict { policy: Arc::clone(&policy), permit: None, would_deny: None };
     for (index, demand) in demands.iter().enumerate() {
         let denial = |reason| Denial { demand: index, reason };
         let maker = match demand {

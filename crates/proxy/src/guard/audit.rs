@@ -35,6 +35,9 @@ impl AuditLog {
 impl Audit for AuditLog {
     fn record(&self, line: &AuditLine<'_>) -> Recording {
         self.metrics.decided(line.outcome, line.kind);
-        Recording::later(self.batches.add(|text| line.write_json(text)))
+        match self.batches.add(|text| line.write_json(text)) {
+            Ok(written) => Recording::later(written),
+            Err(stalled) => Err(stalled).into(),
+        }
     }
 }

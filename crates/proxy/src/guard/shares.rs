@@ -57,9 +57,9 @@ impl Shares {
     /// A request of this agent; `None` when it, or all together, hold as many as they may.
     pub(crate) fn take(&self, agent: &AgentId) -> Option<(Asking, Answering)> {
         let counts = self.agents.lock().unwrap_or_else(PoisonError::into_inner).counts(agent);
-        let open = One::of(&self.open, self.answers)?;
         let answer = One::of(&counts.answers, self.answers.div_ceil(PART))?;
         let request = One::of(&counts.requests, self.requests.div_ceil(PART))?;
+        let open = One::of(&self.open, self.answers)?;
         Some((Asking(request), Answering([open, answer])))
     }
 }

@@ -238,6 +238,10 @@ mod tests {
 
     /// A server that answers so many requests on each connection and then closes it; and how many it has accepted.
     async fn server(answers: usize) -> (Pool, Arc<AtomicUsize>) {
+        server_of(answers, ANSWER).await
+    }
+
+    async fn server_of(answers: usize, answer: &'static [u8]) -> (Pool, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -248,7 +252,7 @@ mod tests {
                 tokio::spawn(async move {
                     let mut asked = [0; 1024];
                     for _ in 0..answers {
-                        if stream.read(&mut asked).await.unwrap_or(0) == 0 || stream.write_all(ANSWER).await.is_err() {
+                        if stream.read(&mut asked).await.unwrap_or(0) == 0 || stream.write_all(answer).await.is_err() {
                             return;
                         }
                     }
@@ -292,6 +296,35 @@ mod tests {
             while pool.inner.lock().links.iter_mut().any(|(_, link)| is_open(link)) {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_only_after_a_whole_exchange_with_nothing_left_over() {
+        let answers: [&[u8]; 4] = [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+            b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        ];
+        for answer in answers {
+            let (pool, accepted) = server_of(usize::MAX, answer).await;
+            for asked in 1..=3 {
+                ask(&pool).await;
+                assert_eq!(accepted.load(Ordering::SeqCst), asked, "{}", String::from_utf8_lossy(answer));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_before_the_request_is_out_ends_its_connection() {
+        let early = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n";
+        let (pool, accepted) = server_of(usize::MAX, early).await;
+        for asked in 1..=3 {
+            let body = Full::from(vec![b'x'; 8 << 20]);
+            let response = pool.request(request().map(|_| body)).await.unwrap();
+            assert_eq!(response.status(), 413);
+            assert_eq!(accepted.load(Ordering::SeqCst), asked);
         }
     }
 

@@ -1,9 +1,12 @@
 //! What is written, what is answered, and what observing relaxes.
 
+use std::sync::{Arc, Mutex};
+
 use http::StatusCode;
+use tokio::sync::Notify;
 
 use super::harness::*;
-use crate::DenyStatus;
+use crate::{Audit, AuditLine, DenyStatus, Outcome, Recording};
 
 #[tokio::test]
 async fn a_permit_is_written_with_its_rule_and_without_arguments() {
@@ -143,4 +146,54 @@ async fn long_names_are_cut_in_answers_and_lines() {
     let answer = world.post(request(&"\u{e9}".repeat(100_000), "{}")).await;
     assert!(answer.text.len() < 5000);
     assert!(world.last_line().to_string().len() < 8000);
+}
+
+/// An audit that writes a permit only when it is told to.
+#[derive(Debug, Default)]
+struct Slow {
+    asked: Notify,
+    go: Arc<Notify>,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+impl Audit for Slow {
+    fn record(&self, line: &AuditLine<'_>) -> Recording {
+        self.outcomes.lock().unwrap().push(line.outcome);
+        if line.outcome != Outcome::Permit {
+            return Ok(()).into();
+        }
+        self.asked.notify_one();
+        let go = Arc::clone(&self.go);
+        Recording::later(async move {
+            go.notified().await;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_ends_while_the_line_is_written_does_not_go_on() {
+    let slow = Arc::new(Slow::default());
+    let world = World::with(|config| config.audit = Arc::clone(&slow) as Arc<dyn Audit>).await;
+    let during = |change: Box<dyn Fn()>| {
+        let (slow, world) = (&slow, &world);
+        async move {
+            let meanwhile = async {
+                slow.asked.notified().await;
+                change();
+                slow.go.notify_one();
+            };
+            tokio::join!(world.post(call("read_a")), meanwhile).0
+        }
+    };
+    assert_eq!(during(Box::new(|| ())).await.status, StatusCode::OK);
+    assert_eq!(world.forwarded(), 1);
+    let policy = POLICY.replace("read_*", "other");
+    assert_eq!(during(Box::new(|| world.set_policy(&policy))).await.code(), Some(-32602));
+    world.set_policy(POLICY);
+    assert_ne!(during(Box::new(|| world.billing().end("revoked"))).await.status, StatusCode::OK);
+    assert_eq!(world.forwarded(), 1, "neither was forwarded");
+    let outcomes = slow.outcomes.lock().unwrap().clone();
+    let (permit, denied, refused) = (Outcome::Permit, Outcome::Denied, Outcome::Refused);
+    assert_eq!(outcomes, [permit, permit, denied, permit, refused]);
 }
