@@ -126,7 +126,7 @@ async fn renew(
     }
     let wanted = shared.like(&stored, leaf, csr.public_key().clone())?;
     let detail = Some(format!("after {}", leaf.serial()));
-    let ground = Ground { act: Act::Reenrol, detail, invite: None };
+    let ground = Ground { act: Act::Reenrol, detail, invite: None, after: Some(leaf.serial().clone()) };
     Ok(shared.desk.issue(wanted, ground, now).await?)
 }
 

@@ -230,3 +230,57 @@ fn leaf_of(bag: &[u8]) -> Vec<u8> {
     let length = usize::from(der[at + 2]) << 8 | usize::from(der[at + 3]);
     der[at..at + 4 + length].to_vec()
 }
+
+/// How many renewals a second a core makes, by the processor time that the serving process takes:
+/// `cargo test --release -p countermark-cli --test cli -- --ignored --nocapture renewals_a_second`.
+#[test]
+#[ignore = "a measurement: of use in a release build on a quiet machine"]
+fn renewals_a_second_on_kept_connections() {
+    const RENEWALS: usize = 20_000;
+    let place = Place::with_authority();
+    let identities: Vec<String> = (0..4).map(|lane| place.mint("agent", &format!("lane-{lane}"))).collect();
+    let (child, url) = serving(&place, &["--max-per-identity", "1000000"]);
+    let count = Arc::new(AtomicUsize::new(0));
+    let (begun, before) = (Instant::now(), ticks(child.id()));
+    let lanes: Vec<_> = identities
+        .into_iter()
+        .map(|identity| {
+            let (url, count) = (url.clone(), Arc::clone(&count));
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let client = client(&identity);
+                let csr = KeyPair::generate(KeyType::P256).unwrap().request().unwrap();
+                runtime.block_on(async {
+                    let mut streams = tokio::task::JoinSet::new();
+                    for _ in 0..16 {
+                        let (client, url, csr, count) = (client.clone(), url.clone(), csr.clone(), Arc::clone(&count));
+                        streams.spawn(async move {
+                            let nobody_looks = Answered::default();
+                            while count.fetch_add(1, Ordering::Relaxed) < RENEWALS {
+                                assert!(renew(&client, &url, &csr, &nobody_looks).await);
+                            }
+                        });
+                    }
+                    streams.join_all().await;
+                });
+            })
+        })
+        .collect();
+    lanes.into_iter().for_each(|lane| lane.join().unwrap());
+    let (wall, cpu) = (begun.elapsed().as_secs_f64(), (ticks(child.id()) - before) as f64 / 100.0);
+    let renewals = RENEWALS as f64;
+    println!(
+        "{RENEWALS} renewals: {:.0} a second by the wall, {:.0} a second a core ({:.0} µs each)",
+        renewals / wall,
+        renewals / cpu,
+        cpu / renewals * 1e6
+    );
+    assert_eq!(terminate(child), Some(0));
+}
+
+/// Hundredths of a second of processor time that a process has taken.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
