@@ -7,6 +7,7 @@ mod certificates;
 mod clients;
 mod conformance;
 mod curl;
+mod est;
 mod estate;
 mod servers;
 mod set_up;

@@ -74,6 +74,15 @@ impl Estate {
         Ok((guard, url))
     }
 
+    /// The authority as a service, and its URL.
+    pub(super) fn authority(&self) -> Result<(Running, String)> {
+        let mut serve = self.countermark();
+        serve.args(["ca", "serve", "--listen", "127.0.0.1:0", "--dns", "localhost", "--dir"]).arg(self.path("ca"));
+        let mut authority = Running::start(&mut serve)?;
+        let url = authority.wait_for(secure_url).context("the authority")?;
+        Ok((authority, url))
+    }
+
     /// The command line of `connect` to `url` on stdio, as the agent.
     pub(super) fn connect(&self, url: &str) -> Vec<String> {
         let identity = self.path("billing-bot");

@@ -125,7 +125,7 @@ impl Service {
         let places = config.places(address)?;
         let own = upkeep::own_credential(&desk, &places, &me, clock.now()).await?;
         let (publish, credential) = watch::channel(Arc::new(own));
-        let (lists, trust) = read_trust(&authority)?;
+        let (lists, trust) = read_trust(&authority, &Trust::nobody())?;
         let shared = Arc::new(Shared {
             url: places.url(address.port()),
             places,
@@ -218,7 +218,7 @@ struct Stores {
 
 impl Shared {
     fn read_trust(&self) -> Result<(Lists, Arc<Trust>), AuthorityError> {
-        read_trust(&self.authority)
+        read_trust(&self.authority, &self.trust.borrow())
     }
 
     /// Writes down that something was refused, and why; nobody waits for it. Our own faults are no decisions.
@@ -255,11 +255,11 @@ impl Shared {
 }
 
 /// The lists and the trust that they make: our own root, revocation required.
-fn read_trust(authority: &Authority) -> Result<(Lists, Arc<Trust>), AuthorityError> {
+fn read_trust(authority: &Authority, before: &Trust) -> Result<(Lists, Arc<Trust>), AuthorityError> {
     let lists = Lists::read(authority)?;
     let domain =
         DomainTrust { bundle: authority.bundle()?, crls: lists.crls.clone(), revocation: Revocation::Required };
-    let trust = Trust::new(vec![domain]).map_err(|error| AuthorityError::Trust(error.to_string()))?;
+    let trust = before.succeed(vec![domain]).map_err(|error| AuthorityError::Trust(error.to_string()))?;
     Ok((lists, Arc::new(trust)))
 }
 

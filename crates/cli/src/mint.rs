@@ -38,7 +38,7 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     countermark mint agent billing-bot --ca ca --out id/billing-bot\n  \
     countermark mint server ledger --ca ca --out id/ledger --dns ledger.internal --ttl 12h\n  \
-    countermark mint agent billing-bot --ca https://authority.internal:8440 --identity id/root-admin --out id/billing-bot\n  \
+    countermark mint agent billing-bot --ca https://ca.internal:8440 --identity id/admin --out id\n  \
     openssl req -new -key key.pem -subj /CN=x -out x.csr && \\\n    \
     countermark mint agent billing-bot --ca ca --csr x.csr --out certs")]
 pub(crate) struct MintArgs {

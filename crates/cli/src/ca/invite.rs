@@ -22,8 +22,8 @@ use crate::{
 /// certificate. The authority keeps only its hash.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    countermark ca invite agent billing-bot --ca ca --url https://authority.internal:8440 --out billing-bot.invite\n  \
-    countermark ca invite server ledger --dns ledger.internal --ca https://authority.internal:8440 --identity id/root-admin --out ledger.invite")]
+    countermark ca invite agent billing-bot --ca ca --out billing-bot.invite\n  \
+    countermark ca invite server db --ca https://ca.internal:8440 --identity id/admin --out f")]
 pub(super) struct InviteArgs {
     /// What it is
     #[arg(value_enum)]

@@ -16,7 +16,7 @@ use crate::{
 /// List what was minted
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca list --ca ca --json\n  countermark ca list --ca https://authority.internal:8440 --identity id/root-admin"
+    after_help = "Examples:\n  countermark ca list --ca ca --json\n  countermark ca list --ca https://ca.internal:8440 --identity id/admin"
 )]
 pub(super) struct ListArgs {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) fn run(args: &ListArgs) -> Outcome<Exit> {
         output::json(&rows)?;
         return Ok(Exit::Done);
     }
-    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     table(
         ["IDENTITY", "STATE", "EXPIRES", "SERIAL"],
         rows.iter().map(|row| ["identity", "state", "not_after", "serial"].map(|name| text(row, name))),
@@ -73,12 +73,12 @@ async fn from_service(args: &ListArgs, remote: &Remote) -> Outcome<Vec<Value>> {
         if let Some(Value::Array(found)) = page.get_mut("certificates").map(Value::take) {
             rows.extend(found);
         }
-        match page["next"].as_str() {
+        match page.get("next").and_then(Value::as_str) {
             Some(next) => after = format!("&after={next}"),
             None => break,
         }
     }
     // Both times are RFC 3339 in UTC, and so in the order of their text.
-    rows.retain(|row| args.all || row["not_after"].as_str().is_some_and(|end| end >= now.as_str()));
+    rows.retain(|row| args.all || row.get("not_after").and_then(Value::as_str).is_some_and(|end| end >= now.as_str()));
     Ok(rows)
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use countermark_authority::{Authority, Filter, Revocation, Target};
 use countermark_identity::Serial;
 use countermark_issue::RevocationReason;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     failure::{Exit, Outcome},
@@ -20,7 +20,7 @@ use crate::{
 /// within a second; others learn of it with the next delivery of the CRL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://authority.internal:8440 --identity id/root-admin intern-bot"
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"
 )]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
@@ -53,12 +53,12 @@ pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
 fn from_service(args: &RevokeArgs, remote: &Remote) -> Outcome<Exit> {
     // The inventory that could tell is elsewhere: what has the length of our serials is one.
     let serial = args.what.len() >= 16 && args.what.parse::<Serial>().is_ok();
-    let mut body = json!({"reason": args.reason.as_str()});
-    if serial {
-        body["serial"] = json!(args.what);
+    let (kind, target) = if serial {
+        ("serial", args.what.clone())
     } else {
-        body["agent"] = json!(issuing::identity(&args.what, remote.trust_domain())?.as_str());
-    }
+        ("agent", issuing::identity(&args.what, remote.trust_domain())?.to_string())
+    };
+    let body = json!({"reason": args.reason.as_str(), kind: target});
     let what = format!("cannot revoke {}", args.what);
     let answer = runtime::short(async { remote.post("/v1/revocations", &body, &what).await })?;
     if args.json.json {
@@ -66,14 +66,14 @@ fn from_service(args: &RevokeArgs, remote: &Remote) -> Outcome<Exit> {
         return Ok(Exit::Done);
     }
     let revoked: Vec<&str> =
-        answer["revoked"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+        answer.get("revoked").and_then(Value::as_array).into_iter().flatten().filter_map(|one| one.as_str()).collect();
     for serial in &revoked {
         line(format!("revoked {serial}"))?;
     }
     if revoked.is_empty() {
         line(format!("nothing of {} was left to revoke", args.what))?;
     }
-    facts([("CRL number", answer["crl_number"].to_string())])?;
+    facts([("CRL number", answer.get("crl_number").map(Value::to_string).unwrap_or_default())])?;
     Ok(Exit::Done)
 }
 

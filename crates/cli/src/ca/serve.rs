@@ -24,7 +24,7 @@ use crate::{
 /// It signs its revocation lists anew every 12 hours, and its intermediate while root.key is there.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  countermark ca serve --dir ca --listen 0.0.0.0:8440 --dns authority.internal --admin 127.0.0.1:9440"
+    after_help = "Example:\n  countermark ca serve --dir ca --listen 0.0.0.0:8440 --dns ca.internal --admin 127.0.0.1:9440"
 )]
 pub(super) struct ServeArgs {
     /// TOML file with these flags as keys; what is typed wins

@@ -69,7 +69,8 @@ fn body(args: &MintArgs, csr: &str) -> Outcome<Value> {
 /// The chain that was answered, which must be for whom it was asked.
 fn chain(answer: &Value, identity: &SpiffeId) -> Outcome<Vec<CertificateDer<'static>>> {
     let next = "check that the authority and this program are of one version";
-    let pems: Vec<&str> = answer["chain"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let pems: Vec<&str> =
+        answer.get("chain").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let chain: Vec<CertificateDer<'static>> = pems
         .iter()
         .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()))

@@ -20,3 +20,5 @@ mod quickstart;
 mod run;
 #[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod service;

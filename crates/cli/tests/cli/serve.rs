@@ -28,7 +28,7 @@ fn guard_args(place: &Place, listen: &str) -> Vec<String> {
 }
 
 /// Starts it and waits until its log says `said`; the line.
-fn start(args: &[String], said: &str) -> (Child, String) {
+pub(crate) fn start(args: &[String], said: &str) -> (Child, String) {
     let mut child = command().args(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.by_ref().map(Result::unwrap).find(|line| line.contains(said));
@@ -39,7 +39,7 @@ fn start(args: &[String], said: &str) -> (Child, String) {
 }
 
 /// SIGTERM, and how it ended within ten seconds.
-fn terminate(mut child: Child) -> Option<i32> {
+pub(crate) fn terminate(mut child: Child) -> Option<i32> {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let begun = Instant::now();
     loop {
