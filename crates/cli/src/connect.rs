@@ -7,6 +7,7 @@ use countermark_proxy::connect::{Connect, ConnectConfig, Listen};
 
 use crate::{
     failure::{Exit, Explain, Outcome, usage},
+    renewing,
     runtime::{self, shutdown},
 };
 
@@ -37,6 +38,9 @@ pub(crate) struct ConnectArgs {
     /// CRL of the own trust domain, instead of the one in the identity directory
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
+    /// Renew the identity from this authority (https://HOST:PORT), in this process
+    #[arg(long, value_name = "URL")]
+    renew_from: Option<String>,
     /// File that remembers the newest CRL numbers and bundle sequences [default: beside the identity]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -44,17 +48,21 @@ pub(crate) struct ConnectArgs {
 
 pub(crate) fn run(args: ConnectArgs) -> Outcome<Exit> {
     let listen = args.listen.as_deref().map(listen).transpose()?;
+    let renew = args.renew_from.map(|url| (url, args.identity.clone()));
     let config = ConnectConfig {
         server: args.server,
         crl: args.crl,
         state: args.state,
         ..ConnectConfig::new(args.to, args.identity)
     };
-    runtime::long(serve(config, listen))
+    runtime::long(serve(config, listen, renew))
 }
 
-async fn serve(config: ConnectConfig, listen: Option<Listen>) -> Outcome<Exit> {
+async fn serve(config: ConnectConfig, listen: Option<Listen>, renew: Option<(String, PathBuf)>) -> Outcome<Exit> {
     let ended = shutdown()?;
+    if let Some((url, identity)) = renew {
+        renewing::start(&url, &identity, ended.clone()).await?;
+    }
     let connect = Connect::open(config).await.or_failed("connect did not start", "")?;
     let Some(at) = listen else {
         connect.stdio(tokio::io::stdin(), tokio::io::stdout(), ended).await.or_failed("connect stopped", "")?;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use countermark_identity::{Clock, SystemClock, UnixTime};
 use countermark_rotate::{
     Config, CredentialStatus, Status,
+    config::ConfigError,
     ctl::{self, Answer, Question},
 };
 
@@ -54,7 +55,11 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome<Exit> {
         Some(socket) => socket.clone(),
         None => {
             let next = "give --config FILE, or --socket PATH";
-            Config::load(&args.config).map_err(|error| usage(error.to_string(), next))?.socket
+            let config = Config::load(&args.config).map_err(|error| match error {
+                ConfigError::Io { .. } => failed(error.to_string(), next),
+                _ => usage(error.to_string(), next),
+            })?;
+            config.socket
         }
     };
     let question = match &args.verb {

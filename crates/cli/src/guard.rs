@@ -9,6 +9,7 @@ use countermark_proxy::Guard;
 
 use crate::{
     failure::{Exit, Explain, Outcome},
+    renewing,
     runtime::{self, shutdown},
 };
 
@@ -71,6 +72,9 @@ pub(crate) struct GuardArgs {
     /// File that remembers the newest CRL numbers and bundle sequences [default: beside the identity]
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    /// Renew the identity from this authority (https://HOST:PORT), in this process
+    #[arg(long, value_name = "URL")]
+    pub(crate) renew_from: Option<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -132,10 +136,14 @@ pub(crate) struct ChildArgs {
 }
 
 pub(crate) fn run(args: GuardArgs) -> Outcome<Exit> {
+    let renew = args.renew_from.clone().map(|url| (url, args.identity.clone()));
     let config = plan::config(args)?;
     runtime::long(async move {
         // Before anything is said: whoever hears that guard serves may end it.
         let ended = shutdown()?;
+        if let Some((url, identity)) = renew {
+            renewing::start(&url, &identity, ended.clone()).await?;
+        }
         let guard = Guard::bind(config).await.or_failed("guard did not start", "")?;
         tracing::info!(url = guard.url(), "guard serves");
         if let Some(admin) = guard.admin_addr() {

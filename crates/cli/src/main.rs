@@ -24,6 +24,7 @@ mod policy;
 mod progress;
 mod quickstart;
 mod remote;
+mod renewing;
 mod rotate;
 mod rpc;
 mod runtime;

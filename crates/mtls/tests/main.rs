@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod anonymous; // clients that have no certificate yet
 mod anyone; // where a certificate is optional
 mod client; // pool, rotation, the server revoked, wrong servers
 mod federation; // one root store for each trust domain

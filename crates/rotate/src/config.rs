@@ -43,6 +43,36 @@ impl Config {
         Self::parse(&text, path)
     }
 
+    /// One credential of an authority of ours, renewed where it is used.
+    #[must_use]
+    pub fn one(directory: &Path, identity: SpiffeId, url: Uri) -> Self {
+        let name: Arc<str> = Arc::from(identity.path().rsplit('/').next().unwrap_or_default());
+        let kind = IssuerKind::Authority { url, server: None };
+        let issuer = Arc::new(IssuerEntry { name: "authority".to_owned(), kind });
+        let entry = CredentialEntry {
+            name,
+            identity,
+            issuer: Arc::clone(&issuer),
+            directory: directory.to_owned(),
+            ttl: None,
+            dns: Vec::new(),
+            ip: Vec::new(),
+            access: Access::default(),
+            key: KeyKind::default(),
+            reuse_key: false,
+            rank: 0,
+            sinks: Sinks::default(),
+            hooks: Vec::new(),
+            probe: None,
+        };
+        Self {
+            socket: PathBuf::new(),
+            concurrency: 1,
+            issuers: BTreeMap::from([(issuer.name.clone(), issuer)]),
+            credentials: vec![Arc::new(entry)],
+        }
+    }
+
     /// Reads the text of a file; paths in it are relative to the file's directory.
     ///
     /// # Errors

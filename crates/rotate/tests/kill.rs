@@ -69,9 +69,10 @@ fn the_process_that_is_killed() {
         };
         let (rotation, handle) = Rotation::start(setup).unwrap();
         tokio::spawn(rotation.run(CancellationToken::new()));
+        let mut delivered = handle.watch("billing-bot").await.unwrap().unwrap();
         loop {
             handle.renew("billing-bot").await.unwrap();
-            tokio::task::yield_now().await;
+            delivered.changed().await.unwrap();
         }
     });
 }
@@ -127,7 +128,7 @@ fn no_reader_sees_half_a_switch() {
         // Killed at another moment each time, until there were enough switches, and in any case in the end.
         while generation < SWITCHES && begun.elapsed() < LONGEST {
             let mut child = spawn(place.path());
-            std::thread::sleep(Duration::from_micros(150_000 + u64::from(kills) * 7919 % 400_000));
+            std::thread::sleep(Duration::from_micros(200_000 + u64::from(kills) * 79_190 % 1_300_000));
             child.kill().unwrap();
             child.wait().unwrap();
             kills += 1;

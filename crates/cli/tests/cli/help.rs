@@ -2,7 +2,7 @@
 
 use crate::run::countermark;
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 22] = [
     &[],
     &["quickstart"],
     &["ca"],
@@ -15,6 +15,9 @@ const VERBS: [&[&str]; 19] = [
     &["ca", "invite"],
     &["ca", "serve"],
     &["mint"],
+    &["join"],
+    &["rotate"],
+    &["ctl"],
     &["inspect"],
     &["doctor"],
     &["guard"],

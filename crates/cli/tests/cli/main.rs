@@ -17,6 +17,8 @@ mod policy;
 #[cfg(test)]
 mod quickstart;
 #[cfg(test)]
+mod rotate;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod serve;

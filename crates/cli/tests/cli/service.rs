@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// An authority that serves, its address and its URL.
-fn serving(place: &Place, flags: &[&str]) -> (Child, String) {
+pub(crate) fn serving(place: &Place, flags: &[&str]) -> (Child, String) {
     let mut args = ["ca", "serve", "--dir", &place.text("ca"), "--dns", "localhost"].map(str::to_owned).to_vec();
     if !flags.contains(&"--listen") {
         args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);

@@ -75,4 +75,5 @@ fn names(dir: impl AsRef<Path>) -> Vec<String> {
 mod deliver;
 mod faults;
 mod load;
+mod manner;
 mod trust;

@@ -14,9 +14,10 @@ pub(super) fn pid_file(path: &Path, signal: SignalName) -> Result<(), String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read the pid file {}: {error}", path.display()))?;
     let wrong = || format!("the pid file {} holds no process number", path.display());
-    let number: i32 = text.split_whitespace().next().and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    let number: Option<i32> = text.split_whitespace().next().and_then(|number| number.parse().ok());
     // Zero and below are groups, and 1 is nobody's consumer.
-    let pid = Pid::from_raw(number).filter(|_| number > 1).ok_or_else(wrong)?;
+    let number = number.filter(|number| *number > 1).ok_or_else(wrong)?;
+    let pid = Pid::from_raw(number).ok_or_else(wrong)?;
     let signal = match signal {
         SignalName::Hup => Signal::HUP,
         SignalName::Usr1 => Signal::USR1,

@@ -166,7 +166,7 @@ async fn a_touch_changes_the_time_and_nothing_else() {
     let bench = Bench::new();
     bench.run("touch = \"stamp\"").await.unwrap();
     fs::write(bench.path("stamp"), "kept").unwrap();
-    let old = std::fs::File::options().write(true).open(bench.path("stamp")).unwrap();
+    let old = fs::File::options().write(true).open(bench.path("stamp")).unwrap();
     old.set_modified(std::time::UNIX_EPOCH).unwrap();
     bench.run("touch = \"stamp\"").await.unwrap();
     assert_eq!(fs::read_to_string(bench.path("stamp")).unwrap(), "kept");

@@ -28,16 +28,25 @@ fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) ->
         fs::remove_dir_all(&target)?;
     }
     DirBuilder::new().mode(0o755).create(&target)?;
-    for file in fs::read_dir(source)? {
-        let file = file?;
-        let content = zeroize::Zeroizing::new(fs::read(file.path())?);
-        replace_file_as(&target.join(file.file_name()), &content, entry.access).map_err(io::Error::other)?;
-    }
+    copy(entry, source, &target, |_| true)?;
+    // A generation holds the roots of its delivery, but no revocation lists, without which nobody is believed.
+    copy(entry, &entry.directory.join("trust/current"), &target, |name| name.ends_with(".crl.pem"))?;
     File::open(&target)?.sync_all()?;
     link(Path::new(&name), &dir.join(DATA))?;
     link_names(&target, dir)?;
     File::open(dir)?.sync_all()?;
     sweep(dir, &name);
+    Ok(())
+}
+
+fn copy(entry: &CredentialEntry, from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if file.file_name().to_str().is_some_and(&wanted) {
+            let content = zeroize::Zeroizing::new(fs::read(file.path())?);
+            replace_file_as(&to.join(file.file_name()), &content, entry.access).map_err(io::Error::other)?;
+        }
+    }
     Ok(())
 }
 

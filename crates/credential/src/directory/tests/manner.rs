@@ -1,0 +1,93 @@
+//! Deliveries for other readers, in further forms, and into directories that somebody broke.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use countermark_identity::Secret;
+
+use super::*;
+
+fn manner(access: Access) -> Manner {
+    let extras = vec![Extra { name: "combined.pem", content: Secret::new(b"both".to_vec()) }];
+    Manner { access, extras, mends: false }
+}
+
+#[test]
+fn owner_group_and_mode_are_those_that_were_asked_for_at_every_write() {
+    let estate = Estate::new();
+    let dir = estate.dir();
+    let root = rustix::process::geteuid().is_root();
+    let (owner, group) = if root { (Some(65534), Some(65534)) } else { (None, None) };
+    let access = Access::new(owner, group, 0o640).unwrap();
+    for number in 1..=2 {
+        deliver_as(&dir, &estate.delivery(PATH), &manner(access), NOW).unwrap();
+        for name in ["tls.key", "tls.crt", "ca.crt", "credential-bundle.pem", "combined.pem", BUNDLE] {
+            let file = fs::metadata(dir.join(name)).unwrap();
+            assert_eq!(file.mode() & 0o7777, 0o640, "{name} of {number}");
+            assert_eq!(file.uid() == 65534 && file.gid() == 65534, root, "{name} of {number}");
+        }
+        for folder in ["", "generations", &format!("generations/{number}"), "trust", "trust/versions/1"] {
+            let folder = fs::metadata(dir.join(folder)).unwrap();
+            assert_eq!(folder.mode() & 0o7777, if root { 0o751 } else { 0o750 });
+            assert_ne!(folder.uid(), 65534, "who may read a key may not put another in its place");
+        }
+    }
+    assert_eq!(estate.load().unwrap().generation.unwrap().number(), 2);
+}
+
+#[test]
+fn trust_that_is_there_for_other_readers_is_written_anew() {
+    let estate = Estate::delivered();
+    let dir = estate.dir();
+    assert_eq!(mode(dir.join(BUNDLE)), 0o600);
+    let access = Access::new(None, None, 0o640).unwrap();
+    deliver_as(&dir, &estate.delivery(PATH), &manner(access), NOW).unwrap();
+    assert_eq!(mode(dir.join(BUNDLE)), 0o640);
+}
+
+#[test]
+fn further_forms_switch_with_the_generation() {
+    let estate = Estate::delivered();
+    let dir = estate.dir();
+    deliver_as(&dir, &estate.delivery(PATH), &manner(Access::default()), NOW).unwrap();
+    assert_eq!(fs::read_link(dir.join("combined.pem")).unwrap(), Path::new("current/combined.pem"));
+    assert_eq!(fs::read(dir.join("combined.pem")).unwrap(), b"both");
+}
+
+#[test]
+fn what_somebody_broke_is_replaced_by_those_who_know_whose_it_is() {
+    let estate = Estate::delivered();
+    let dir = estate.dir();
+    fs::write(dir.join("credential-bundle.pem"), "broken").unwrap();
+    let error = deliver_as(&dir, &estate.delivery(PATH), &Manner::default(), NOW).unwrap_err();
+    assert!(matches!(error, DeliveryError::Unreadable { .. }), "{error}");
+    let mending = Manner { mends: true, ..Manner::default() };
+    deliver_as(&dir, &estate.delivery(PATH), &mending, NOW).unwrap();
+    estate.load().unwrap();
+    let error = deliver_as(&dir, &estate.delivery("/agent/intern-bot"), &mending, NOW).unwrap_err();
+    assert!(matches!(error, DeliveryError::OtherIdentity { .. }), "{error}");
+}
+
+#[test]
+fn a_sweep_removes_what_was_cut_off_and_nothing_else() {
+    let estate = Estate::delivered();
+    let dir = estate.dir();
+    estate.deliver(PATH).unwrap();
+    for half in ["generations/.3.new", "generations/7", "trust/versions/.2.new", "trust/versions/9"] {
+        fs::create_dir(dir.join(half)).unwrap();
+    }
+    let before = estate.thumbprint();
+    sweep(&dir, NOW).unwrap();
+    assert_eq!(names(dir.join("generations")), ["1", "2"]);
+    assert_eq!(names(dir.join("trust/versions")), ["1"]);
+    assert_eq!(estate.thumbprint(), before);
+}
+
+#[test]
+fn one_process_keeps_a_directory_and_mints_go_on_beside_it() {
+    let estate = Estate::delivered();
+    let claim = Claim::acquire(&estate.dir()).unwrap();
+    assert!(matches!(Claim::acquire(&estate.dir()), Err(DeliveryError::Busy { .. })));
+    estate.deliver(PATH).unwrap();
+    drop(claim);
+    Claim::acquire(&estate.dir()).unwrap();
+}
