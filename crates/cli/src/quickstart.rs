@@ -72,7 +72,7 @@ async fn tell(home: &Home, once: bool, shutdown: &tokio_util::sync::Cancellation
     }
     if !once {
         next::tell(&estate)?;
-        estate.stay(shutdown).await?;
+        estate.stay(shutdown).await;
         line("\nended")?;
     }
     Ok(Exit::Done)

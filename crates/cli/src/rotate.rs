@@ -48,6 +48,18 @@ pub(crate) struct RotateArgs {
     json: JsonFlag,
 }
 
+/// Starts a rotation inside this process; it runs until `ended`.
+pub(crate) fn start(config: &std::path::Path, ended: CancellationToken) -> Outcome<Handle> {
+    let config = load(config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stations = Arc::new(Local::new(Arc::clone(&clock)));
+    stations.open(&config)?;
+    let setup = Setup { config, stations, clock, observers: vec![Arc::new(Log)] };
+    let (rotation, handle) = Rotation::start(setup).or_failed("rotate did not start", "")?;
+    tokio::spawn(rotation.run(ended));
+    Ok(handle)
+}
+
 pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
     let config = load(&args.config)?;
     runtime::long(async move {

@@ -12,12 +12,13 @@ use countermark_credential::Credential;
 use countermark_identity::{Clock, Role, Serial, SpiffeId, SystemClock, TrustDomain, UnixTime};
 use countermark_issue::{KeyPair, KeyType, RevocationReason};
 use countermark_proxy::guard::{AuditSink, Guard, GuardConfig, Upstream};
+use countermark_rotate::Handle;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
 
 use super::{agent::Agent, ledger};
 use crate::{
-    failure::{Explain, Outcome},
+    failure::{Explain, Outcome, failed},
     issuing,
     output::{BOLD, facts, line},
 };
@@ -34,6 +35,7 @@ pub(super) struct Estate {
     pub(super) intern: Agent,
     pub(super) expired: Arc<Credential>,
     authority: Authority,
+    rotation: Handle,
     upstream: SocketAddr,
     running: CancellationToken,
 }
@@ -52,8 +54,12 @@ impl Estate {
         let authority =
             Authority::open(&ca, None, Arc::new(SystemClock)).or_failed("cannot open the development authority", "")?;
         for (role, name) in [(Role::Server, "ledger"), (Role::Agent, "billing-bot"), (Role::Agent, "intern-bot")] {
-            renew(&authority, &dir, role, name).await?;
+            let credential = Arc::new(mint(&authority, role, name).await?);
+            issuing::deliver(&authority, &identity(&dir, name), credential)?;
         }
+        let rotate = dir.join("rotate.toml");
+        std::fs::write(&rotate, ROTATE).or_failed(format!("cannot write {}", rotate.display()), "")?;
+        let rotation = crate::rotate::start(&rotate, running.clone())?;
         let policy = dir.join("policy.toml");
         std::fs::write(&policy, POLICY).or_failed(format!("cannot write {}", policy.display()), "")?;
         let audit = dir.join("audit.jsonl");
@@ -88,6 +94,7 @@ impl Estate {
             address,
             expired,
             authority,
+            rotation,
             upstream,
             running,
         })
@@ -129,34 +136,31 @@ impl Estate {
             .or_failed("cannot revoke", "")
     }
 
-    /// Gives billing-bot its next certificate, as `mint` would.
+    /// Tells the rotation to renew billing-bot now, as `countermark ctl renew` would; the serial that it then delivers.
     pub(super) async fn rotate_billing(&self) -> Outcome<Serial> {
-        renew(&self.authority, &self.dir, Role::Agent, "billing-bot").await
-    }
-
-    /// Stays up and renews what is half through its life, until `shutdown`.
-    pub(super) async fn stay(&self, shutdown: &CancellationToken) -> Outcome<()> {
-        let mut ticks = tokio::time::interval(CHECK);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
-            for (role, name) in [(Role::Server, "ledger"), (Role::Agent, "billing-bot")] {
-                if self.is_due(name)
-                    && let Err(error) = renew(&self.authority, &self.dir, role, name).await
-                {
-                    tracing::warn!(error = %crate::failure::sentence(&error), "not renewed yet; trying again");
+        let before = self.billing_serial().await?;
+        self.rotation.renew("billing-bot").await.or_failed("cannot renew billing-bot", "")?;
+        let renewed = async {
+            loop {
+                let serial = self.billing_serial().await?;
+                if serial != before {
+                    return Ok(serial);
                 }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, renewed).await.or_failed("billing-bot is not renewed", "")?
     }
 
-    fn is_due(&self, name: &str) -> bool {
-        let Ok(held) = countermark_credential::directory::read(&identity(&self.dir, name)) else { return true };
-        let leaf = held.credential.leaf();
-        let life = leaf.not_after().duration_since(leaf.not_before());
-        SystemClock.now().duration_since(leaf.not_before()) * 2 >= life
+    async fn billing_serial(&self) -> Outcome<Serial> {
+        let status = self.rotation.credential("billing-bot").await.or_failed("the rotation has ended", "")?;
+        let serial = status.and_then(|status| status.serial);
+        serial.ok_or_else(|| failed("the rotation has no billing-bot", ""))?.parse().or_failed("an odd serial", "")
+    }
+
+    /// Stays up until `shutdown`; the rotation goes on renewing.
+    pub(super) async fn stay(&self, shutdown: &CancellationToken) {
+        shutdown.cancelled().await;
     }
 }
 
@@ -166,8 +170,11 @@ impl Drop for Estate {
     }
 }
 
-/// How often lives are looked at.
-const CHECK: Duration = Duration::from_secs(30);
+/// How long a renewal may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What keeps guard and billing-bot fresh; intern-bot, once revoked, is not to come back.
+const ROTATE: &str = include_str!("rotate.toml");
 
 const POLICY: &str = include_str!("policy.toml");
 
@@ -196,13 +203,6 @@ impl Clock for Stopped {
     fn now(&self) -> UnixTime {
         self.0
     }
-}
-
-async fn renew(authority: &Authority, dir: &Path, role: Role, name: &str) -> Outcome<Serial> {
-    let credential = Arc::new(mint(authority, role, name).await?);
-    let serial = credential.leaf().serial().clone();
-    issuing::deliver(authority, &identity(dir, name), credential)?;
-    Ok(serial)
 }
 
 async fn mint(authority: &Authority, role: Role, name: &str) -> Outcome<Credential> {
