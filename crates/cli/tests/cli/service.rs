@@ -17,6 +17,7 @@ use countermark_issue::{KeyPair, KeyType};
 use countermark_mtls::{Client, ClientConfig, ExpectedServer, TrustGenerations};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use crate::{
@@ -294,20 +295,24 @@ fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
     let mut traced = Command::new("strace");
     traced.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg", "-o", &trace, BINARY]);
     traced.args(["ca", "serve", "--dir", &place.text("ca"), "--listen", "127.0.0.1:0", "--dns", "localhost"]);
+    traced.args(["--drain", "1s"]);
     let Ok(child) = traced.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() else {
         return skip("strace is not installed");
     };
-    let Some((child, line)) = await_line(child, "the authority serves") else {
+    let Some((mut child, line)) = await_line(child, "the authority serves") else {
         return skip("strace may not trace here");
     };
     let url = line.split("url=").nth(1).unwrap().split_whitespace().next().unwrap().trim_matches('"').to_owned();
-    let synced = |text: &str| text.lines().filter(|line| is_sync(line)).count();
-    let before = synced(&std::fs::read_to_string(&trace).unwrap());
+    let before = syncs(&std::fs::read_to_string(&trace).unwrap()).len();
     let answered = Answered::default();
     let csr = KeyPair::generate(KeyType::P256).unwrap().request().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert!(runtime.block_on(async { renew(&client(&identity), &url, &csr, &answered).await }));
-    terminate(child);
+    // strace keeps its own signals waiting: whom it traces is told, and it ends with it.
+    let traced = std::fs::read_to_string(&trace).unwrap();
+    let pid = traced.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    child.wait().unwrap();
 
     let text = std::fs::read_to_string(&trace).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -316,13 +321,28 @@ fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
     let sent = lines.iter().rposition(|line| line.contains("<socket:") && size(line) > 1500).expect("an answer");
     let first_sent = lines.iter().position(|line| line.contains("<socket:") && size(line) > 1500).unwrap();
     assert!(first_sent < sent, "the handshake and the answer");
-    let synced_by_then = lines[..sent].iter().filter(|line| is_sync(line)).count();
+    let synced_by_then = syncs(&text).iter().filter(|at| **at < sent).count();
     assert!(synced_by_then >= before + 2, "{synced_by_then} of {before} and 2:\n{text}");
 }
 
-/// Whether a line of the trace says that the inventory's log is on the disk.
-fn is_sync(line: &str) -> bool {
-    line.contains("sync(") && line.contains("inventory.sqlite-wal>") && line.trim_end().ends_with("= 0")
+/// The lines of a trace by which the inventory's log was on the disk, those included that another thread interrupted.
+fn syncs(trace: &str) -> Vec<usize> {
+    let mut under_way = Vec::new();
+    let mut done = Vec::new();
+    for (at, line) in trace.lines().enumerate() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        if call.contains("sync(") && call.contains("inventory.sqlite-wal>") {
+            if call.ends_with("<unfinished ...>") {
+                under_way.push(pid);
+            } else if call.trim_end().ends_with("= 0") {
+                done.push(at);
+            }
+        } else if call.contains("sync resumed>") && under_way.contains(&pid) {
+            under_way.retain(|other| *other != pid);
+            done.push(at);
+        }
+    }
+    done
 }
 
 /// The child and the line of its log that has these words; nothing where it ends before.
