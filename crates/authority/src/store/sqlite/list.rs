@@ -41,7 +41,8 @@ pub(super) fn certificates(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
     query
 }
 
-/// Revokes what lives of an identity and of its sub-agents, whatever anybody has looked at before.
+/// Revokes what lives of an identity and of its sub-agents, whatever anybody has looked at before, and ends its invites that
+/// nobody has redeemed: whoever lost the one right must not come back by the other.
 pub(super) async fn revoke(
     connection: &mut SqliteConnection,
     identity: &SpiffeId,
@@ -51,6 +52,10 @@ pub(super) async fn revoke(
     let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new("UPDATE certificate SET revoked_at = ");
     query.push_bind(to_integer(at)).push(", reason = ").push_bind(reason.as_str());
     query.push(" WHERE revoked_at IS NULL AND not_after >= ").push_bind(to_integer(at));
+    of_identity(&mut query, identity);
+    query.build().execute(&mut *connection).await?;
+    let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new("UPDATE invite SET expires_at = ");
+    query.push_bind(to_integer(at).saturating_sub(1)).push(" WHERE expires_at >= ").push_bind(to_integer(at));
     of_identity(&mut query, identity);
     query.build().execute(connection).await?;
     Ok(())
