@@ -4,6 +4,7 @@
 //! and its identity is the one that the invite names. What is fetched before that proves itself: a root by its hash, a revocation
 //! list by its signature.
 
+mod error;
 mod invite;
 
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countermark_credential::directory::{self, Delivery, DeliveryError, DomainCrls, Generation, Manner, replace_file};
-use countermark_credential::{Bundle, BundleError, Credential, IssuerError};
-use countermark_identity::{Clock, Secret, SpiffeId, SpiffeIdError, Thumbprint, TrustDomain};
+use countermark_credential::directory::{self, Delivery, DomainCrls, Generation, Manner, replace_file};
+use countermark_credential::{Bundle, Credential};
+use countermark_identity::{Clock, Secret, SpiffeId, Thumbprint, TrustDomain};
 use countermark_mtls::{ClientConfig, danger_fetch_unverified, provider};
 use http::{HeaderValue, Uri};
 use rustls_pki_types::pem::PemObject as _;
@@ -21,10 +22,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub use self::error::EnrolError;
 pub use self::invite::{Invite, InviteError};
 use crate::issuer::{Base, OwnTrust, Wire, expected, fetch_crls};
 use crate::renew::{self, blocking};
-use crate::request::{CertificateRequest, KeyKind, RequestError};
+use crate::request::{CertificateRequest, KeyKind};
 use crate::{pkcs7, schedule};
 
 /// What it takes to enrol.
@@ -243,96 +245,6 @@ pub fn authority_url(text: &str) -> Result<Uri, EnrolError> {
     let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
     uri.filter(|uri| uri.scheme_str() == Some("https") && uri.host().is_some() && uri.query().is_none())
         .ok_or_else(|| EnrolError::Url { text: text.to_owned() })
-}
-
-/// Why there is no first credential.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EnrolError {
-    /// The authority did not prove itself, or did not answer. Nothing secret was sent.
-    #[error("the authority did not prove itself, and nothing secret was sent: {0}")]
-    Authority(#[source] IssuerError),
-    /// The roots cannot be used.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// What came back is no credential.
-    #[error(transparent)]
-    Credential(#[from] countermark_credential::CredentialError),
-    /// It could not be delivered.
-    #[error(transparent)]
-    Delivery(#[from] DeliveryError),
-    /// The directory cannot be made.
-    #[error("cannot make {}: {source}", dir.display())]
-    Directory {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The revocation lists cannot be had.
-    #[error("the authority's revocation lists cannot be had, and nothing secret was sent: {0}")]
-    Lists(#[source] IssuerError),
-    /// A certificate of somebody else.
-    #[error("the authority answered with a certificate of {found}, where {wanted} was asked for")]
-    Misnamed {
-        /// Whose it is.
-        found: SpiffeId,
-        /// Whose it should be.
-        wanted: SpiffeId,
-    },
-    /// No root.
-    #[error("the bundle holds no root certificate in PEM")]
-    NoRoot,
-    /// A root that names no trust domain.
-    #[error("the root names no trust domain (a URI spiffe://TRUST-DOMAIN)")]
-    NoTrustDomain,
-    /// A certificate of nobody.
-    #[error("the authority answered with a certificate without a SPIFFE ID")]
-    Nobody,
-    /// The directory is somebody else's.
-    #[error("{} is the directory of {found}; give another", dir.display())]
-    OtherIdentity {
-        /// The directory.
-        dir: PathBuf,
-        /// Whose it is.
-        found: SpiffeId,
-    },
-    /// The pinned root is not among those of the authority.
-    #[error("none of the authority's roots has the SHA-256 {pin}, and nothing secret was sent")]
-    OtherRoot {
-        /// The pin.
-        pin: Thumbprint,
-    },
-    /// It did not give a certificate.
-    #[error("the authority gave no certificate: {0}")]
-    Refused(#[source] IssuerError),
-    /// No request came about.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The secret cannot stand in a header.
-    #[error("the secret holds characters that no secret has; is the file the right one?")]
-    Secret,
-    /// The identity is none.
-    #[error(transparent)]
-    SpiffeId(#[from] SpiffeIdError),
-    /// The work broke off.
-    #[error("{what}")]
-    Unlikely {
-        /// How.
-        what: String,
-    },
-    /// Nobody answers there.
-    #[error("the authority's root cannot be fetched: {0}")]
-    Unreachable(#[source] IssuerError),
-    /// The certificate does not verify.
-    #[error("the certificate that came back does not verify: {0}")]
-    Unverified(String),
-    /// No URL of an authority.
-    #[error("`{text}` is no URL of an authority; write https://HOST:PORT")]
-    Url {
-        /// What is written.
-        text: String,
-    },
 }
 
 /// Whether an enrolment into this directory was begun and not ended.

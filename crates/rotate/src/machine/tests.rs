@@ -1,3 +1,5 @@
+use countermark_identity::Serial;
+
 use super::*;
 
 /// A machine with its two clocks.

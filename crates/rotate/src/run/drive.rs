@@ -1,19 +1,21 @@
 //! The task itself.
 
+mod check;
 mod finish;
 mod order;
+mod start;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use countermark_identity::UnixTime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::jobs::{self, Done, Tools};
+use super::jobs::{Done, Job, Tools};
 use super::orders::Order;
 use super::queue::Queue;
 use super::slot::{Opened, Slot};
@@ -21,7 +23,6 @@ use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
 use crate::machine::{Action, Input, Moment};
-use crate::schedule::{self, Life};
 use crate::status::Status;
 
 /// Many credentials, driven by one task.
@@ -37,6 +38,8 @@ pub struct Rotation {
     /// Wall minus monotonic time, in seconds, when everything was last planned.
     offset: i64,
     jobs: JoinSet<Vec<Done>>,
+    /// What each of them is for.
+    running: HashMap<task::Id, Job>,
     /// Renewals that wait for their turn: by rank, then by who asked first.
     waiting: BTreeSet<(usize, u64, u64)>,
     turn: u64,
@@ -71,6 +74,7 @@ impl Rotation {
             orders: receiver,
             begun: Instant::now(),
             jobs: JoinSet::new(),
+            running: HashMap::new(),
             waiting: BTreeSet::new(),
             turn: 0,
             renewing: BTreeMap::new(),
@@ -125,12 +129,7 @@ impl Rotation {
         self.turn();
         let wake = self.queue.next().map_or(self.next_check, |next| next.min(self.next_check));
         tokio::select! {
-            Some(done) = self.jobs.join_next() => {
-                // A job that broke off has nothing to tell; its slot is looked at again with the next replan.
-                for done in done.unwrap_or_default() {
-                    self.finish(done);
-                }
-            }
+            Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
             Some(order) = self.orders.recv() => self.obey(order),
             () = tokio::time::sleep_until(self.begun + wake) => {}
         }
@@ -147,47 +146,6 @@ impl Rotation {
         }
         self.start_renewals();
         self.start_chores();
-    }
-
-    /// Compares the clocks, and looks at some of the directories.
-    fn check(&mut self, now: Moment) {
-        let shortest = self.slots.values().filter_map(|slot| slot.machine.life()).map(Life::length).min();
-        let every = schedule::check_every(shortest.unwrap_or(Duration::MAX));
-        self.next_check = now.mono + every;
-        let parted = offset(now) - self.offset;
-        if parted.unsigned_abs() > JUMP {
-            self.offset = offset(now);
-            self.say(None, Event::ClockJumped { seconds: parted });
-            self.tell_all(&Input::Replan);
-        } else if parted.unsigned_abs() > DRIFT {
-            // A clock that is being set slowly: nothing is lost, but what was planned by it is planned by it again.
-            self.offset = offset(now);
-            self.tell_all(&Input::Woke);
-        }
-        self.look(every);
-    }
-
-    /// Starts a look at so many directories that each is looked at every half minute.
-    fn look(&mut self, every: Duration) {
-        if self.looking || self.slots.is_empty() {
-            return;
-        }
-        let rounds = (LOOK_EVERY.as_millis() / every.as_millis().max(1)).max(1);
-        let count = self.slots.len().div_ceil(usize::try_from(rounds).unwrap_or(1));
-        let after = self.slots.range(self.look_from..);
-        let batch: Vec<_> = after
-            .take(count)
-            .filter(|(_, slot)| !slot.machine.is_renewing())
-            .map(|(id, slot)| (*id, Arc::clone(&slot.entry), slot.seen.clone(), slot.machine.life().cloned()))
-            .collect();
-        self.look_from = match self.slots.range(self.look_from..).nth(count) {
-            Some((next, _)) => *next,
-            None => 0,
-        };
-        if !batch.is_empty() {
-            self.looking = true;
-            self.jobs.spawn(jobs::look(batch));
-        }
     }
 
     /// Takes a slot in, and tells it what was found.
@@ -242,54 +200,6 @@ impl Rotation {
         self.queue.set(id, [wall, mono].into_iter().flatten().min(), slot.entry.rank);
     }
 
-    /// Starts renewals in their order, as many as may run. None runs beside one that it depends on.
-    fn start_renewals(&mut self) {
-        while self.renewing.values().sum::<usize>() < self.concurrency {
-            let Some((rank, turn, id)) = self.waiting.first().copied() else { return };
-            if self.renewing.keys().next().is_some_and(|running| *running < rank) {
-                return;
-            }
-            self.waiting.remove(&(rank, turn, id));
-            let Some(slot) = self.slots.get(&id) else { continue };
-            *self.renewing.entry(rank).or_default() += 1;
-            let job = jobs::renew(id, Arc::clone(&slot.entry), self.tools.clone());
-            self.jobs.spawn(async { vec![job.await] });
-        }
-    }
-
-    fn start_chores(&mut self) {
-        while self.chores_running < CHORES {
-            let Some((id, chore)) = self.chores.pop_front() else { return };
-            let Some(slot) = self.slots.get(&id) else { continue };
-            let entry = Arc::clone(&slot.entry);
-            self.chores_running += 1;
-            match chore {
-                Action::RunHook { hook, generation } => {
-                    self.jobs.spawn(async move { vec![jobs::hook(id, entry, hook, generation).await] });
-                }
-                Action::Probe { generation } => {
-                    self.jobs.spawn(async move { vec![jobs::probe(id, entry, generation).await] });
-                }
-                _ => {
-                    let tools = self.tools.clone();
-                    self.jobs.spawn(async move { vec![jobs::refresh(id, entry, tools).await] });
-                }
-            }
-        }
-    }
-
-    /// Writes the state of a slot, one write after another.
-    fn remember(&mut self, id: u64) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if slot.writing {
-            slot.dirty = true;
-            return;
-        }
-        (slot.writing, slot.dirty) = (true, false);
-        let job = jobs::remember(id, Arc::clone(&slot.entry), slot.machine.memory(), slot.hooks);
-        self.jobs.spawn(async { vec![job.await] });
-    }
-
     fn say(&self, credential: Option<Arc<str>>, event: Event) {
         let told = Told { credential, event };
         for observer in &self.observers {
@@ -306,10 +216,8 @@ impl Rotation {
         self.waiting.clear();
         self.chores.clear();
         let deadline = Instant::now() + WIND_DOWN;
-        while let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.jobs.join_next()).await {
-            for done in done.unwrap_or_default() {
-                self.finish(done);
-            }
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.jobs.join_next_with_id()).await {
+            self.ended(ended);
             self.waiting.clear();
         }
     }
@@ -331,11 +239,4 @@ fn offset(now: Moment) -> i64 {
     wall.saturating_sub(i64::try_from(now.mono.as_secs()).unwrap_or(0))
 }
 
-/// The clocks may part by so many seconds before the machine slept or somebody set one.
-const JUMP: u64 = 30;
-/// By so many, what was planned is planned again.
-const DRIFT: u64 = 2;
-const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Hooks, probes and refreshes at one time.
-const CHORES: usize = 32;
 const WIND_DOWN: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use countermark_identity::{Clock, Serial};
 use super::look::Fingerprint;
 use super::slot;
 use crate::config::CredentialEntry;
+use crate::event::Step;
 use crate::issuer::Stations;
 use crate::machine::{Input, Memory};
 use crate::renew::{self, Failure, Renewed, blocking};
@@ -31,7 +32,7 @@ pub(super) enum What {
     /// What the files are now, where they are not what they were.
     Looked {
         seen: Fingerprint,
-        found: Option<Input>,
+        found: Input,
     },
     Probed {
         generation: u64,
@@ -43,6 +44,41 @@ pub(super) enum What {
         result: Result<Renewed, Failure>,
         seen: Fingerprint,
     },
+}
+
+/// What a job is for, so that one that breaks off is known by name.
+#[derive(Clone)]
+pub(super) enum Job {
+    /// A look at a batch.
+    Look,
+    /// Everything else is for one slot.
+    Of { id: u64, entry: Arc<CredentialEntry>, kind: Kind },
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Hook { hook: usize, generation: u64 },
+    Probe { generation: u64 },
+    Refresh,
+    Remember,
+    Renew,
+}
+
+impl Job {
+    /// What is told of a job that panicked: that it failed, so that it is tried again and holds up nobody.
+    pub(super) fn broken(self) -> Option<Done> {
+        let Self::Of { id, entry, kind } = self else { return None };
+        let cause = "the work broke off; report this: it is a fault of ours".to_owned();
+        let failure = Failure { step: Step::Prepare, cause: cause.clone() };
+        let what = match kind {
+            Kind::Hook { hook, generation } => What::Hooked { hook, generation, result: Err(cause) },
+            Kind::Probe { generation } => What::Probed { generation, result: Err(cause) },
+            Kind::Refresh => What::Refreshed(Err(failure)),
+            Kind::Remember => What::Remembered(Err(cause)),
+            Kind::Renew => What::Renewed { result: Err(failure), seen: Fingerprint::default() },
+        };
+        Some(Done { id, entry, what })
+    }
 }
 
 /// What every job works with.
@@ -94,7 +130,7 @@ pub(super) async fn look(batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Opt
             }
             let (issued, serial) = (life.as_ref().map(|life| life.issued), life.as_ref().map(|life| &life.serial));
             let found = slot::find(&entry, issued, serial);
-            Some(Done { id, entry, what: What::Looked { seen, found: Some(found) } })
+            Some(Done { id, entry, what: What::Looked { seen, found } })
         });
         Ok(changed.collect())
     };

@@ -3,15 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::{self, JoinError};
+
 use super::Rotation;
 use crate::event::Event;
 use crate::machine::Input;
 use crate::renew::{Failure, Renewed};
-use crate::run::jobs::{Done, What};
+use crate::run::jobs::{Done, Job, What};
 use crate::run::look::Fingerprint;
 
 impl Rotation {
-    pub(super) fn finish(&mut self, done: Done) {
+    /// What is done when a job ends, however it ended.
+    pub(super) fn ended(&mut self, ended: Result<(task::Id, Vec<Done>), JoinError>) {
+        let (id, done) = match ended {
+            Ok((id, done)) => (id, Some(done)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(job) = self.running.remove(&id) else { return };
+        if matches!(job, Job::Look) {
+            self.looking = false;
+        }
+        for done in done.unwrap_or_else(|| job.broken().into_iter().collect()) {
+            self.finish(done);
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
         let Done { id, entry, what } = done;
         match &what {
             What::Renewed { .. } => {
@@ -23,8 +40,7 @@ impl Rotation {
             What::Hooked { .. } | What::Probed { .. } | What::Refreshed(_) => {
                 self.chores_running = self.chores_running.saturating_sub(1);
             }
-            What::Looked { .. } => self.looking = false,
-            What::Remembered(_) => {}
+            What::Looked { .. } | What::Remembered(_) => {}
         }
         let current = self.slots.get(&id).is_some_and(|slot| Arc::ptr_eq(&slot.entry, &entry));
         match what {
@@ -34,7 +50,7 @@ impl Rotation {
             }
             What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
             What::Refreshed(result) if current => self.refreshed(id, result),
-            What::Looked { seen, found: Some(found) } if current => self.looked(id, seen, found),
+            What::Looked { seen, found } if current => self.looked(id, seen, found),
             What::Remembered(result) => self.remembered(id, result),
             _ => {}
         }
