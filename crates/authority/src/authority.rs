@@ -36,6 +36,9 @@ use crate::{
     warning::Warning,
 };
 
+/// How long after its end a certificate may still be renewed by its key. Until then a revocation of its identity concerns it, too.
+pub(crate) const GRACE: Duration = Duration::from_secs(72 * 3600);
+
 /// A CA in a directory.
 pub struct Authority {
     directory: Directory,

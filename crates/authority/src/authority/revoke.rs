@@ -4,7 +4,7 @@ use countermark_identity::{Serial, SpiffeId};
 use countermark_issue::RevocationReason;
 
 use crate::{
-    authority::{Authority, work::Work},
+    authority::{Authority, GRACE, work::Work},
     error::AuthorityError,
     record::{Act, CertificateRecord, Filter, Outcome},
     store::{AuditEntry, Change},
@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Authority {
-    /// Revokes a certificate, or every living certificate of an identity and of its sub-agents, and signs the CRLs.
+    /// Revokes a certificate, or every certificate of an identity and of its sub-agents that lives or may still be renewed after its
+    /// end, and signs the CRLs.
     /// Whatever is revoked already keeps its date and reason; asking twice changes nothing but the CRL's number.
     pub async fn revoke(&self, target: &Target, reason: RevocationReason) -> Result<Revocation, AuthorityError> {
         self.revoke_for(target, reason, None).await
@@ -95,7 +96,8 @@ impl Work<'_> {
             }
             Target::Identity(identity) => {
                 let known = Filter { identity: Some(identity.clone()), ..Filter::default() };
-                let alive = Filter { alive_at: Some(now), ..known.clone() };
+                // What has ended may still renew itself by its key.
+                let alive = Filter { alive_at: Some(now.saturating_sub(GRACE)), ..known.clone() };
                 let found = store.certificates(&alive).await?;
                 if found.is_empty() && store.certificates(&known).await?.is_empty() {
                     return Err(AuthorityError::UnknownIdentity(identity.clone()));
@@ -135,7 +137,7 @@ impl Work<'_> {
 pub enum Target {
     /// One certificate.
     Serial(Serial),
-    /// Every living certificate of an identity and of its sub-agents.
+    /// Every certificate of an identity and of its sub-agents that lives, or ended so lately that its key could still renew it.
     Identity(SpiffeId),
 }
 

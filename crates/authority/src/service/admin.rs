@@ -190,8 +190,15 @@ pub(super) async fn revoke(
         Some(reason) => reason.parse().map_err(|_| wrong("the reason is unknown"))?,
         None => RevocationReason::default(),
     };
-    let revocation = shared.authority.revoke_for(&target, reason, Some(&admin)).await?;
-    shared.reload_lists();
+    let (doing, by) = (Arc::clone(&shared), admin.clone());
+    // A task of its own: a caller that hangs up must not leave a revocation without its list.
+    let revoked = tokio::spawn(async move {
+        let revocation = doing.authority.revoke_for(&target, reason, Some(&by)).await;
+        doing.reload_lists();
+        revocation
+    });
+    let broken = |_| Refusal::later("unfinished", "the revocation broke off; ask again", 1);
+    let revocation = revoked.await.map_err(broken)??;
     let revoked: Vec<String> = revocation.revoked.iter().map(|record| record.serial.to_string()).collect();
     tracing::info!(count = revoked.len(), by = %admin, %reason, "revoked");
     let number = shared.lists.borrow().current().and_then(|crl| crl.number()).map(|number| number.to_string());

@@ -1,19 +1,41 @@
 //! Bodies with a bound on size and time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body as Raw,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
 };
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use countermark_mtls::Visitor;
+use http::{header::CONTENT_LENGTH, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::service::refusal::Refusal;
+use crate::service::{Shared, refusal::Refusal};
+
+/// An address that has not asked too often.
+#[derive(Debug)]
+pub(super) struct Stranger;
+
+impl FromRequestParts<Arc<Shared>> for Stranger {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+        admit(parts, shared).map(|()| Self)
+    }
+}
+
+/// Counts a request of its address.
+pub(super) fn admit(parts: &Parts, shared: &Shared) -> Result<(), Refusal> {
+    let visitor = parts.extensions.get::<Visitor>();
+    let visitor = visitor.ok_or_else(|| Refusal::unauthorized("certificate_required", "nobody is known here"))?;
+    shared.limiter.stranger(visitor.remote().ip(), shared.clock.now())
+}
 
 /// The body, or why it is refused; the handler decides in which words.
+///
+/// It is read after the extractors before it have judged the header: nobody's bytes are held for somebody who is refused anyway.
 #[derive(Debug)]
 pub(super) struct Body(pub(super) Result<Bytes, Refusal>);
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::State,
+    extract::{FromRequestParts, State},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,17 +15,19 @@ use countermark_mtls::{VerifiedPeer, Visitor};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Parts,
 };
 
 use crate::{
     record::{Act, IssuerKind, State as Standing},
     service::{
         Shared,
-        body::Body,
+        body::{Body, admit},
         cms,
         desk::{Ground, Handed, Life, Wanted},
         invite, join,
         refusal::Refusal,
+        revive::administrator,
     },
 };
 
@@ -62,14 +64,10 @@ pub(super) async fn csr_attributes(
 /// `POST /simpleenroll`: whoever brings a secret gets the identity that the secret stands for.
 pub(super) async fn enrol(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
+    secret: Presented,
     Body(body): Body,
 ) -> Response {
-    let from = visitor.remote().ip();
     let enrolled = async {
-        shared.limiter.stranger(from, shared.clock.now())?;
-        let secret = Presented::read(&headers)?;
         let csr = request(body?)?;
         match secret {
             Presented::Invite(secret) => invite::redeem(&shared, &secret, &csr).await,
@@ -82,25 +80,39 @@ pub(super) async fn enrol(
 /// `POST /simplereenroll`: a new certificate for whoever has one, like the one before it but for the key.
 pub(super) async fn reenrol(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    Holder(peer): Holder,
     Body(body): Body,
 ) -> Response {
-    let reenrolled = async {
-        let Visitor::Verified(peer) = &visitor else {
-            return Err(Refusal::unauthorized(
+    let renewed = renew(&shared, &peer, body).await;
+    if let Err(refusal) = &renewed {
+        shared.note_refusal(Act::Reenrol, Some(peer.caller().spiffe_id().as_str()), refusal);
+    }
+    answer(&shared, "simplereenroll", renewed)
+}
+
+/// Whoever has a certificate that can be renewed, and has not asked too often.
+pub(super) struct Holder(VerifiedPeer<Identity>);
+
+impl FromRequestParts<Arc<Shared>> for Holder {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
+        let refused = |refusal| answer(shared, "simplereenroll", Err(refusal));
+        let Some(Visitor::Verified(peer)) = parts.extensions.get::<Visitor>() else {
+            return Err(refused(Refusal::unauthorized(
                 "certificate_required",
                 "renewal takes the certificate that is renewed; without one, enrol with an invite at simpleenroll",
-            ));
+            )));
         };
         let identity = peer.caller().spiffe_id();
-        shared.limiter.identity(identity, shared.clock.now())?;
-        let renewed = renew(&shared, peer, body).await;
-        if let Err(refusal) = &renewed {
-            shared.note_refusal(Act::Reenrol, Some(identity.as_str()), refusal);
+        if peer.caller().role() == Role::Admin {
+            let refusal = administrator();
+            shared.note_refusal(Act::Reenrol, Some(identity.as_str()), &refusal);
+            return Err(refused(refusal));
         }
-        renewed
-    };
-    answer(&shared, "simplereenroll", reenrolled.await)
+        shared.limiter.identity(identity, shared.clock.now()).map_err(refused)?;
+        Ok(Self(peer.clone()))
+    }
 }
 
 async fn renew(
@@ -155,9 +167,18 @@ impl Shared {
 }
 
 /// What the caller says about itself beside TLS.
-enum Presented {
+pub(super) enum Presented {
     Invite(String),
     Token(String),
+}
+
+impl FromRequestParts<Arc<Shared>> for Presented {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
+        let presented = admit(parts, shared).and_then(|()| Self::read(&parts.headers));
+        presented.map_err(|refusal| answer(shared, "simpleenroll", Err(refusal)))
+    }
 }
 
 impl Presented {

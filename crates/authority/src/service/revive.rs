@@ -1,23 +1,24 @@
 //! Renewal after expiry: the old key proves itself over a nonce, since the TLS verifier accepts no expired certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use countermark_identity::{Leaf, Thumbprint, UnixTime};
+use countermark_identity::{Leaf, Role, Thumbprint, UnixTime};
 use countermark_issue::{Csr, PublicKey, to_pem};
 use countermark_mtls::Visitor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    authority::GRACE,
     record::{Act, State as Standing},
     service::{
         Shared,
-        body::Body,
+        body::{Body, Stranger},
         desk::{Ground, Handed},
         nonce::{LENGTH, NONCE_LIFE},
         refusal::Refusal,
@@ -49,11 +50,10 @@ struct Proof {
 /// `POST /v1/renew-expired`.
 pub(super) async fn renew_expired(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    _: Stranger,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     let now = shared.clock.now();
-    shared.limiter.stranger(visitor.remote().ip(), now)?;
     let mut identity = None;
     let revived = revive(&shared, body.json()?, now, &mut identity).await;
     match revived {
@@ -69,6 +69,14 @@ pub(super) async fn renew_expired(
             Err(refusal)
         }
     }
+}
+
+/// Nobody goes on administering for ever by what was minted once.
+pub(super) fn administrator() -> Refusal {
+    Refusal::forbidden(
+        "admin_refused",
+        "administrators are minted with the authority's directory alone: `countermark mint admin NAME --ca DIR`",
+    )
 }
 
 async fn revive(
@@ -124,6 +132,9 @@ fn require_in_grace(stored: &StoredLeaf, now: UnixTime) -> Result<(), Refusal> {
     if stored.record.state(now) == Standing::Revoked {
         return Err(Refusal::forbidden("revoked", "the certificate is revoked; enrol anew with an invite"));
     }
+    if stored.record.identity.role().is_some_and(|(role, _)| role == Role::Admin) {
+        return Err(administrator());
+    }
     if now > stored.record.not_after.saturating_add(GRACE) {
         let ended = stored.record.not_after;
         return Err(Refusal::forbidden(
@@ -151,5 +162,3 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 const CONTEXT: &[u8] = b"countermark-renew-expired-v1\0";
-/// How long after its end a certificate may still be renewed by its key.
-const GRACE: Duration = Duration::from_secs(72 * 3600);

@@ -26,6 +26,8 @@ pub(super) struct Upkeep {
     shared: Arc<Shared>,
     publish: watch::Sender<Arc<Credential>>,
     seen: Vec<Seen>,
+    /// Lists are to be signed whatever the file says: a revocation, or a new intermediate, may have been cut off before its list was.
+    lists_owed: bool,
     /// Not before: what failed is not tried at every look.
     lists_at: UnixTime,
     own_at: UnixTime,
@@ -37,7 +39,7 @@ type Seen = Option<(u64, u64, i64, i64)>;
 impl Upkeep {
     pub(super) fn new(shared: Arc<Shared>, publish: watch::Sender<Arc<Credential>>) -> Self {
         let seen = shared.files().iter().map(|file| seen(file)).collect();
-        Self { shared, publish, seen, lists_at: UnixTime::default(), own_at: UnixTime::default() }
+        Self { shared, publish, seen, lists_owed: true, lists_at: UnixTime::default(), own_at: UnixTime::default() }
     }
 
     /// Looks at clock and files until the service is over.
@@ -56,8 +58,10 @@ impl Upkeep {
     pub(super) async fn look(&mut self) {
         let now = self.shared.clock.now();
         self.follow().await;
-        if now >= self.lists_at && self.lists_are_due(now) {
-            self.lists_at = match self.sign_lists().await {
+        if now >= self.lists_at && (self.lists_owed || self.lists_are_due(now)) {
+            let signed = self.sign_lists().await;
+            self.lists_owed = signed.is_err();
+            self.lists_at = match signed {
                 Ok(()) => now,
                 Err(error) => {
                     tracing::error!(%error, "the revocation lists are not signed anew");
@@ -205,7 +209,8 @@ impl Shared {
 }
 
 fn seen(file: &Path) -> Seen {
-    let metadata = fs::symlink_metadata(file).ok()?;
+    // Of what a link leads to: where Kubernetes changes a ConfigMap, only that changes.
+    let metadata = fs::metadata(file).ok()?;
     Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 

@@ -5,6 +5,7 @@ use countermark_issue::RevocationReason;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::{
+    authority::GRACE,
     record::Filter,
     store::{StoreError, row::to_integer},
 };
@@ -41,7 +42,7 @@ pub(super) fn certificates(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
     query
 }
 
-/// Revokes what lives of an identity and of its sub-agents, whatever anybody has looked at before, and ends its invites that
+/// Revokes what of an identity and of its sub-agents lives or could still be renewed after its end, whatever anybody has looked at before, and ends its invites that
 /// nobody has redeemed: whoever lost the one right must not come back by the other.
 pub(super) async fn revoke(
     connection: &mut SqliteConnection,
@@ -51,11 +52,12 @@ pub(super) async fn revoke(
 ) -> Result<(), StoreError> {
     let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new("UPDATE certificate SET revoked_at = ");
     query.push_bind(to_integer(at)).push(", reason = ").push_bind(reason.as_str());
-    query.push(" WHERE revoked_at IS NULL AND not_after >= ").push_bind(to_integer(at));
+    query.push(" WHERE revoked_at IS NULL AND not_after >= ").push_bind(to_integer(at.saturating_sub(GRACE)));
     of_identity(&mut query, identity);
     query.build().execute(&mut *connection).await?;
     let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new("UPDATE invite SET expires_at = ");
-    query.push_bind(to_integer(at).saturating_sub(1)).push(" WHERE expires_at >= ").push_bind(to_integer(at));
+    // Whatever the clock says where it is being redeemed: it has ended.
+    query.push_bind(0).push(" WHERE expires_at >= ").push_bind(to_integer(at));
     of_identity(&mut query, identity);
     query.build().execute(connection).await?;
     Ok(())
