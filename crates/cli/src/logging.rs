@@ -10,6 +10,8 @@ pub(crate) fn start(format: LogFormat, filter: &str) {
     let wrong = parsed.as_ref().err().map(ToString::to_string);
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Said on stderr by a macro that panics where stderr is closed: whoever reads no log must not end our tasks.
+    let base = base.log_internal_errors(false);
     let started = match format {
         LogFormat::Json => base.json().flatten_event(true).try_init(),
         LogFormat::Text => base.with_target(false).with_ansi(coloured()).try_init(),

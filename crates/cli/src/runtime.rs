@@ -45,8 +45,9 @@ pub(crate) fn shutdown() -> Outcome<CancellationToken> {
     let ended = token.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("ending; once more ends at once");
+        // Before anything is said: a log that nobody reads any more must not keep the process.
         ended.cancel();
+        tracing::info!("ending; once more ends at once");
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         std::process::exit(130);
     });

@@ -286,6 +286,24 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// Whoever stops reading the log neither ends the service nor keeps it from ending.
+#[test]
+fn it_ends_on_sigterm_though_nobody_reads_its_log() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::with_authority();
+    let mut serve = crate::run::command();
+    serve.args(["ca", "serve", "--dir", &place.text("ca"), "--listen", "127.0.0.1:0", "--dns", "localhost"]);
+    let mut child = serve.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("the authority serves") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
+    }
+    drop(log);
+    assert_eq!(terminate(child), Some(0));
+}
+
 /// The kernel as the witness: both commits of the inventory come before the answer goes to the socket.
 #[test]
 fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
