@@ -74,6 +74,8 @@ pub enum Change<'a> {
     Revoke {
         /// Which.
         serials: &'a [Serial],
+        /// Everything of this identity and of its sub-agents that lives by then, too, open invites included.
+        identity: Option<&'a SpiffeId>,
         /// Since when.
         at: UnixTime,
         /// Why.

@@ -47,9 +47,38 @@ impl Work<'_> {
         let why = by.map_or_else(|| reason.to_string(), |by| format!("{reason}, by {by}"));
         let audit = self.lines(target, &revoked, &why);
         let warnings = self.maintain().await?;
-        let change = Change::Revoke { serials: &serials, at: self.now, reason };
+        let identity = match target {
+            Target::Identity(identity) => Some(identity),
+            Target::Serial(_) => None,
+        };
+        let change = Change::Revoke { serials: &serials, identity, at: self.now, reason };
         self.publish(change, &audit, None).await?;
+        let revoked = self.with_late_ones(target, revoked, &already, &why).await?;
         Ok(Revocation { revoked, already, warnings })
+    }
+
+    /// What was issued beside us while we looked is revoked with the rest, and written down like it.
+    async fn with_late_ones(
+        &mut self,
+        target: &Target,
+        mut revoked: Vec<CertificateRecord>,
+        already: &[CertificateRecord],
+        why: &str,
+    ) -> Result<Vec<CertificateRecord>, AuthorityError> {
+        let known =
+            |record: &CertificateRecord, all: &[CertificateRecord]| all.iter().any(|one| one.serial == record.serial);
+        let found = self.find(target).await?;
+        let is_late = |record: &CertificateRecord| {
+            record.revoked_at.is_some() && !known(record, &revoked) && !known(record, already)
+        };
+        let late: Vec<_> = found.into_iter().filter(is_late).collect();
+        if !late.is_empty() {
+            for entry in self.lines(target, &late, why) {
+                self.store().await?.audit(&entry).await?;
+            }
+            revoked.extend(late);
+        }
+        Ok(revoked)
     }
 
     async fn find(&mut self, target: &Target) -> Result<Vec<CertificateRecord>, AuthorityError> {

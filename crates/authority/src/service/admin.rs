@@ -115,7 +115,7 @@ async fn mint_for(shared: &Shared, by: &SpiffeId, identity: SpiffeId, asked: Min
         dns: asked.dns,
         ip: asked.ip,
     };
-    let ground = Ground { act: Act::Mint, detail: Some(format!("by {by}")), invite: None };
+    let ground = Ground { act: Act::Mint, detail: Some(format!("by {by}")), invite: None, after: None };
     Ok(shared.desk.issue(wanted, ground, shared.clock.now()).await?)
 }
 

@@ -32,13 +32,16 @@ pub(crate) fn csr_attributes(key: KeyType) -> Option<Vec<u8>> {
 pub(crate) fn base64_lines(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     let mut lines = String::with_capacity(text.len() + text.len() / LINE + 1);
-    for (at, character) in text.chars().enumerate() {
-        if at > 0 && at % LINE == 0 {
-            lines.push('\n');
-        }
-        lines.push(character);
+    let mut rest = text.as_str();
+    while let Some((line, behind)) = rest.split_at_checked(LINE) {
+        lines.push_str(line);
+        lines.push('\n');
+        rest = behind;
     }
-    lines.push('\n');
+    if !rest.is_empty() || lines.is_empty() {
+        lines.push_str(rest);
+        lines.push('\n');
+    }
     lines
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Ground {
     pub(crate) detail: Option<String>,
     /// The SHA-256 of the invite's secret that this redeems.
     pub(crate) invite: Option<String>,
+    /// The certificate that this follows.
+    pub(crate) after: Option<Serial>,
 }
 
 /// A certificate that is signed and durable.
@@ -150,10 +152,12 @@ impl Desk {
         };
         let write = match ground.invite {
             Some(secret_sha256) => Write::Redeem { secret_sha256, at: now, reservation, audit },
-            None => Write::Reserve(reservation, audit),
+            None => Write::Reserve { reservation, after: ground.after, audit },
         };
-        if self.ledger.write(write).await? == Written::Spent {
-            return Err(DeskError::Spent);
+        match self.ledger.write(write).await? {
+            Written::Done => {}
+            Written::Revoked => return Err(DeskError::Revoked),
+            Written::Spent => return Err(DeskError::Spent),
         }
         let leaf = signing.signer.sign(&plan)?;
         self.ledger.write(Write::Keep { serial: serial.clone(), certificate: leaf.to_vec() }).await?;
@@ -237,6 +241,9 @@ pub(crate) enum DeskError {
     /// Too much waits to be written.
     #[error("too much is waiting to be written")]
     Busy,
+    /// What was to be followed is revoked.
+    #[error("the certificate is revoked")]
+    Revoked,
     /// The invite is not this caller's to redeem.
     #[error("the invite has been used or has expired")]
     Spent,

@@ -126,7 +126,7 @@ async fn renew(
     }
     let wanted = shared.like(&stored, leaf, csr.public_key().clone())?;
     let detail = Some(format!("after {}", leaf.serial()));
-    let ground = Ground { act: Act::Reenrol, detail, invite: None };
+    let ground = Ground { act: Act::Reenrol, detail, invite: None, after: Some(leaf.serial().clone()) };
     Ok(shared.desk.issue(wanted, ground, now).await?)
 }
 
@@ -212,7 +212,8 @@ fn answer(shared: &Shared, path: &'static str, handed: Result<Handed, Refusal>) 
     match handed {
         Ok(handed) => {
             shared.metrics.issued(path);
-            tracing::info!(serial = %handed.serial, not_after = %handed.not_after, path, "issued");
+            // The audit trail has it; a line of the log for each would cost a wave more than its signatures wait for.
+            tracing::debug!(serial = %handed.serial, not_after = %handed.not_after, path, "issued");
             certificates(cms::certs_only(&handed.chain))
         }
         Err(refusal) => {

@@ -184,7 +184,7 @@ async fn first(shared: &Shared, invite: &InviteRecord, csr: &Csr) -> Result<Hand
         ip: invite.ip.clone(),
     };
     let detail = Some(format!("invite {}", invite.id));
-    let ground = Ground { act: Act::Join, detail, invite: Some(invite.secret_sha256.clone()) };
+    let ground = Ground { act: Act::Join, detail, invite: Some(invite.secret_sha256.clone()), after: None };
     match shared.desk.issue(wanted, ground, now).await {
         Ok(handed) => Ok(handed),
         // Somebody was faster; it may have been this very key, on another connection.

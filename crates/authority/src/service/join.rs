@@ -45,7 +45,7 @@ async fn issue(shared: &Shared, grant: Grant<'_>, csr: &Csr) -> Result<Handed, R
         ip: rule.ip.clone(),
     };
     let detail = Some(format!("{} by {}", grant.subject, grant.issuer));
-    let ground = Ground { act: Act::Token, detail, invite: None };
+    let ground = Ground { act: Act::Token, detail, invite: None, after: None };
     Ok(shared.desk.issue(wanted, ground, now).await?)
 }
 

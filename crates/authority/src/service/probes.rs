@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, over: Canc
     }
 }
 
-fn respond<B>(request: &Request<B>, shared: &Shared) -> Response<Full<Bytes>> {
+pub(super) fn respond<B>(request: &Request<B>, shared: &Shared) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET\n".to_owned());
     }

@@ -102,6 +102,7 @@ impl From<DeskError> for Refusal {
             DeskError::Sign(error) => Self::forbidden("not_allowed", error.to_string()),
             DeskError::Store(cause) => no_store(&cause),
             DeskError::Busy => Self::later("busy", "too much is waiting to be written; try again", 1),
+            DeskError::Revoked => Self::forbidden("revoked", "the certificate is revoked; enrol anew with an invite"),
             DeskError::Spent => {
                 Self::forbidden("invite_used", "the invite has been used or has expired; ask for a new one")
             }

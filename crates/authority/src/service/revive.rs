@@ -103,7 +103,10 @@ async fn revive(
     shared.limiter.identity(&stored.record.identity, now)?;
     let wanted = shared.like(&stored, &leaf, csr.public_key().clone())?;
     let detail = Some(format!("after {}, which ended {}", leaf.serial(), leaf.not_after()));
-    Ok(shared.desk.issue(wanted, Ground { act: Act::Revive, detail, invite: None }, now).await?)
+    Ok(shared
+        .desk
+        .issue(wanted, Ground { act: Act::Revive, detail, invite: None, after: Some(leaf.serial().clone()) }, now)
+        .await?)
 }
 
 /// The inventory's row of exactly this certificate: that we have issued it needs no other proof.

@@ -155,7 +155,7 @@ pub(super) async fn own_credential(
         dns: places.dns.clone(),
         ip: places.ip.clone(),
     };
-    let ground = Ground { act: Act::Mint, detail: Some("the service's own".to_owned()), invite: None };
+    let ground = Ground { act: Act::Mint, detail: Some("the service's own".to_owned()), invite: None, after: None };
     let handed = desk.issue(wanted, ground, now).await.map_err(|error| ServiceError::Own(why(error)))?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
     Credential::new(handed.chain, private).map_err(|error| ServiceError::Own(error.to_string()))

@@ -127,7 +127,10 @@ impl Store for SqliteStore {
             let mut transaction = self.connection.begin_with(BEGIN).await?;
             match change {
                 Change::Mint(reservation) => batch::reserve(&mut transaction, &[reservation]).await?,
-                Change::Revoke { serials, at, reason } => {
+                Change::Revoke { serials, identity, at, reason } => {
+                    if let Some(identity) = identity {
+                        list::revoke(&mut transaction, identity, at, reason).await?;
+                    }
                     for serial in serials {
                         sqlx::query(REVOKE)
                             .bind(to_integer(at))

@@ -13,8 +13,15 @@ use crate::{
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a new change must break every store")]
 pub enum Write {
-    /// A certificate is about to be signed.
-    Reserve(Box<Reservation>, AuditEntry),
+    /// A certificate is about to be signed, if the one that it follows is not revoked by then.
+    Reserve {
+        /// What is about to be signed.
+        reservation: Box<Reservation>,
+        /// What it follows; nothing where it is the first.
+        after: Option<Serial>,
+        /// What is written down if it is.
+        audit: AuditEntry,
+    },
     /// A certificate is about to be signed for whoever redeems an invite, if nobody else has.
     Redeem {
         /// SHA-256 of the invite's secret, in hex.
@@ -45,6 +52,8 @@ pub enum Write {
 pub enum Written {
     /// It is done.
     Done,
+    /// What it follows is revoked: nothing was written for this one.
+    Revoked,
     /// The invite is unknown, has expired, or somebody has redeemed it: nothing was written for this one.
     Spent,
 }

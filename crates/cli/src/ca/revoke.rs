@@ -17,7 +17,8 @@ use crate::{
 /// Revoke a certificate, or all of an identity, and sign a new CRL
 ///
 /// A guard that watches the CRL (--crl CA/crl.pem) ends open connections of whoever is revoked
-/// within a second; others learn of it with the next delivery of the CRL.
+/// within a second; others learn of it with the next delivery of the CRL. Revoking a NAME also ends its
+/// invites that nobody has used; a rule of enrol.toml that names it must be taken out by hand.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt as _,
-    process::Child,
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,10 +17,11 @@ use countermark_issue::{KeyPair, KeyType};
 use countermark_mtls::{Client, ClientConfig, ExpectedServer, TrustGenerations};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use crate::{
-    run::{Place, countermark},
+    run::{BINARY, Place, countermark, skip},
     serve::{start, terminate},
 };
 
@@ -283,4 +284,76 @@ fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// The kernel as the witness: both commits of the inventory come before the answer goes to the socket.
+#[test]
+fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
+    let place = Place::with_authority();
+    let identity = place.mint("agent", "billing-bot");
+    let trace = place.text("trace");
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg", "-o", &trace, BINARY]);
+    traced.args(["ca", "serve", "--dir", &place.text("ca"), "--listen", "127.0.0.1:0", "--dns", "localhost"]);
+    traced.args(["--drain", "1s"]);
+    let Ok(child) = traced.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() else {
+        return skip("strace is not installed");
+    };
+    let Some((mut child, line)) = await_line(child, "the authority serves") else {
+        return skip("strace may not trace here");
+    };
+    let url = line.split("url=").nth(1).unwrap().split_whitespace().next().unwrap().trim_matches('"').to_owned();
+    let before = syncs(&std::fs::read_to_string(&trace).unwrap()).len();
+    let answered = Answered::default();
+    let csr = KeyPair::generate(KeyType::P256).unwrap().request().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(async { renew(&client(&identity), &url, &csr, &answered).await }));
+    // strace keeps its own signals waiting: whom it traces is told, and it ends with it.
+    let traced = std::fs::read_to_string(&trace).unwrap();
+    let pid = traced.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    child.wait().unwrap();
+
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let size = |line: &str| line.rsplit("= ").next().and_then(|size| size.trim().parse::<usize>().ok()).unwrap_or(0);
+    // The bag is longer than anything that is sent after it; the handshake comes before it.
+    let sent = lines.iter().rposition(|line| line.contains("<socket:") && size(line) > 1500).expect("an answer");
+    let first_sent = lines.iter().position(|line| line.contains("<socket:") && size(line) > 1500).unwrap();
+    assert!(first_sent < sent, "the handshake and the answer");
+    let synced_by_then = syncs(&text).iter().filter(|at| **at < sent).count();
+    assert!(synced_by_then >= before + 2, "{synced_by_then} of {before} and 2:\n{text}");
+}
+
+/// The lines of a trace by which the inventory's log was on the disk, those included that another thread interrupted.
+fn syncs(trace: &str) -> Vec<usize> {
+    let mut under_way = Vec::new();
+    let mut done = Vec::new();
+    for (at, line) in trace.lines().enumerate() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        if call.contains("sync(") && call.contains("inventory.sqlite-wal>") {
+            if call.ends_with("<unfinished ...>") {
+                under_way.push(pid);
+            } else if call.trim_end().ends_with("= 0") {
+                done.push(at);
+            }
+        } else if call.contains("sync resumed>") && under_way.contains(&pid) {
+            under_way.retain(|other| *other != pid);
+            done.push(at);
+        }
+    }
+    done
+}
+
+/// The child and the line of its log that has these words; nothing where it ends before.
+fn await_line(mut child: Child, said: &str) -> Option<(Child, String)> {
+    use std::io::{BufRead as _, BufReader};
+    let mut lines = BufReader::new(child.stderr.take()?).lines().map_while(Result::ok);
+    let line = lines.by_ref().find(|line| line.contains(said));
+    let Some(line) = line else {
+        child.wait().ok();
+        return None;
+    };
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((child, line))
 }

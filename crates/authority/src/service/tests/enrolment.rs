@@ -81,6 +81,18 @@ async fn an_invite_that_expired_or_never_was_enrols_nobody() {
 }
 
 #[tokio::test]
+async fn revoking_an_identity_ends_its_open_invites_and_no_neighbour_s() {
+    let estate = Estate::new().await;
+    estate.holder("agent/fired-bot").await;
+    let (fired, neighbour) = (estate.invite("agent/fired-bot").await, estate.invite("agent/fired-bot-2").await);
+    let target = crate::Target::Identity(id("agent/fired-bot"));
+    estate.fixture.authority.revoke(&target, countermark_issue::RevocationReason::KeyCompromise).await.unwrap();
+    let csr = Holder::new().key.request().unwrap();
+    estate.enrol(&basic(&fired), &csr).await.refused_text(403, "expired");
+    assert_eq!(estate.enrol(&basic(&neighbour), &csr).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_secret_is_nowhere_in_the_inventory() {
     let estate = Estate::new().await;
     let secret = estate.invite("agent/billing-bot").await;

@@ -163,3 +163,47 @@ async fn an_expired_certificate_proves_nothing_without_its_key_its_row_or_a_fres
         estate.post(None, EXPIRED, &garbage).await.refused(400, "bad_request");
     }
 }
+
+/// Whoever renews without a pause while the identity is revoked ends up with nothing that lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_renewal_slips_past_a_revocation() {
+    let estate = Arc::new(Estate::new().await);
+    let first = estate.holder("agent/fired-bot").await;
+    let renewals = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let chased = tokio::spawn({
+        let (estate, renewals) = (Arc::clone(&estate), Arc::clone(&renewals));
+        async move {
+            // Past TLS, as fast as it goes: each follows the one before it.
+            let mut serial = first.leaf().serial().clone();
+            loop {
+                let wanted = desk::Wanted {
+                    identity: id("agent/fired-bot"),
+                    public_key: first.key.public_key().clone(),
+                    profile: None,
+                    life: desk::Life::Asked(None),
+                    dns: Vec::new(),
+                    ip: Vec::new(),
+                };
+                let ground = desk::Ground { act: Act::Reenrol, detail: None, invite: None, after: Some(serial) };
+                match estate.shared.desk.issue(wanted, ground, START).await {
+                    Ok(handed) => serial = handed.serial,
+                    Err(desk::DeskError::Revoked) => return,
+                    Err(error) => panic!("{error}"),
+                }
+                renewals.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+    });
+    while renewals.load(std::sync::atomic::Ordering::SeqCst) < 5 {
+        tokio::task::yield_now().await;
+    }
+    let target = Target::Identity(id("agent/fired-bot"));
+    let revocation = estate.fixture.authority.revoke(&target, RevocationReason::KeyCompromise).await.unwrap();
+    chased.await.unwrap();
+    let filter = crate::Filter { identity: Some(id("agent/fired-bot")), ..crate::Filter::default() };
+    let all = estate.fixture.authority.list(&filter).await.unwrap();
+    assert!(all.iter().all(|record| record.revoked_at.is_some()), "something still lives");
+    assert_eq!(revocation.revoked.len(), all.len(), "and every one is in the answer");
+    let lists = estate.fixture.authority.crls().unwrap();
+    assert!(all.iter().all(|record| lists.iter().any(|list| list.revokes(&record.serial).is_some())));
+}

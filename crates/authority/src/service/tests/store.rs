@@ -99,7 +99,7 @@ async fn a_certificate_is_written_down_before_it_is_signed_and_kept_before_it_is
     let answer = estate.reenrol(&holder, &Holder::new().key.request().unwrap()).await.unwrap();
     let leaf = answer.certificates()[0].clone();
     let commits = std::mem::take(&mut *seen.lock().unwrap());
-    assert!(matches!(&commits[0][..], [Write::Reserve(..)]), "{commits:?}");
+    assert!(matches!(&commits[0][..], [Write::Reserve { .. }]), "{commits:?}");
     assert!(matches!(&commits[1][..], [Write::Keep { certificate, .. }] if **certificate == *leaf), "{commits:?}");
     assert_eq!(commits.len(), 2);
 
@@ -148,7 +148,7 @@ async fn many_requests_share_transactions_and_no_serial_comes_twice() {
         }
     };
     let before = seen.lock().unwrap().len();
-    let ground = || desk::Ground { act: Act::Mint, detail: None, invite: None };
+    let ground = || desk::Ground { act: Act::Mint, detail: None, invite: None, after: None };
     let all: Vec<_> = (0..64).map(wanted).collect();
     let mut issuing = tokio::task::JoinSet::new();
     for wanted in all {

@@ -56,3 +56,20 @@ async fn without_rules_no_token_enrols() {
     let token = Issuer::new().token(&account("crm", "bot"));
     estate.enrol(&format!("Bearer {token}"), &csr).await.refused_text(401, "issuer");
 }
+
+#[tokio::test]
+async fn rules_that_change_count_at_the_next_look_and_broken_ones_do_not() {
+    let (estate, issuer) = with_tokens().await;
+    let (publish, _credential) = watch::channel(Arc::clone(&estate.shared.credential.borrow()));
+    let mut upkeep = Upkeep::new(Arc::clone(&estate.shared), publish);
+    let csr = Holder::new().key.request().unwrap();
+    let enrol =
+        async || estate.enrol(&format!("Bearer {}", issuer.token(&account("hr", "bot"))), &csr).await.status.as_u16();
+    assert_eq!(enrol().await, 403);
+    issuer.write(estate.fixture.path(), &RULES.replace("crm", "hr"));
+    upkeep.look().await;
+    assert_eq!(enrol().await, 200);
+    issuer.write(estate.fixture.path(), "[[jwt_issuer.rule]]\n");
+    upkeep.look().await;
+    assert_eq!(enrol().await, 200, "the last good rules still count");
+}

@@ -83,11 +83,29 @@ async fn what_another_process_does_in_the_directory_counts_at_the_next_look() {
 
 #[tokio::test]
 async fn probes_tell_health_readiness_and_metrics_and_no_page_in_a_browser() {
-    let estate = Estate::with(|config| config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)))).await;
-    assert!(estate.shared.examine().is_empty());
-    assert!(estate.shared.metrics.text().unwrap().contains("countermark_authority_crl_next_update_seconds"));
+    let estate = Estate::new().await;
+    let probe = async |path: &str, header: &'static str| {
+        let request = Request::get(path).header("host", "localhost").header(header, "x").body(()).unwrap();
+        let (parts, body) = probes::respond(&request, &estate.shared).into_parts();
+        (parts.status.as_u16(), String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
+    };
+    assert_eq!(probe("/healthz", "x").await, (200, "ok\n".to_owned()));
+    assert_eq!(probe("/readyz", "x").await, (200, "ready\n".to_owned()));
+    let (status, metrics) = probe("/metrics", "x").await;
+    assert_eq!(status, 200);
+    for name in ["crl_next_update_seconds", "intermediate_not_after_seconds", "commit_writes", "ready 1"] {
+        assert!(metrics.contains(&format!("countermark_authority_{name}")), "{name} is missing:\n{metrics}");
+    }
+    assert_eq!(probe("/readyz", "origin").await.0, 403);
+    assert_eq!(probe("/secrets", "x").await.0, 404);
+    let bare = probes::respond(&Request::get("/readyz").body(()).unwrap(), &estate.shared);
+    assert_eq!(bare.status().as_u16(), 403, "no Host");
+    let posted = probes::respond(&Request::post("/readyz").header("host", "x").body(()).unwrap(), &estate.shared);
+    assert_eq!(posted.status().as_u16(), 405);
+
+    // Where nobody looks after it for a month, it says what is wrong.
     estate.fixture.clock.advance(DAY * 30);
-    let reasons = estate.shared.examine();
-    assert!(reasons.iter().any(|reason| reason.contains("list is stale")), "{reasons:?}");
-    assert!(reasons.iter().any(|reason| reason.contains("own certificate")), "{reasons:?}");
+    let (status, reasons) = probe("/readyz", "x").await;
+    assert_eq!(status, 503);
+    assert!(reasons.contains("list is stale") && reasons.contains("own certificate"), "{reasons}");
 }

@@ -1,7 +1,9 @@
 //! Many changes in one transaction: one wait for the disk, few statements.
 
+use std::collections::HashSet;
+
 use countermark_identity::{Serial, Thumbprint, UnixTime};
-use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::BEGIN;
 use crate::store::{
@@ -22,10 +24,16 @@ pub(super) async fn commit(connection: &mut SqliteConnection, writes: &[Write]) 
     let mut written = Vec::with_capacity(writes.len());
     let (mut reservations, mut audit, mut kept): (Vec<&Reservation>, Vec<&AuditEntry>, Vec<Kept<'_>>) =
         (Vec::new(), Vec::new(), Vec::new());
+    let revoked = revoked_among(&mut transaction, writes).await?;
     for write in writes {
         written.push(Written::Done);
         match write {
-            Write::Reserve(reservation, entry) => {
+            Write::Reserve { after: Some(after), .. } if revoked.contains(&after.to_string()) => {
+                if let Some(last) = written.last_mut() {
+                    *last = Written::Revoked;
+                }
+            }
+            Write::Reserve { reservation, audit: entry, .. } => {
                 reservations.push(reservation);
                 audit.push(entry);
             }
@@ -56,6 +64,29 @@ pub(super) async fn commit(connection: &mut SqliteConnection, writes: &[Write]) 
     }
     transaction.commit().await?;
     Ok(written)
+}
+
+/// Which of those that are to be followed are revoked: looked at within the transaction, so that no renewal slips past a
+/// revocation that was written just now.
+async fn revoked_among(connection: &mut SqliteConnection, writes: &[Write]) -> Result<HashSet<String>, StoreError> {
+    let followed: Vec<&Serial> = writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::Reserve { after, .. } => after.as_ref(),
+            _ => None,
+        })
+        .collect();
+    if followed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new(REVOKED_AMONG);
+    let mut serials = query.separated(", ");
+    for serial in followed {
+        serials.push_bind(serial.to_string());
+    }
+    query.push(")");
+    let rows = query.build().fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 type Kept<'a> = (&'a Serial, &'a Vec<u8>);
@@ -150,6 +181,7 @@ async fn add_invite(connection: &mut SqliteConnection, invite: &InviteRecord) ->
     Ok(())
 }
 
+const REVOKED_AMONG: &str = "SELECT serial FROM certificate WHERE revoked_at IS NOT NULL AND serial IN (";
 const RESERVE: &str = "INSERT INTO certificate \
     (serial, issuer, identity, issued_at, not_before, not_after, spki_sha256, profile, dns, ip) ";
 const KEEP: &str = "WITH kept (serial, certificate, thumbprint) AS (";
