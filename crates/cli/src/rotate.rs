@@ -118,12 +118,26 @@ async fn serve(rotation: Rotation, handle: Handle, side: Side, ended: Cancellati
     }
     tokio::spawn(reload::follow(side.config, side.stations, handle.clone(), ended.clone()));
     let notify = Notify::from_environment();
-    tokio::spawn(watchdog(notify.clone(), handle, ended.clone()));
-    notify.ready();
+    tokio::spawn(watchdog(notify.clone(), handle.clone(), ended.clone()));
+    tokio::spawn(ready(notify.clone(), handle));
     tracing::info!("rotate runs");
     rotation.run(ended).await;
     notify.stopping();
     tracing::info!("rotate ends");
+}
+
+/// Says that it is ready once every credential can be used, or after a while: what comes after it must not wait for an authority
+/// that is down.
+async fn ready(notify: Notify, handle: Handle) {
+    let usable = async {
+        while handle.status().await.is_ok_and(|status| !status.ready) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, usable).await.is_err() {
+        tracing::warn!("not every credential can be used yet; see `countermark ctl status`");
+    }
+    notify.ready();
 }
 
 /// Says that the rotation lives, as long as it answers.
@@ -184,3 +198,7 @@ impl Observe for Log {
         told.log();
     }
 }
+
+/// How often, and how long, usable credentials are waited for.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

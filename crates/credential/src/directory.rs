@@ -15,6 +15,7 @@ mod access;
 mod deliver;
 mod disk;
 mod error;
+mod guard;
 mod load;
 mod lock;
 mod names;

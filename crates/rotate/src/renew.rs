@@ -44,6 +44,9 @@ pub(crate) async fn renew(
     clock: Arc<dyn Clock>,
 ) -> Result<Renewed, Failure> {
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
+    // What would stop the delivery is known before a certificate is asked for.
+    let beside = Arc::clone(&entry);
+    let partners = blocking(move || partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
     let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
     let chain = station.issuer.issue(&request.der).await.map_err(Failure::at(Step::Issue))?;
@@ -53,7 +56,7 @@ pub(crate) async fn renew(
     let life = Life::of(credential.leaf(), Some(issued));
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
     let delivery = blocking(move || {
-        let (bundles, crls) = everybody(&entry, own)?;
+        let (bundles, crls) = everybody(&entry, own, partners);
         sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued)
     });
     let generation = delivery.await.map_err(Failure::at(Step::Deliver))?;
@@ -76,7 +79,7 @@ pub(crate) async fn refresh(
     // What the credential in use does not verify under is not delivered over what it does.
     verify(&entry.identity, credential.chain(), &own, now).map_err(Failure::at(Step::Verify))?;
     let delivery = blocking(move || {
-        let (bundles, crls) = everybody(&entry, own)?;
+        let (bundles, crls) = everybody(&entry, own, partners(&entry)?);
         directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())
     });
     delivery.await.map_err(Failure::at(Step::Deliver))?;
@@ -158,22 +161,29 @@ pub(crate) fn verify(
     Ok(())
 }
 
-/// The trust material of the own trust domain beside that of others, which a renewal does not touch.
+/// The trust material of others, which a renewal does not touch.
+fn partners(entry: &CredentialEntry) -> Result<LoadedTrust, String> {
+    match directory::load_partners(&entry.directory, entry.identity.trust_domain()) {
+        Ok(partners) => Ok(partners),
+        Err(LoadError::NoTrust { .. }) => Ok(LoadedTrust::default()),
+        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(LoadedTrust::default())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The trust material of the own trust domain beside that of others.
 fn everybody(
     entry: &CredentialEntry,
     own: OwnTrust,
-) -> Result<(Vec<countermark_credential::Bundle>, Vec<DomainCrls>), String> {
+    partners: LoadedTrust,
+) -> (Vec<countermark_credential::Bundle>, Vec<DomainCrls>) {
     let trust_domain = entry.identity.trust_domain();
-    let partners = match directory::load_partners(&entry.directory, trust_domain) {
-        Ok(partners) => partners,
-        Err(LoadError::NoTrust { .. }) => LoadedTrust::default(),
-        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => LoadedTrust::default(),
-        Err(error) => return Err(error.to_string()),
-    };
     let (mut bundles, mut crls) = (partners.bundles, partners.crls);
     bundles.push(own.bundle);
     crls.push(DomainCrls { trust_domain: trust_domain.clone(), crls: own.crls });
-    Ok((bundles, crls))
+    (bundles, crls)
 }
 
 async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {

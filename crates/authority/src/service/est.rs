@@ -62,11 +62,7 @@ pub(super) async fn csr_attributes(
 }
 
 /// `POST /simpleenroll`: whoever brings a secret gets the identity that the secret stands for.
-pub(super) async fn enrol(
-    State(shared): State<Arc<Shared>>,
-    secret: Presented,
-    Body(body): Body,
-) -> Response {
+pub(super) async fn enrol(State(shared): State<Arc<Shared>>, secret: Presented, Body(body): Body) -> Response {
     let enrolled = async {
         let csr = request(body?)?;
         match secret {
@@ -78,11 +74,7 @@ pub(super) async fn enrol(
 }
 
 /// `POST /simplereenroll`: a new certificate for whoever has one, like the one before it but for the key.
-pub(super) async fn reenrol(
-    State(shared): State<Arc<Shared>>,
-    Holder(peer): Holder,
-    Body(body): Body,
-) -> Response {
+pub(super) async fn reenrol(State(shared): State<Arc<Shared>>, Holder(peer): Holder, Body(body): Body) -> Response {
     let renewed = renew(&shared, &peer, body).await;
     if let Err(refusal) = &renewed {
         shared.note_refusal(Act::Reenrol, Some(peer.caller().spiffe_id().as_str()), refusal);

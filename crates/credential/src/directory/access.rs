@@ -52,7 +52,8 @@ impl Access {
     /// The mode of a directory through which these files are reached.
     pub(super) const fn directory_mode(self) -> u32 {
         let group = if self.mode & 0o040 == 0 { 0 } else { 0o050 };
-        let others = if self.owner.is_none() { 0 } else { 0o011 };
+        // Names are no secret, and whoever reads trust lists them.
+        let others = if self.owner.is_none() { 0 } else { 0o055 };
         0o700 | group | others
     }
 
@@ -90,7 +91,7 @@ mod tests {
         let mode = |owner, mode| Access::new(owner, None, mode).unwrap().directory_mode();
         assert_eq!(mode(None, 0o600), 0o700);
         assert_eq!(mode(None, 0o640), 0o750);
-        assert_eq!(mode(Some(1), 0o600), 0o711);
-        assert_eq!(mode(Some(1), 0o640), 0o751);
+        assert_eq!(mode(Some(1), 0o600), 0o755);
+        assert_eq!(mode(Some(1), 0o640), 0o755);
     }
 }

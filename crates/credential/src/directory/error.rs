@@ -29,6 +29,14 @@ pub enum DeliveryError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody else could lead the delivery astray.
+    #[error("{} is no place for a credential: {why}", path.display())]
+    Unsafe {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and what mends it.
+        why: &'static str,
+    },
     /// The trust bundle of the credential's own trust domain is missing.
     #[error("the delivery has no trust bundle for {trust_domain}, the credential's own trust domain")]
     NoOwnBundle {

@@ -28,11 +28,13 @@ impl Lock {
 }
 
 fn lock(path: &Path, attempts: u32) -> Result<File, DeliveryError> {
+    super::guard::require_own(path.parent().unwrap_or_else(|| Path::new(".")))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(DeliveryError::io("open the lock file", path))?;
     for attempt in 1..=attempts {
