@@ -32,8 +32,11 @@ async fn by_serial_one_certificate_ends_and_openssl_agrees() {
 }
 
 #[tokio::test]
-async fn by_identity_every_living_certificate_and_every_sub_agent_ends_and_no_neighbour() {
+async fn by_identity_whatever_lives_or_could_be_revived_and_every_sub_agent_ends_and_no_neighbour() {
     let fixture = Fixture::new().await;
+    let beyond = fixture.mint("agent/billing-bot").await;
+    fixture.clock.advance(Duration::from_secs(74 * 3600));
+    // Its key could renew it for three days after its end.
     let expired = fixture.mint("agent/billing-bot").await;
     fixture.clock.advance(Duration::from_secs(2 * 3600));
     let mut ended = Vec::new();
@@ -45,8 +48,9 @@ async fn by_identity_every_living_certificate_and_every_sub_agent_ends_and_no_ne
         neighbours.push(fixture.mint(path).await);
     }
     let done = fixture.authority.revoke(&identity("agent/billing-bot"), RevocationReason::default()).await.unwrap();
-    assert_eq!(done.revoked.len(), 3);
-    assert!(done.revoked.iter().all(|record| record.serial != expired.serial));
+    assert_eq!(done.revoked.len(), 4);
+    assert!(done.revoked.iter().any(|record| record.serial == expired.serial));
+    assert!(done.revoked.iter().all(|record| record.serial != beyond.serial));
     for issued in &ended {
         assert!(matches!(fixture.verify(&issued.chain), Err(ChainError::Revoked { .. })));
     }

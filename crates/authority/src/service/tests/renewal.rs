@@ -207,3 +207,28 @@ async fn no_renewal_slips_past_a_revocation() {
     let lists = estate.fixture.authority.crls().unwrap();
     assert!(all.iter().all(|record| lists.iter().any(|list| list.revokes(&record.serial).is_some())));
 }
+
+#[tokio::test]
+async fn whoever_is_revoked_by_identity_cannot_come_back_by_what_has_ended() {
+    let estate = Estate::new().await;
+    let older = estate.holder("agent/laptop-bot").await;
+    estate.fixture.clock.advance(Duration::from_secs(2 * 3600));
+    let newer = estate.holder("agent/laptop-bot").await;
+    estate.fixture.clock.advance(Duration::from_secs(2 * 3600));
+    let target = Target::Identity(id("agent/laptop-bot"));
+    estate.fixture.authority.revoke(&target, RevocationReason::KeyCompromise).await.unwrap();
+    let csr = Holder::new().key.request().unwrap();
+    for old in [&older, &newer] {
+        estate.post(None, EXPIRED, &proof(&estate, old, &csr).await).await.refused(403, "revoked");
+    }
+}
+
+#[tokio::test]
+async fn administrators_do_not_prolong_themselves() {
+    let estate = Estate::new().await;
+    let admin = estate.holder("admin/root-admin").await;
+    let csr = Holder::new().key.request().unwrap();
+    estate.reenrol(&admin, &csr).await.unwrap().refused_text(403, "mint admin");
+    estate.fixture.clock.advance(Duration::from_secs(26 * 3600));
+    estate.post(None, EXPIRED, &proof(&estate, &admin, &csr).await).await.refused(403, "admin_refused");
+}

@@ -27,7 +27,7 @@ fn owner_group_and_mode_are_those_that_were_asked_for_at_every_write() {
         }
         for folder in ["", "generations", &format!("generations/{number}"), "trust", "trust/versions/1"] {
             let folder = fs::metadata(dir.join(folder)).unwrap();
-            assert_eq!(folder.mode() & 0o7777, if root { 0o751 } else { 0o750 });
+            assert_eq!(folder.mode() & 0o7777, if root { 0o755 } else { 0o750 });
             assert_ne!(folder.uid(), 65534, "who may read a key may not put another in its place");
         }
     }

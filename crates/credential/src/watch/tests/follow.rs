@@ -54,7 +54,9 @@ async fn revocation_by_every_way_of_writing_a_file_is_seen() {
     fs::remove_file(&crl).unwrap();
     fs::write(&crl, pem(&estate.revoking_crls())).unwrap();
     judged(&estate, &mut trust, false).await;
-    assert!(source.status().borrow().is_ready());
+    // Published beside the trust, a moment later.
+    let mut status = source.status();
+    tokio::time::timeout(SOON, status.wait_for(|status| status.is_ready())).await.expect("it is ready").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
