@@ -112,7 +112,7 @@ struct Side {
 }
 
 async fn serve(rotation: Rotation, handle: Handle, side: Side, ended: CancellationToken) {
-    tokio::spawn(side.control.serve(handle.clone(), side.clock, ended.clone()));
+    let control = tokio::spawn(side.control.serve(handle.clone(), side.clock, ended.clone()));
     if let Some(listener) = side.admin {
         tokio::spawn(admin::serve(listener, handle.clone(), side.metrics, ended.clone()));
     }
@@ -123,6 +123,8 @@ async fn serve(rotation: Rotation, handle: Handle, side: Side, ended: Cancellati
     tracing::info!("rotate runs");
     rotation.run(ended).await;
     notify.stopping();
+    // It takes its socket away; whoever still hangs on it does not keep the process.
+    let _hung = tokio::time::timeout(FAREWELL, control).await;
     tracing::info!("rotate ends");
 }
 
@@ -202,3 +204,5 @@ impl Observe for Log {
 /// How often, and how long, usable credentials are waited for.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long the control socket may take to close.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
