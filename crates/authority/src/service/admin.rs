@@ -18,7 +18,7 @@ use crate::{
     record::{Act, Filter},
     service::{
         Shared,
-        body::Body,
+        body::After,
         desk::{Ground, Handed, Life, Wanted},
         invite::{InviteRequest, made},
         refusal::Refusal,
@@ -80,8 +80,7 @@ pub(super) struct MintDocument {
 /// `POST /v1/certificates`.
 pub(super) async fn mint(
     State(shared): State<Arc<Shared>>,
-    Admin(admin): Admin,
-    body: Body,
+    After(Admin(admin), body): After<Admin>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let asked: MintDocument = body.json()?;
     let identity = identity(&shared, &asked.role, &asked.name)?;
@@ -170,8 +169,7 @@ pub(super) struct RevocationDocument {
 /// `POST /v1/revocations`: answered when the new list is published.
 pub(super) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Admin(admin): Admin,
-    body: Body,
+    After(Admin(admin), body): After<Admin>,
 ) -> Result<Json<Value>, Refusal> {
     let asked: RevocationDocument = body.json()?;
     let wrong = |what: &str| {
@@ -224,8 +222,7 @@ pub(super) struct InviteDocument {
 /// `POST /v1/invites`.
 pub(super) async fn invite(
     State(shared): State<Arc<Shared>>,
-    Admin(admin): Admin,
-    body: Body,
+    After(Admin(admin), body): After<Admin>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let asked: InviteDocument = body.json()?;
     let request = InviteRequest {

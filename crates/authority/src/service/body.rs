@@ -34,16 +34,41 @@ pub(super) fn admit(parts: &Parts, shared: &Shared) -> Result<(), Refusal> {
 }
 
 /// The body, or why it is refused; the handler decides in which words.
-///
-/// It is read after the extractors before it have judged the header: nobody's bytes are held for somebody who is refused anyway.
 #[derive(Debug)]
 pub(super) struct Body(pub(super) Result<Bytes, Refusal>);
 
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = std::convert::Infallible;
+/// What the header says, and then the body: nobody's bytes are held for somebody who is refused anyway.
+///
+/// A refused body is read away within bounds, since a stream that ends over unread bytes may lose the answer.
+#[derive(Debug)]
+pub(super) struct After<T>(pub(super) T, pub(super) Body);
 
-    async fn from_request(request: Request<Raw>, _state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(read(request).await))
+impl<T> FromRequest<Arc<Shared>> for After<T>
+where
+    T: FromRequestParts<Arc<Shared>> + Send,
+    T::Rejection: Send,
+{
+    type Rejection = T::Rejection;
+
+    async fn from_request(request: Request<Raw>, shared: &Arc<Shared>) -> Result<Self, Self::Rejection> {
+        let (mut parts, body) = request.into_parts();
+        match T::from_request_parts(&mut parts, shared).await {
+            Ok(header) => Ok(Self(header, Body(read(Request::from_parts(parts, body)).await))),
+            Err(refused) => {
+                let _within_bounds = tokio::time::timeout(FAREWELL, read_away(body)).await;
+                Err(refused)
+            }
+        }
+    }
+}
+
+async fn read_away(mut body: Raw) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > LARGEST {
+            return;
+        }
     }
 }
 
@@ -74,3 +99,5 @@ async fn read(request: Request<Raw>) -> Result<Bytes, Refusal> {
 
 const LARGEST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a body that nobody wants is read away.
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ use crate::{
     record::{Act, IssuerKind, State as Standing},
     service::{
         Shared,
-        body::{Body, admit},
+        body::{After, Body, admit},
         cms,
         desk::{Ground, Handed, Life, Wanted},
         invite, join,
@@ -62,7 +62,7 @@ pub(super) async fn csr_attributes(
 }
 
 /// `POST /simpleenroll`: whoever brings a secret gets the identity that the secret stands for.
-pub(super) async fn enrol(State(shared): State<Arc<Shared>>, secret: Presented, Body(body): Body) -> Response {
+pub(super) async fn enrol(State(shared): State<Arc<Shared>>, After(secret, Body(body)): After<Presented>) -> Response {
     let enrolled = async {
         let csr = request(body?)?;
         match secret {
@@ -74,7 +74,10 @@ pub(super) async fn enrol(State(shared): State<Arc<Shared>>, secret: Presented, 
 }
 
 /// `POST /simplereenroll`: a new certificate for whoever has one, like the one before it but for the key.
-pub(super) async fn reenrol(State(shared): State<Arc<Shared>>, Holder(peer): Holder, Body(body): Body) -> Response {
+pub(super) async fn reenrol(
+    State(shared): State<Arc<Shared>>,
+    After(Holder(peer), Body(body)): After<Holder>,
+) -> Response {
     let renewed = renew(&shared, &peer, body).await;
     if let Err(refusal) = &renewed {
         shared.note_refusal(Act::Reenrol, Some(peer.caller().spiffe_id().as_str()), refusal);

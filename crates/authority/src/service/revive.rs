@@ -18,7 +18,7 @@ use crate::{
     record::{Act, State as Standing},
     service::{
         Shared,
-        body::{Body, Stranger},
+        body::{After, Stranger},
         desk::{Ground, Handed},
         nonce::{LENGTH, NONCE_LIFE},
         refusal::Refusal,
@@ -50,8 +50,7 @@ struct Proof {
 /// `POST /v1/renew-expired`.
 pub(super) async fn renew_expired(
     State(shared): State<Arc<Shared>>,
-    _: Stranger,
-    body: Body,
+    After(Stranger, body): After<Stranger>,
 ) -> Result<Json<Value>, Refusal> {
     let now = shared.clock.now();
     let mut identity = None;
