@@ -235,6 +235,7 @@ fn leaf_of(bag: &[u8]) -> Vec<u8> {
 /// Every one is answered, and with more of them it is a measurement of how many a second a core makes:
 /// `COUNTERMARK_RENEWALS=20000 cargo test --release -p countermark-cli --test cli -- --nocapture renewals_on_kept_connections`.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how many is the measurer's to say")]
 fn renewals_on_kept_connections_are_all_answered() {
     let wanted = std::env::var("COUNTERMARK_RENEWALS").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
     let place = Place::with_authority();
