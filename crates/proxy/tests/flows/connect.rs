@@ -280,8 +280,8 @@ async fn a_unix_listener_is_private_and_replaces_only_a_stale_one() {
 /// What a process of this user hears at a socket: the first bytes of an answer, or nothing.
 async fn heard_as(user: u32, socket: &std::path::Path) -> String {
     const ASK: &str = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
-                       s.sendall(b'GET /mcp HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n\
-                       try: print(s.recv(12).decode())\nexcept ConnectionError: pass\n";
+                       try:\n  s.sendall(b'GET /mcp HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n  \
+                       print(s.recv(12).decode())\nexcept ConnectionError: pass\n";
     let mut command = tokio::process::Command::new("/usr/bin/python3");
     let ended = command.args(["-c", ASK]).arg(socket).current_dir("/").uid(user).gid(user).output().await.unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
