@@ -24,17 +24,26 @@ use crate::sink;
 pub(crate) async fn run(entry: std::sync::Arc<CredentialEntry>, hook: usize, generation: u64) -> Result<(), String> {
     let Some(HookEntry { kind, timeout }) = entry.hooks.get(hook).cloned() else { return Ok(()) };
     match kind {
-        HookKind::Projected { dir } => blocking(move || sink::project(&entry, generation, &dir)).await,
-        HookKind::Secret(secret) => blocking(move || sink::manifest(&entry, generation, &secret)).await,
+        HookKind::Projected { dir } => within(timeout, blocking(move || sink::project(&entry, generation, &dir))).await,
+        HookKind::Secret(secret) => {
+            within(timeout, blocking(move || sink::manifest(&entry, generation, &secret))).await
+        }
         HookKind::Run { command, env } => command::run(&entry, generation, &command, &env, timeout).await,
-        HookKind::SignalPid { pid_file, signal } => blocking(move || signal::pid_file(&pid_file, signal)).await,
+        HookKind::SignalPid { pid_file, signal } => {
+            within(timeout, blocking(move || signal::pid_file(&pid_file, signal))).await
+        }
         HookKind::SignalUnit { unit, signal } => signal::unit(&entry, generation, &unit, signal, timeout).await,
         HookKind::Request { method, url } => match tokio::time::timeout(timeout, request(&method, &url)).await {
             Ok(answered) => answered,
             Err(_) => Err(format!("{url} did not answer within {timeout:?}")),
         },
-        HookKind::Touch { path } => blocking(move || touch(&path)).await,
+        HookKind::Touch { path } => within(timeout, blocking(move || touch(&path))).await,
     }
+}
+
+/// A file system that hangs holds up no other hook.
+async fn within(timeout: Duration, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(format!("it did not end within {timeout:?}")))
 }
 
 async fn request(method: &Method, url: &Uri) -> Result<(), String> {

@@ -255,8 +255,9 @@ impl Machine {
     fn windowed(&mut self, window: Option<Window>, again: Duration, now: Moment, actions: &mut Vec<Action>) {
         let before = self.renewal();
         self.window_due = Some(now.mono + schedule::jittered(again.clamp(SHORTEST_ASK, LONGEST_ASK), self.duties.seed));
-        if window.is_some() {
-            self.window = window;
+        // An issuer in a hurry names ten minutes from now, each time it is asked: the first of them counts, or it would recede for ever.
+        if let Some(window) = window.filter(|window| self.window.is_none_or(|known| window.end < known.end)) {
+            self.window = Some(window);
         }
         if let Some(renewal) = self.renewal().filter(|renewal| Some(*renewal) != before) {
             actions.push(Action::Tell(Event::WindowChanged { renewal }));

@@ -1,6 +1,9 @@
 //! Signals to the process of a pid file, and to a systemd unit.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,8 +14,7 @@ use crate::config::{CredentialEntry, SignalName};
 
 /// Sends a signal to the process whose number stands in a file.
 pub(super) fn pid_file(path: &Path, signal: SignalName) -> Result<(), String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the pid file {}: {error}", path.display()))?;
+    let text = read(path).map_err(|error| format!("cannot read the pid file {}: {error}", path.display()))?;
     let wrong = || format!("the pid file {} holds no process number", path.display());
     let number: Option<i32> = text.split_whitespace().next().and_then(|number| number.parse().ok());
     // Zero and below are groups, and 1 is nobody's consumer.
@@ -25,6 +27,21 @@ pub(super) fn pid_file(path: &Path, signal: SignalName) -> Result<(), String> {
     };
     kill_process(pid, signal).map_err(|error| format!("process {number} of {}: {error}", path.display()))
 }
+
+/// The beginning of a regular file: another kind might never end, or never begin.
+fn read(path: &Path) -> io::Result<String> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// No process number is longer.
+const LONGEST: u64 = 64;
 
 /// Has systemd send a signal to the main process of a unit.
 pub(super) async fn unit(

@@ -173,3 +173,14 @@ async fn a_touch_changes_the_time_and_nothing_else() {
     assert!(fs::metadata(bench.path("stamp")).unwrap().modified().unwrap() > std::time::UNIX_EPOCH);
     assert!(bench.run("touch = \"no/such/dir/stamp\"").await.is_err());
 }
+
+#[tokio::test]
+async fn a_pid_file_that_is_none_holds_up_nobody() {
+    let bench = Bench::new();
+    let pipe = std::process::Command::new("mkfifo").arg(bench.path("pid")).status().unwrap();
+    assert!(pipe.success());
+    let begun = Instant::now();
+    let hook = "signal = \"HUP\"\npid-file = \"pid\"\ntimeout = \"30s\"";
+    let error = bench.run(hook).await.unwrap_err();
+    assert!(error.contains("no regular file") && begun.elapsed() < Duration::from_secs(20), "{error}");
+}

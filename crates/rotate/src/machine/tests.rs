@@ -275,6 +275,26 @@ fn a_window_is_asked_for_and_moves_the_renewal() {
     assert_eq!(bench.tell(Input::Woke), ["refresh"]);
 }
 
+#[test]
+fn a_window_that_recedes_each_time_it_is_asked_for_is_not_followed() {
+    let duties = Duties { seed: 7, hooks: 0, probe: false, refresh: true };
+    let mut bench = Bench { machine: Machine::new(duties, &Memory::default()), wall: BEGIN, mono: Duration::ZERO };
+    bench.found(Some(bench.life(1, 3600)), Some(1));
+    bench.pass(500);
+    let again = Duration::from_secs(180);
+    let hurry =
+        |bench: &Bench| Window { start: UnixTime::from_secs(bench.wall), end: UnixTime::from_secs(bench.wall + 600) };
+    let window = hurry(&bench);
+    assert_eq!(bench.tell(Input::Windowed { window: Some(window), again }), ["window_changed"]);
+    let chosen = bench.machine.renewal().unwrap();
+    for _ in 0..3 {
+        bench.pass(60);
+        let window = hurry(&bench);
+        assert_eq!(bench.tell(Input::Windowed { window: Some(window), again }), [""; 0]);
+        assert_eq!(bench.machine.renewal(), Some(chosen));
+    }
+}
+
 /// Whatever is told in whatever order: one renewal at a time, and never a wait without an end.
 #[test]
 fn no_order_of_inputs_wedges_the_machine() {
