@@ -266,6 +266,9 @@ fn systemd_is_told() {
     while !["READY=1", "WATCHDOG=1"].iter().all(|awaited| said.iter().any(|word| word == awaited)) {
         let length = manager.recv(&mut buffer).unwrap();
         said.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        if said.last().is_some_and(|word| word == "READY=1") {
+            assert_eq!(status(&config)["usable"], true, "ready is what can be used");
+        }
     }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     while said.last().unwrap() != "STOPPING=1" {

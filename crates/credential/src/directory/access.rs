@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 /// Owner, group and mode of delivered files; the process's own user and 0600 unless said otherwise.
 ///
 /// The directories stay the process's own, whoever owns the files: who may read a key may not put another in its place. They can be
-/// passed through by the owner and by a group that may read.
+/// passed through by a group that may read; where the files have an owner of their own, anybody may list the names, and nobody else read a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     owner: Option<u32>,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_open_only_for_those_who_may_read_the_files() {
+    fn directories_open_as_far_as_the_readers_of_the_files_need() {
         let mode = |owner, mode| Access::new(owner, None, mode).unwrap().directory_mode();
         assert_eq!(mode(None, 0o600), 0o700);
         assert_eq!(mode(None, 0o640), 0o750);
