@@ -75,7 +75,7 @@ impl Tokens {
         credential: Arc<Credential>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, TokenError> {
-        let http = Http::new(Some(&credential), &registration.roots)?;
+        let http = Http::new(Some(&credential), &registration.roots.now())?;
         let proofs = if registration.dpop { Some(Proofs::new()?) } else { None };
         Ok(Arc::new(Self {
             registration,

@@ -67,8 +67,7 @@ async fn metadata(Shared(state): Shared<Arc<State>>) -> Response {
 async fn keys(Shared(state): Shared<Arc<State>>) -> Response {
     let mut inner = state.lock();
     inner.key_requests += 1;
-    let keys: Vec<Value> = inner.keys.iter().map(super::Key::jwk).collect();
-    json_answer(StatusCode::OK, &json!({ "keys": keys }))
+    json_answer(StatusCode::OK, &inner.published())
 }
 
 async fn token(
