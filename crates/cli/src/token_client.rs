@@ -3,12 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
+use countermark_credential::Bundle;
 use countermark_identity::Secret;
-use countermark_oauth::{ClientAuthentication, SigningKey};
+use countermark_oauth::{ClientAuthentication, Roots, SigningKey};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroize as _;
 
-use crate::failure::{Explain, Outcome, usage};
+use crate::failure::{Explain, Outcome, failed, usage};
 
 /// How this process proves to the authorization server who it is.
 #[derive(Debug, Args)]
@@ -67,6 +68,17 @@ impl ClientArgs {
                 Ok(ClientAuthentication::Secret(Arc::new(Secret::new(secret))))
             }
         }
+    }
+
+    /// Who vouches for the authorization server: the CA that is named, or the roots of the own trust domain.
+    pub(crate) fn roots(&self, own: Option<&Bundle>) -> Outcome<Roots> {
+        let own = own.ok_or_else(|| failed("the identity has no trust bundle", "mint or join it again"))?;
+        let Some(file) = &self.issuer_ca else { return Ok(own.roots().to_vec().into()) };
+        let next = "name a PEM file with the CA's certificate";
+        let text = std::fs::read(file).or_failed(format!("cannot read the CA {}", file.display()), next)?;
+        let bundle = Bundle::from_pem(own.trust_domain().clone(), &text)
+            .or_failed(format!("cannot use the CA {}", file.display()), next)?;
+        Ok(bundle.roots().to_vec().into())
     }
 
     fn key(&self) -> Outcome<Option<Arc<SigningKey>>> {

@@ -154,6 +154,13 @@ impl AuthorizationServer {
         self.state.lock().issued.iter().map(|(token, _)| token.clone()).collect()
     }
 
+    /// What the token with this place among [`Self::issued`] says.
+    #[must_use]
+    pub fn claims(&self, at: usize) -> Value {
+        let inner = self.state.lock();
+        inner.issued.get(at).map(|(_, claims)| Value::Object(claims.clone())).unwrap_or_default()
+    }
+
     /// How often a token was asked for.
     #[must_use]
     pub fn token_requests(&self) -> usize {

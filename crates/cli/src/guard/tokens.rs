@@ -60,5 +60,5 @@ pub(super) fn config(args: &TokenArgs) -> Outcome<TokensConfig> {
         })?;
         issuer.clients.push((client.to_owned(), agent.to_owned()));
     }
-    Ok(TokensConfig { mode: TokenMode::Required, audience: args.audience.clone(), issuers: vec![issuer] })
+    Ok(TokensConfig { mode: TokenMode::Required, audience: args.audience.clone(), issuers: vec![issuer], upstream: None })
 }

@@ -77,7 +77,7 @@ impl Act {
         let (policy, audit) = (estate.dir.join("tokens-policy.toml"), estate.dir.join("tokens-audit.jsonl"));
         std::fs::write(&policy, POLICY).or_failed(format!("cannot write {}", policy.display()), "")?;
         let audience = "https://ledger.quickstart.internal/mcp".to_owned();
-        let tokens = TokensConfig { mode: TokenMode::Required, audience: Some(audience), issuers: vec![issuer] };
+        let tokens = TokensConfig { mode: TokenMode::Required, audience: Some(audience), issuers: vec![issuer], upstream: None };
         let address = estate.guard(policy, audit.clone(), tokens).await?;
         let url = format!("https://localhost:{}/mcp", address.port());
         let billing = Bearer::start(estate.billing.directory(), &own, &sso, "billing", &url, estate)?;

@@ -9,12 +9,14 @@ use std::time::Duration;
 use countermark_identity::{AgentId, Clock, SpiffeId, TrustDomain};
 use countermark_mcp::{TokenRules, Tokens};
 use countermark_oauth::{
-    Binding, ClaimPath, ClientAuthentication, FollowingHttp, Introspector, IssuerRules, Profile, PublishedKeys, Roots,
-    TokenVerifier,
+    Binding, ClaimPath, ClientAuthentication, FollowingHttp, Generations, Introspector, IssuerRules, Profile,
+    PublishedKeys, Question, Registration, Roots, TokenVerifier,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::error::GuardError;
 use crate::identity::Identity;
+use crate::upstream::exchange::Exchange;
 
 /// What guard wants of access tokens.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,26 @@ pub struct TokensConfig {
     pub audience: Option<String>,
     /// Whose tokens are taken.
     pub issuers: Vec<TokenIssuer>,
+    /// How they become tokens for the server behind, if they do.
+    pub upstream: Option<UpstreamTokens>,
+}
+
+/// How a caller's token is exchanged for one that the server behind takes (RFC 8693).
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
+pub struct UpstreamTokens {
+    /// The authorization server.
+    pub issuer: String,
+    /// The CA of its certificate; without one, the roots of guard's trust domain.
+    pub ca: Option<PathBuf>,
+    /// Guard's client id there.
+    pub client: String,
+    /// How guard proves who it is.
+    pub authentication: ClientAuthentication,
+    /// What the token is for: the server behind.
+    pub resource: String,
+    /// With which scopes.
+    pub scopes: Vec<String>,
 }
 
 /// Whether a request must have a token.
@@ -120,6 +142,21 @@ impl TokensConfig {
         }
     }
 
+    /// How tokens for the server behind are had; followed until `shutdown`.
+    pub(super) fn exchange(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Exchange>, GuardError> {
+        let Some(upstream) = &self.upstream else { return Ok(None) };
+        if !matches!(self.mode, TokenMode::Optional | TokenMode::Required) {
+            let message = "tokens can be exchanged only where they are taken; write tokens = \"required\"";
+            return Err(GuardError::Tokens(message.to_owned()));
+        }
+        upstream.prepare(identity, own, clock).map(Some).map_err(GuardError::Tokens)
+    }
+
     fn rules(&self, identity: &Identity, own: &TrustDomain, url: &str, clock: &Arc<dyn Clock>) -> Result<TokenRules, String> {
         let resource = self.audience.as_deref().unwrap_or(url);
         let parsed = url::Url::parse(resource).ok().filter(|url| url.scheme() == "https" && url.fragment().is_none());
@@ -135,7 +172,23 @@ impl TokensConfig {
             let asks = issuer.introspection.as_ref().map(|introspection| introspection.prepare(&issuer.issuer, http, clock));
             verifier = verifier.with_issuer(issuer.rules(audience, own)?, keys, asks);
         }
-        Ok(TokenRules::new(Arc::new(verifier), &parsed))
+        let rules = TokenRules::new(Arc::new(verifier), &parsed);
+        Ok(if self.upstream.is_some() { rules.keeping_subject_tokens() } else { rules })
+    }
+}
+
+impl UpstreamTokens {
+    fn prepare(&self, identity: &Identity, own: &TrustDomain, clock: &Arc<dyn Clock>) -> Result<Exchange, String> {
+        let roots = roots(self.ca.as_deref(), identity, own)?;
+        let mut registration = Registration::new(self.issuer.clone(), self.client.clone(), roots);
+        registration.authentication = self.authentication.clone();
+        let question = Question::of(self.resource.clone()).with_scopes(self.scopes.clone());
+        let (credential, clock) = (identity.watch_credential(), Arc::clone(clock));
+        let generations = Generations::new(credential, registration, clock, |_| Ok(()));
+        let generations = generations.map_err(|error| format!("{}: {error}", self.issuer))?;
+        // Ends with the process: the credential is followed for as long as guard serves.
+        tokio::spawn(Arc::clone(&generations).follow(CancellationToken::new()));
+        Ok(Exchange::new(generations, question))
     }
 }
 

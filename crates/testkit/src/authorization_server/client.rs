@@ -3,7 +3,6 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countermark_identity::Identity;
 use countermark_mtls::Visitor;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -96,10 +95,9 @@ impl Client {
         issuer: &str,
     ) -> bool {
         match &self.proof {
-            Proof::Certificate(uri) => matches!(
-                visitor,
-                Visitor::Verified(peer) if matches!(peer.caller(), Identity::Agent(agent) if agent.spiffe_id().to_string() == *uri)
-            ),
+            Proof::Certificate(uri) => {
+                matches!(visitor, Visitor::Verified(peer) if peer.caller().spiffe_id().as_str() == uri)
+            }
             Proof::Secret(secret) => {
                 let wanted = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
                 headers.get(AUTHORIZATION).is_some_and(|value| *value == wanted)
@@ -110,6 +108,13 @@ impl Client {
             }
         }
     }
+}
+
+/// The client that a header names ([RFC 6749 §2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)).
+pub(super) fn named(headers: &HeaderMap) -> Option<String> {
+    let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    Some(text.split_once(':')?.0.to_owned())
 }
 
 fn asserts(assertion: &str, jwk: &Value, id: &str, issuer: &str) -> bool {

@@ -80,8 +80,7 @@ async fn token(
     let member = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let mut inner = state.lock();
     inner.token_requests += 1;
-    let basic = || inner.clients.keys().find(|id| inner.clients[*id].proves(id, &visitor, &headers, &form, &state.issuer));
-    let Some(id) = member("client_id").map(str::to_owned).or_else(|| basic().cloned()) else {
+    let Some(id) = member("client_id").map(str::to_owned).or_else(|| super::client::named(&headers)) else {
         return refuse("invalid_client");
     };
     let Some(client) = inner.clients.get(&id).cloned() else { return refuse("invalid_client") };

@@ -7,7 +7,7 @@ use countermark_oauth::{Binding, ClientAuthentication, Profile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Introspection, TokenIssuer, TokenMode, TokensConfig};
+use super::{Introspection, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +19,20 @@ struct Document {
     issuer: Vec<Spanned<Issuer>>,
     #[serde(default)]
     client: Vec<Spanned<Client>>,
+    upstream: Option<Upstream>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Upstream {
+    issuer: String,
+    ca: Option<PathBuf>,
+    client_id: String,
+    #[serde(default)]
+    authentication: AuthenticationName,
+    resource: String,
+    #[serde(default)]
+    scopes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -80,6 +94,15 @@ enum AuthenticationName {
     PrivateKeyJwt,
 }
 
+impl From<AuthenticationName> for ClientAuthentication {
+    fn from(name: AuthenticationName) -> Self {
+        match name {
+            AuthenticationName::Certificate => Self::Certificate,
+            AuthenticationName::PrivateKeyJwt => Self::PrivateKeyJwt { key: None, id: None },
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Client {
@@ -129,7 +152,15 @@ fn parse(text: &str, beside: &Path) -> Result<TokensConfig, Wrong> {
         let of = of.ok_or_else(|| (at, "the client's issuer is none of the [[issuer]]s".to_owned()))?;
         of.clients.push((client.client_id, client.agent));
     }
-    Ok(TokensConfig { mode, audience: document.audience, issuers })
+    let upstream = document.upstream.map(|upstream| UpstreamTokens {
+        issuer: upstream.issuer,
+        ca: upstream.ca.map(|ca| beside.join(ca)),
+        client: upstream.client_id,
+        authentication: upstream.authentication.into(),
+        resource: upstream.resource,
+        scopes: upstream.scopes,
+    });
+    Ok(TokensConfig { mode, audience: document.audience, issuers, upstream })
 }
 
 impl Issuer {
@@ -163,10 +194,7 @@ impl Asked {
     fn read(self) -> Introspection {
         Introspection {
             client: self.client_id,
-            authentication: match self.authentication {
-                AuthenticationName::Certificate => ClientAuthentication::Certificate,
-                AuthenticationName::PrivateKeyJwt => ClientAuthentication::PrivateKeyJwt { key: None, id: None },
-            },
+            authentication: self.authentication.into(),
             every_token: self.every_token,
             cache: Duration::from_secs(self.cache_seconds.unwrap_or(CACHE)),
         }
