@@ -57,12 +57,16 @@ impl ClientArgs {
         };
         match self.client_auth {
             Method::Certificate => Ok(ClientAuthentication::Certificate),
-            Method::PrivateKeyJwt => Ok(ClientAuthentication::PrivateKeyJwt { key: self.key()?, id: self.client_key_id.clone() }),
+            Method::PrivateKeyJwt => {
+                Ok(ClientAuthentication::PrivateKeyJwt { key: self.key()?, id: self.client_key_id.clone() })
+            }
             Method::JwtSvid => Ok(ClientAuthentication::JwtSvid { file: file("jwt-svid")? }),
             Method::Secret => {
                 let file = file("secret")?;
-                let mut text = std::fs::read_to_string(&file)
-                    .or_failed(format!("cannot read the secret {}", file.display()), "name a file that this user can read")?;
+                let mut text = std::fs::read_to_string(&file).or_failed(
+                    format!("cannot read the secret {}", file.display()),
+                    "name a file that this user can read",
+                )?;
                 let secret = text.trim_end_matches(['\r', '\n']).to_owned();
                 text.zeroize();
                 Ok(ClientAuthentication::Secret(Arc::new(Secret::new(secret))))

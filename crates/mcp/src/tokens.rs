@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use countermark_oauth::{Challenge, ResourceMetadata, TokenRefusal, TokenVerifier, UnverifiedToken, VerifiedToken};
 use countermark_mtls::VerifiedPeer;
-use http::{HeaderMap, StatusCode};
+use countermark_oauth::{Challenge, ResourceMetadata, TokenRefusal, TokenVerifier, UnverifiedToken, VerifiedToken};
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 
 use crate::refusal::{Refusal, code};
 

@@ -37,7 +37,11 @@ pub(super) async fn examine(
     match tokens.metadata().await {
         Ok(metadata) => chart.passed("issuer", format!("{} says where its endpoints are", metadata.issuer))?,
         Err(error) => {
-            chart.failed("issuer", error.to_string(), "compare --issuer, to the letter, with the server's; name its CA with --issuer-ca")?;
+            chart.failed(
+                "issuer",
+                error.to_string(),
+                "compare --issuer, to the letter, with the server's; name its CA with --issuer-ca",
+            )?;
             return Ok(None);
         }
     }
@@ -48,7 +52,9 @@ pub(super) async fn examine(
             chart.passed("token", format!("given to {client} for {resource}, until {}", token.not_after()))?;
             match token.binding() {
                 Bound::Certificate(_) => chart.passed("binding", "cnf.x5t#S256 is this certificate's")?,
-                Bound::Key => chart.warned("binding", "bound by cnf.jkt, which guard does not verify", "leave out --dpop")?,
+                Bound::Key => {
+                    chart.warned("binding", "bound by cnf.jkt, which guard does not verify", "leave out --dpop")?
+                }
                 Bound::Unknown | Bound::Nothing => chart.warned(
                     "binding",
                     "the token is opaque: only the issuer knows what it is bound to",
@@ -58,7 +64,11 @@ pub(super) async fn examine(
             Ok(Some(token.header()))
         }
         Err(error @ TokenError::Misbound(_)) => {
-            chart.failed("binding", error.to_string(), "switch certificate-bound access tokens on for this client at the issuer")?;
+            chart.failed(
+                "binding",
+                error.to_string(),
+                "switch certificate-bound access tokens on for this client at the issuer",
+            )?;
             Ok(None)
         }
         Err(error) => {
@@ -82,7 +92,11 @@ pub(super) fn explain(chart: &mut Chart, status: StatusCode, headers: &HeaderMap
         }
         (StatusCode::FORBIDDEN, Some("insufficient_scope")) => {
             let scopes = challenge.scope.unwrap_or_default();
-            chart.denied("scope", format!("the token lacks scopes: {scopes} are needed"), "give the client these scopes at the issuer")?;
+            chart.denied(
+                "scope",
+                format!("the token lacks scopes: {scopes} are needed"),
+                "give the client these scopes at the issuer",
+            )?;
         }
         _ => {
             let why = challenge.description.unwrap_or_else(|| format!("HTTP {status}"));

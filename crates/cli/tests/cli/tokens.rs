@@ -28,12 +28,14 @@ struct World {
 impl World {
     fn new() -> Self {
         let place = Place::with_authority();
-        for (role, name) in [("server", "sso"), ("server", "ledger"), ("agent", "billing-bot"), ("agent", "intern-bot")] {
+        for (role, name) in [("server", "sso"), ("server", "ledger"), ("agent", "billing-bot"), ("agent", "intern-bot")]
+        {
             place.mint(role, name);
         }
         let runtime = Runtime::new().unwrap();
         let (source, sso) = runtime.block_on(async {
-            let source = DirectorySource::spawn(DirectoryConfig::new(place.path("sso")), Arc::new(SystemClock)).unwrap();
+            let source =
+                DirectorySource::spawn(DirectoryConfig::new(place.path("sso")), Arc::new(SystemClock)).unwrap();
             let (_, map) = watch::channel(Arc::new(SanMap::empty("agents.internal".parse().unwrap())));
             let trust = TrustGenerations::join(source.trust(), map).watch();
             let sso = AuthorizationServer::start(source.credential(), trust, Arc::new(SystemClock)).await;
@@ -118,10 +120,14 @@ fn what_stands_in_the_way_of_a_token_is_said() {
     assert!(refused.out.contains("invalid_client"), "{refused:?}");
     let scope = world.token("billing-bot", &["--scope", "root"]);
     assert!(scope.code == Some(1) && scope.out.contains("invalid_scope"), "{scope:?}");
-    world.token("billing-bot", &["--issuer-ca", "/nonexistent.pem"]).failed(3, &["cannot read the CA /nonexistent.pem"]);
+    world
+        .token("billing-bot", &["--issuer-ca", "/nonexistent.pem"])
+        .failed(3, &["cannot read the CA /nonexistent.pem"]);
     world.token("billing-bot", &["--client-auth", "secret"]).failed(2, &["needs a file", "--client-secret-file"]);
     world.sso.fail(Fault::Claims(serde_json::json!({"cnf": null})));
-    world.token("billing-bot", &[]).failed(3, &["bound to no certificate", "tls_client_certificate_bound_access_tokens"]);
+    world
+        .token("billing-bot", &[])
+        .failed(3, &["bound to no certificate", "tls_client_certificate_bound_access_tokens"]);
     let resource = ["token", "--issuer", "https://x", "--client-id", "b", "--identity", "x", "--resource", "http://x"];
     countermark(resource).failed(2, &["--resource http://x is no https:// URL"]);
 }
@@ -142,7 +148,10 @@ fn doctor_explains_a_token_step_by_step() {
     for name in ["issuer", "token", "binding"] {
         assert_eq!(step(&good, name)["state"], "passed", "{good:?}");
     }
-    assert!(step(&good, "call")["finding"].as_str().unwrap().contains("behind guard"), "the upstream is not there: {good:?}");
+    assert!(
+        step(&good, "call")["finding"].as_str().unwrap().contains("behind guard"),
+        "the upstream is not there: {good:?}"
+    );
     world.sso.fail(Fault::Claims(serde_json::json!({"aud": "https://other.internal"})));
     let elsewhere = with(&[]);
     let steps = elsewhere.json();

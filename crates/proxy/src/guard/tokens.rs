@@ -132,7 +132,13 @@ impl TokensConfig {
     }
 
     /// The rules, for a guard that serves at `url`.
-    pub(super) fn prepare(&self, identity: &Identity, own: &TrustDomain, url: &str, clock: &Arc<dyn Clock>) -> Result<Tokens, GuardError> {
+    pub(super) fn prepare(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        url: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Tokens, GuardError> {
         let rules = |config: &Self| config.rules(identity, own, url, clock).map_err(GuardError::Tokens);
         match self.mode {
             TokenMode::Ignored => Ok(Tokens::Ignored),
@@ -157,10 +163,17 @@ impl TokensConfig {
         upstream.prepare(identity, own, clock).map(Some).map_err(GuardError::Tokens)
     }
 
-    fn rules(&self, identity: &Identity, own: &TrustDomain, url: &str, clock: &Arc<dyn Clock>) -> Result<TokenRules, String> {
+    fn rules(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        url: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<TokenRules, String> {
         let resource = self.audience.as_deref().unwrap_or(url);
         let parsed = url::Url::parse(resource).ok().filter(|url| url.scheme() == "https" && url.fragment().is_none());
-        let parsed = parsed.ok_or_else(|| format!("the audience {resource} is no https:// URL; write the one that agents call"))?;
+        let parsed = parsed
+            .ok_or_else(|| format!("the audience {resource} is no https:// URL; write the one that agents call"))?;
         if self.issuers.is_empty() {
             return Err("tokens are wanted and no issuer is named; add --issuer URL or an [[issuer]]".to_owned());
         }
@@ -169,7 +182,8 @@ impl TokensConfig {
             let audience = parsed.as_str().trim_end_matches('/');
             let http = Arc::new(issuer.http(identity, own)?);
             let keys = Box::new(PublishedKeys::new(Arc::clone(&http), issuer.issuer.clone()));
-            let asks = issuer.introspection.as_ref().map(|introspection| introspection.prepare(&issuer.issuer, http, clock));
+            let asks =
+                issuer.introspection.as_ref().map(|introspection| introspection.prepare(&issuer.issuer, http, clock));
             verifier = verifier.with_issuer(issuer.rules(audience, own)?, keys, asks);
         }
         let rules = TokenRules::new(Arc::new(verifier), &parsed);
@@ -221,7 +235,8 @@ impl TokenIssuer {
 impl Introspection {
     fn prepare(&self, issuer: &str, http: Arc<FollowingHttp>, clock: &Arc<dyn Clock>) -> Introspector {
         let (client, authentication) = (self.client.clone(), self.authentication.clone());
-        let introspector = Introspector::new(http, issuer, client, authentication, Arc::clone(clock)).with_ttl(self.cache);
+        let introspector =
+            Introspector::new(http, issuer, client, authentication, Arc::clone(clock)).with_ttl(self.cache);
         if self.every_token { introspector.for_every_token() } else { introspector }
     }
 }
@@ -236,12 +251,15 @@ pub(crate) fn roots(file: Option<&Path>, identity: &Identity, own: &TrustDomain)
     };
     let cannot = |cause: String| format!("the CA file {} cannot be used: {cause}", file.display());
     let text = std::fs::read(file).map_err(|error| cannot(error.to_string()))?;
-    let bundle = countermark_credential::Bundle::from_pem(own.clone(), &text).map_err(|error| cannot(error.to_string()))?;
+    let bundle =
+        countermark_credential::Bundle::from_pem(own.clone(), &text).map_err(|error| cannot(error.to_string()))?;
     Ok(bundle.roots().to_vec().into())
 }
 
 fn agent_of(text: &str, own: &TrustDomain) -> Result<AgentId, String> {
-    let wrong = |cause: String| format!("the agent `{text}` of a client is none: {cause}; write its name or its full SPIFFE ID");
+    let wrong = |cause: String| {
+        format!("the agent `{text}` of a client is none: {cause}; write its name or its full SPIFFE ID")
+    };
     if !text.starts_with("spiffe://") {
         return AgentId::new(own, text).map_err(|error| wrong(error.to_string()));
     }

@@ -182,14 +182,16 @@ async fn the_server_behind_gets_a_token_of_its_own() {
     let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(1));
     let left = Arc::clone(&refusals);
     let upstream = Fake::new(move |request| {
-        let refuse = left.fetch_update(
-            std::sync::atomic::Ordering::SeqCst,
-            std::sync::atomic::Ordering::SeqCst,
-            |left| left.checked_sub(1),
-        );
+        let refuse =
+            left.fetch_update(std::sync::atomic::Ordering::SeqCst, std::sync::atomic::Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
         async move {
             if refuse.is_ok() {
-                return http::Response::builder().status(401).body(http_body_util::BodyExt::boxed_unsync(http_body_util::Full::default())).unwrap();
+                return http::Response::builder()
+                    .status(401)
+                    .body(http_body_util::BodyExt::boxed_unsync(http_body_util::Full::default()))
+                    .unwrap();
             }
             ledger(&request)
         }
@@ -226,7 +228,10 @@ async fn the_server_behind_gets_a_token_of_its_own() {
         let token = token.strip_prefix("Bearer ").unwrap();
         let at = issued.iter().position(|issued| issued == token).expect("one of the server's");
         let claims = world.sso.claims(at);
-        assert_eq!((&claims["aud"], &claims["sub"], &claims["act"]["sub"]), (&json!("https://books.internal"), &json!("billing"), &json!("guard")));
+        assert_eq!(
+            (&claims["aud"], &claims["sub"], &claims["act"]["sub"]),
+            (&json!("https://books.internal"), &json!("billing"), &json!("guard"))
+        );
     }
     drop(seen);
     refusals.store(2, std::sync::atomic::Ordering::SeqCst);
@@ -268,8 +273,14 @@ async fn what_cannot_be_kept_is_refused_at_the_start() {
         (|tokens| tokens.issuers[0].clients.clear(), "no client of https://sso.internal may be any agent"),
         (|tokens| tokens.audience = Some("ledger".to_owned()), "the audience ledger is no https:// URL"),
         (|tokens| tokens.audience = Some("http://ledger.internal".to_owned()), "is no https:// URL"),
-        (|tokens| tokens.issuers[0].clients[0].1 = "billing bot".to_owned(), "the agent `billing bot` of a client is none"),
-        (|tokens| tokens.issuers[0].ca = Some("/nonexistent.pem".into()), "the CA file /nonexistent.pem cannot be used"),
+        (
+            |tokens| tokens.issuers[0].clients[0].1 = "billing bot".to_owned(),
+            "the agent `billing bot` of a client is none",
+        ),
+        (
+            |tokens| tokens.issuers[0].ca = Some("/nonexistent.pem".into()),
+            "the CA file /nonexistent.pem cannot be used",
+        ),
     ];
     for (change, expected) in wrong {
         let mut config = estate.config(upstream.upstream());

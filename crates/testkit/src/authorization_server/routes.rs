@@ -124,7 +124,8 @@ async fn token(
     } else {
         inner.keys.first().expect("a key").sign(&json!({}), &Value::Object(claims.clone()))
     };
-    let mut answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": inner.life, "scope": scopes.join(" ")});
+    let mut answer =
+        json!({"access_token": token, "token_type": "Bearer", "expires_in": inner.life, "scope": scopes.join(" ")});
     for fault in &inner.faults {
         if let Fault::Answer(other) = fault {
             overlay(answer.as_object_mut().expect("an object"), other);

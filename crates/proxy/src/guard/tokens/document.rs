@@ -122,8 +122,8 @@ pub(super) fn read(path: &Path) -> Result<TokensConfig, String> {
 type Wrong = (usize, String);
 
 fn parse(text: &str, beside: &Path) -> Result<TokensConfig, Wrong> {
-    let document: Document =
-        toml::from_str(text).map_err(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+    let document: Document = toml::from_str(text)
+        .map_err(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
     if document.version != 1 {
         return Err((0, format!("version {} is unknown; write version = 1", document.version)));
     }
@@ -260,7 +260,11 @@ agent = "billing-bot"
             ("\"keycloak\"", "\"auth0\"", ":9:11: unknown variant `auth0`"),
             ("realm_access.roles", "realm_access..roles", ":6:1: roles: `realm_access..roles`"),
             ("ca = \"sso-ca.pem\"", "leeway_seconds = 301", ":6:1: leeway_seconds = 301 is more than 300"),
-            ("client_id = \"agent-a\"", "issuer = \"https://x\"\nclient_id = \"a\"", ":13:1: the client's issuer is none"),
+            (
+                "client_id = \"agent-a\"",
+                "issuer = \"https://x\"\nclient_id = \"a\"",
+                ":13:1: the client's issuer is none",
+            ),
         ] {
             let found = wrong(&GOOD.replacen(from, to, 1));
             assert!(found.starts_with(expected), "{found}\nwanted {expected}");
