@@ -27,9 +27,10 @@ class Visitor(threading.Thread):
                 self.first = self.first or repr(error)
 
     def visit(self) -> None:
+        # OpenSSL opens the file twice, for the chain and for the key: resolved once, both are of one generation.
+        bundle = (self.home / "billing-bot/credential-bundle.pem").resolve()
         trust = ssl.create_default_context(cafile=str(self.home / "billing-bot/ca.crt"))
-        # Key and chain in one file, so that the two are of one generation.
-        trust.load_cert_chain(str(self.home / "billing-bot/credential-bundle.pem"))
+        trust.load_cert_chain(str(bundle))
         with socket.create_connection(("127.0.0.1", self.port), 10) as plain:
             with trust.wrap_socket(plain, server_hostname="localhost") as secure:
                 serial = secure.getpeercert()["serialNumber"].lower()

@@ -41,7 +41,7 @@ fn systemd_accepts_the_units() -> Result<()> {
     for unit in files(&packaging().join("systemd"), "service")? {
         let text = std::fs::read_to_string(&unit)?;
         ensure!(text.contains("ExecStart=/usr/bin/countermark "), "{} starts something else", unit.display());
-        // The manual page is installed with the units, and is not here yet.
+        // The manual pages are installed with the units, and are not here.
         let lines = text.lines().filter(|line| !line.starts_with("Documentation="));
         let text = lines.collect::<Vec<_>>().join("\n").replace("/usr/bin/countermark", &binary.display().to_string());
         let copy = folder.path().join(unit.file_name().context("a name")?);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "manual")]
+use crate::manual;
 use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate};
 
 /// Every internal agent has an identity, and every MCP tool call proves it.
@@ -89,6 +91,10 @@ pub(crate) enum Verb {
     Ctl(ctl::CtlArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),
+    /// Write shell completions and manual pages
+    #[cfg(feature = "manual")]
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 impl Verb {

@@ -14,6 +14,8 @@ mod inspect;
 mod issuing;
 mod join;
 mod logging;
+#[cfg(feature = "manual")]
+mod manual;
 mod material;
 mod mint;
 mod notify;
@@ -66,5 +68,7 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Guard(args) => guard::run(*args),
         Verb::Connect(args) => connect::run(args),
         Verb::Policy(args) => policy::run(args),
+        #[cfg(feature = "manual")]
+        Verb::Manual(args) => manual::run(&args),
     }
 }

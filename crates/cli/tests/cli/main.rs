@@ -8,6 +8,8 @@ mod files;
 mod help;
 #[cfg(test)]
 mod inspect;
+#[cfg(feature = "manual")]
+mod manual;
 #[cfg(test)]
 mod mint;
 #[cfg(test)]
