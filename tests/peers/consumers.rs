@@ -150,7 +150,8 @@ impl Place {
     }
 
     fn start(&self, consumer: Consumer, program: &Path) -> Result<Running> {
-        let file = self.estate.path(if consumer.template == ENVOY.template { "consumer.yaml" } else { "consumer.conf" });
+        let file =
+            self.estate.path(if consumer.template == ENVOY.template { "consumer.yaml" } else { "consumer.conf" });
         std::fs::write(&file, self.fill(consumer.template))?;
         let mut command = Command::new(program);
         command.current_dir(self.estate.path("")).args(consumer.flags).arg(file);
@@ -177,9 +178,8 @@ impl Place {
         let before = rotation.status("web")?;
         let renewed = rotation.renew("web")?;
         let generation = renewed["generation"].clone();
-        let stale = rotation.until("web", "a probe that sees the old serial", |status| {
-            status["duties"][0]["served"] == served
-        })?;
+        let stale = rotation
+            .until("web", "a probe that sees the old serial", |status| status["duties"][0]["served"] == served)?;
         ensure!(stale["generation"] == generation && stale["duties"][0]["done"] == false, "{stale}");
         ensure!(stale["last_success"] == before["last_success"], "{before} {stale}");
         Ok(())

@@ -71,11 +71,7 @@ impl<'a> Client<'a> {
         self.request(&second)?;
         let [certificate, key] =
             ["crt", "key"].map(|end| self.estate.path(&format!("{first}.{end}")).display().to_string());
-        self.keep(
-            name,
-            &second,
-            &self.post("simplereenroll", &second, &["--cert", &certificate, "--key", &key])?,
-        )?;
+        self.keep(name, &second, &self.post("simplereenroll", &second, &["--cert", &certificate, "--key", &key])?)?;
         Ok([first, second].map(|name| self.estate.path(&format!("{name}.crt"))))
     }
 

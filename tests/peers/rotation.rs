@@ -85,8 +85,7 @@ pub(super) fn of_directory(name: &str, identity: &str, more: &str) -> String {
 
 #[test]
 fn nothing_fails_on_certificates_of_thirty_seconds() -> Result<()> {
-    let (Some(binary), Some(python), Some(_)) =
-        (set_up::countermark(), set_up::python(), set_up::installed("nginx"))
+    let (Some(binary), Some(python), Some(_)) = (set_up::countermark(), set_up::python(), set_up::installed("nginx"))
     else {
         return Ok(());
     };

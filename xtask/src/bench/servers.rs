@@ -47,9 +47,12 @@ impl Kind {
             Self::Guard => Server::start(self, &mut guard(context, estate), None),
             Self::Haproxy => self.third_party(estate, &installed("haproxy")?, HAPROXY, &["-db", "-f"]),
             Self::Nginx => self.third_party(estate, &installed("nginx")?, NGINX, &["-c"]),
-            Self::Envoy => {
-                self.third_party(estate, &crate::peers::envoy(context)?, ENVOY, &["--concurrency", "1", "-l", "error", "-c"])
-            }
+            Self::Envoy => self.third_party(
+                estate,
+                &crate::peers::envoy(context)?,
+                ENVOY,
+                &["--concurrency", "1", "-l", "error", "-c"],
+            ),
         }
     }
 

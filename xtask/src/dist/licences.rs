@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_tree_names_packages() {
-        let linked = linked("countermark-cli v0.1.0 (/x)\nserde v1.0.1\nserde v1.0.1 (*)\nring-like v2.0.0 (proc-macro)\n");
+        let linked =
+            linked("countermark-cli v0.1.0 (/x)\nserde v1.0.1\nserde v1.0.1 (*)\nring-like v2.0.0 (proc-macro)\n");
         let names: Vec<_> = linked.iter().map(|(name, version)| format!("{name} {version}")).collect();
         assert_eq!(names, ["countermark-cli 0.1.0", "ring-like 2.0.0", "serde 1.0.1"]);
     }

@@ -9,7 +9,12 @@ fn context(target: &Path) -> Context {
 fn parts(folder: &Path) -> Parts {
     let (binary, manual) = (folder.join("countermark"), folder.join("manual"));
     std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
-    for name in ["completions/countermark.bash", "completions/_countermark", "completions/countermark.fish", "man/countermark.1"] {
+    for name in [
+        "completions/countermark.bash",
+        "completions/_countermark",
+        "completions/countermark.fish",
+        "man/countermark.1",
+    ] {
         let file = manual.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, name).unwrap();
@@ -24,7 +29,10 @@ fn an_archive_has_everything_its_name_says_what_it_needs_and_it_is_the_same_twic
     let parts = parts(folder.path());
     let archive = pack(&context, "x86_64-unknown-linux-gnu", &parts).unwrap();
     let name = archive.file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with(concat!("countermark-", env!("CARGO_PKG_VERSION"), "-x86_64-unknown-linux-gnu2.")), "{name}");
+    assert!(
+        name.starts_with(concat!("countermark-", env!("CARGO_PKG_VERSION"), "-x86_64-unknown-linux-gnu2.")),
+        "{name}"
+    );
     let listed = Program::new("tar").args(["--list", "--file"]).args([&archive]).output().unwrap();
     for file in [
         "bin/countermark",
@@ -60,6 +68,9 @@ fn whose_code_is_in_it_is_told_with_the_texts() {
     for package in ["tokio ", "rustls ", "hyper "] {
         assert!(text.contains(&format!("\n  {package}")), "{package} is missing");
     }
-    assert!(!text.contains("  countermark-") && !text.contains("  criterion "), "ours, and what only tests use, is not listed");
+    assert!(
+        !text.contains("  countermark-") && !text.contains("  criterion "),
+        "ours, and what only tests use, is not listed"
+    );
     assert!(text.contains("Permission is hereby granted") && text.contains("Apache License"), "the texts");
 }

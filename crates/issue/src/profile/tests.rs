@@ -58,7 +58,8 @@ fn values_out_of_bounds_are_refused_where_they_stand() {
 
 #[test]
 fn half_a_minute_is_enough_where_the_file_says_so() {
-    let text = AGENT.replace("min_ttl = \"5m\"", "min_ttl = \"30s\"").replace("default_ttl = \"1h\"", "default_ttl = \"30s\"");
+    let text =
+        AGENT.replace("min_ttl = \"5m\"", "min_ttl = \"30s\"").replace("default_ttl = \"1h\"", "default_ttl = \"30s\"");
     let profile = Profile::parse(&text).unwrap();
     assert_eq!((profile.min_ttl(), profile.default_ttl()), (Duration::from_secs(30), Duration::from_secs(30)));
 }
