@@ -102,9 +102,19 @@ impl Verb {
     pub(crate) const fn log(&self) -> &'static str {
         match self {
             Self::Quickstart(_) => "error",
-            Self::Guard(_) | Self::Connect(_) | Self::Rotate(_) => "info",
-            Self::Ca(args) if args.is_serving() => "info",
+            _ if self.service().is_some() => "info",
             _ => "warn",
+        }
+    }
+
+    /// What it is to those who look at many services; none, if it ends when its work is done.
+    pub(crate) const fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Guard(_) => Some("countermark-guard"),
+            Self::Connect(_) => Some("countermark-connect"),
+            Self::Rotate(_) => Some("countermark-rotate"),
+            Self::Ca(args) if args.is_serving() => Some("countermark-ca"),
+            _ => None,
         }
     }
 }

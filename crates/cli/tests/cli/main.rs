@@ -26,3 +26,4 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod service;
+mod traces;
