@@ -40,7 +40,7 @@ impl Drop for Traces {
 
 /// The traces of this service, if the environment asks for them.
 pub(crate) fn configured(service: &'static str) -> Outcome<Option<Traces>> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let set = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
     let off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
         || set("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
     let whole = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");

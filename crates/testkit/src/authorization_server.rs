@@ -84,7 +84,8 @@ impl AuthorizationServer {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let acceptor: Acceptor<Anyone> =
-            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default()).expect("an acceptor");
+            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default())
+                .expect("an acceptor");
         let inner = Inner {
             clients: HashMap::new(),
             keys: vec![Key::new("key-1")],

@@ -8,7 +8,7 @@ mod files;
 mod help;
 #[cfg(test)]
 mod inspect;
-#[cfg(feature = "manual")]
+#[cfg(all(test, feature = "manual"))]
 mod manual;
 #[cfg(test)]
 mod mint;
@@ -26,4 +26,5 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
 mod traces;

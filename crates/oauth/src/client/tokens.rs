@@ -143,7 +143,8 @@ impl Tokens {
     pub(crate) fn recent(&self, window: Duration) -> Vec<Question> {
         let since = self.clock.now().saturating_sub(window).as_secs();
         let slots = self.slots.load();
-        let recent = slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
+        let recent =
+            slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
         recent.map(|(key, _)| key.question.clone()).collect()
     }
 
