@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "manual")]
 use crate::manual;
-use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate};
+use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate, token};
 
 /// Every internal agent has an identity, and every MCP tool call proves it.
 #[derive(Debug, Parser)]
@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     Rotate(rotate::RotateArgs),
     /// Ask and tell a `countermark rotate` that runs on this machine
     Ctl(ctl::CtlArgs),
+    /// Ask for an access token as this agent, and say what it is
+    Token(token::TokenArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),
     /// Write shell completions and manual pages

@@ -31,6 +31,8 @@ mod rotate;
 mod rpc;
 mod runtime;
 mod telemetry;
+mod token;
+mod token_client;
 
 use std::process::ExitCode;
 
@@ -74,6 +76,7 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Guard(args) => guard::run(*args),
         Verb::Connect(args) => connect::run(args),
+        Verb::Token(args) => token::run(args),
         Verb::Policy(args) => policy::run(args),
         #[cfg(feature = "manual")]
         Verb::Manual(args) => manual::run(&args),

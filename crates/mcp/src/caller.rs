@@ -1,7 +1,10 @@
 //! Who calls, for the handler behind the layer.
 
+use std::sync::Arc;
+
 use countermark_identity::AgentId;
 use countermark_mtls::VerifiedPeer;
+use countermark_oauth::VerifiedToken;
 use countermark_policy::Permit;
 use http::Extensions;
 
@@ -9,6 +12,7 @@ use http::Extensions;
 #[derive(Clone, Debug)]
 pub struct Caller {
     peer: VerifiedPeer,
+    token: Option<Arc<VerifiedToken>>,
     permit: Option<Permit>,
 }
 
@@ -20,8 +24,8 @@ impl Caller {
         extensions.get::<Self>().cloned()
     }
 
-    pub(crate) fn assertion(peer: VerifiedPeer, permit: Option<Permit>) -> Self {
-        Self { peer, permit }
+    pub(crate) fn assertion(peer: VerifiedPeer, token: Option<Arc<VerifiedToken>>, permit: Option<Permit>) -> Self {
+        Self { peer, token, permit }
     }
 
     /// The agent that calls.
@@ -34,6 +38,12 @@ impl Caller {
     #[must_use]
     pub fn peer(&self) -> &VerifiedPeer {
         &self.peer
+    }
+
+    /// Its token, where tokens are taken: on whose behalf it calls, and what that one may.
+    #[must_use]
+    pub fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_deref()
     }
 
     /// What permitted the call; `None` only where the layer merely observes (`danger_observe`).

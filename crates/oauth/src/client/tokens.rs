@@ -75,7 +75,7 @@ impl Tokens {
         credential: Arc<Credential>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, TokenError> {
-        let http = Http::new(Some(&credential), &registration.roots)?;
+        let http = Http::new(Some(&credential), &registration.roots.now())?;
         let proofs = if registration.dpop { Some(Proofs::new()?) } else { None };
         Ok(Arc::new(Self {
             registration,
@@ -143,8 +143,7 @@ impl Tokens {
     pub(crate) fn recent(&self, window: Duration) -> Vec<Question> {
         let since = self.clock.now().saturating_sub(window).as_secs();
         let slots = self.slots.load();
-        let recent =
-            slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
+        let recent = slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
         recent.map(|(key, _)| key.question.clone()).collect()
     }
 

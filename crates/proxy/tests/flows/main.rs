@@ -6,6 +6,7 @@
 //! - `stdio`: stdio servers behind guard, in both eras, and their limits
 //! - `operate`: probes, metrics, audit, bad configuration
 //! - `connect`: stdio and loopback clients before guard
+//! - `tokens`: certificate-bound tokens, from an authorization server through connect to guard
 
 #![expect(
     clippy::expect_used,
@@ -22,4 +23,5 @@ mod ends;
 mod operate;
 mod stdio;
 mod support;
+mod tokens;
 mod upstreams;

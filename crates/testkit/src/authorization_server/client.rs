@@ -119,8 +119,10 @@ fn asserts(assertion: &str, jwk: &Value, id: &str, issuer: &str) -> bool {
     point.extend(bytes(jwk["x"].as_str().unwrap_or_default()));
     point.extend(bytes(jwk["y"].as_str().unwrap_or_default()));
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    let claims: Value =
-        signed.split_once('.').and_then(|(_, claims)| serde_json::from_slice(&bytes(claims)).ok()).unwrap_or_default();
+    let claims: Value = signed
+        .split_once('.')
+        .and_then(|(_, claims)| serde_json::from_slice(&bytes(claims)).ok())
+        .unwrap_or_default();
     key.verify(signed.as_bytes(), &bytes(signature)).is_ok()
         && claims["aud"] == issuer
         && claims["iss"] == id
