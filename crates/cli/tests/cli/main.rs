@@ -27,4 +27,6 @@ mod serve;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod traces;
