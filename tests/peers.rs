@@ -6,9 +6,14 @@
 mod certificates;
 mod clients;
 mod conformance;
+mod consumers;
 mod curl;
 mod est;
 mod estate;
+mod issued;
+mod keystore;
 mod packaging;
+mod rotation;
 mod servers;
+mod sessions;
 mod set_up;
