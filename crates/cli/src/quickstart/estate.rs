@@ -11,7 +11,10 @@ use countermark_authority::{Authority, KeyProtection, MintRequest, SubjectKey, T
 use countermark_credential::Credential;
 use countermark_identity::{Clock, Role, Serial, SpiffeId, SystemClock, TrustDomain, UnixTime};
 use countermark_issue::{KeyPair, KeyType, RevocationReason};
-use countermark_proxy::guard::{AuditSink, Guard, GuardConfig, Upstream};
+use countermark_proxy::{
+    CrlSource,
+    guard::{AuditSink, Guard, GuardConfig, Upstream},
+};
 use countermark_rotate::Handle;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +68,7 @@ impl Estate {
         let audit = dir.join("audit.jsonl");
         let upstream = ledger::serve(running.clone()).await?;
         let guard = Guard::bind(GuardConfig {
-            crl: Some(authority.crl_path()),
+            crl: Some(CrlSource::File(authority.crl_path())),
             audit: AuditSink::File(audit.clone()),
             ..GuardConfig::new(
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

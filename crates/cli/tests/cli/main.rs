@@ -9,6 +9,8 @@ mod help;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod mint;
 #[cfg(test)]
 mod out;

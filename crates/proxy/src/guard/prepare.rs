@@ -42,7 +42,7 @@ struct Parts {
 
 pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<Guard, GuardError> {
     let metrics = Arc::new(Metrics::new());
-    let (identity, server, policy) = who(&config, &clock, &metrics)?;
+    let (identity, server, policy) = who(&config, &clock, &metrics).await?;
     let trust = TrustGenerations::join(identity.trust(), policy.map()).watch();
     let parts = Parts { identity, server, trust, clock, metrics: Arc::clone(&metrics) };
     let (upstream, path) = upstream(&config, &parts)?;
@@ -97,7 +97,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.
-fn who(
+async fn who(
     config: &GuardConfig,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
@@ -115,6 +115,7 @@ fn who(
         policy: Some(policy.policy()),
         clock: Arc::clone(clock),
     })
+    .await
     .map_err(unusable)?;
     Ok((identity, server, policy))
 }
