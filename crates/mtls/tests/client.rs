@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use countermark_credential::Source as _;
 use countermark_mtls::{
-    AcceptorConfig, Client, ClientConfig, ClientError, ExpectedServer, HandshakeError, LongPoll, LongPollError, Refusal,
-    ServeConfig, VerifiedServer,
+    AcceptorConfig, Client, ClientConfig, ClientError, ExpectedServer, HandshakeError, LongPoll, LongPollError,
+    Refusal, ServeConfig, VerifiedServer,
 };
 use countermark_testkit::{Spec, TestCa, TestSource, Wrong, any_server};
 use http_body_util::BodyExt as _;

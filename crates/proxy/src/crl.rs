@@ -52,7 +52,9 @@ impl FromStr for CrlSource {
 
 /// A place where no revocation lists are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is neither a file nor the URL of an authority; write --crl crl.pem or --crl https://ca.internal:8443")]
+#[error(
+    "`{text}` is neither a file nor the URL of an authority; write --crl crl.pem or --crl https://ca.internal:8443"
+)]
 pub struct CrlSourceError {
     text: String,
 }
@@ -220,9 +222,13 @@ mod tests {
 
     #[test]
     fn failures_are_spread_and_bounded() {
-        for (failures, asked, least, most) in
-            [(1, 0, 800, 1200), (3, 0, 3200, 4800), (40, 0, 48_000, 72_000), (1, 20, 20_000, 20_000), (1, 9999, 300_000, 300_000)]
-        {
+        for (failures, asked, least, most) in [
+            (1, 0, 800, 1200),
+            (3, 0, 3200, 4800),
+            (40, 0, 48_000, 72_000),
+            (1, 20, 20_000, 20_000),
+            (1, 9999, 300_000, 300_000),
+        ] {
             let pause = pause(failures, Some(Duration::from_secs(asked))).as_millis();
             assert!((least..=most).contains(&pause), "{failures}: {pause}");
         }

@@ -63,8 +63,7 @@ impl Identity {
         config.state = state;
         config.revocation = sources.policy.as_ref().map(|policy| revocation(&policy.borrow())).unwrap_or_default();
         let modes = config.revocation.clone();
-        let source =
-            DirectorySource::spawn(config, Arc::clone(&sources.clock)).map_err(|error| error.to_string())?;
+        let source = DirectorySource::spawn(config, Arc::clone(&sources.clock)).map_err(|error| error.to_string())?;
         let source = Arc::new(source);
         let credential = source.credential();
         if let Some(policy) = sources.policy {

@@ -202,7 +202,12 @@ impl Reloader {
         let Some(own) = self.own() else { return false };
         let signers = self.known_authorities(&own);
         let (Some(fed), floor) = (&mut self.fed, &mut self.floor) else { return false };
-        fed.take(|file, before| judged(file, &own, &signers, before, floor))
+        fed.take(|file, before| {
+            let crls = judged(file, &own, &signers, floor)?;
+            require_known(&crls, &signers, before).map_err(|fault| format!("{}: {fault}", file.path.display()))?;
+            accepted(&crls, &own, floor);
+            Ok(crls)
+        })
     }
 
     /// What cannot be read keeps its last good, and shows. The lists that `--crl` stands in for are not looked at.
@@ -231,9 +236,11 @@ impl Reloader {
     fn take_crls(&mut self, trust_domain: &TrustDomain, file: &RawFile) -> bool {
         let signers = self.known_authorities(trust_domain);
         let floor = &mut self.floor;
-        let slot = self.crls.entry(trust_domain.clone()).or_default();
-        let before = slot.good().cloned().unwrap_or_default();
-        slot.update(&file.content, || judged(file, trust_domain, &signers, &before, floor))
+        self.crls.entry(trust_domain.clone()).or_default().update(&file.content, || {
+            let crls = judged(file, trust_domain, &signers, floor)?;
+            accepted(&crls, trust_domain, floor);
+            Ok(crls)
+        })
     }
 
     /// The authorities of a trust domain that are known without a peer: its roots, and our own intermediates.
@@ -300,8 +307,7 @@ fn judged(
     file: &RawFile,
     trust_domain: &TrustDomain,
     known: &[Arc<Authority>],
-    before: &[Arc<Crl>],
-    floor: &mut Floor,
+    floor: &Floor,
 ) -> Result<Vec<Arc<Crl>>, String> {
     let crls = file.crls().map_err(|error| error.to_string())?;
     let place = |fault: String| format!("{}: {fault}", file.path.display());
@@ -309,18 +315,20 @@ fn judged(
         require_signature(crl, known).map_err(place)?;
         floor.require_crl(trust_domain, crl).map_err(place)?;
     }
-    require_known(&crls, known, before).map_err(place)?;
-    for crl in &crls {
-        floor.raise_crl(trust_domain, crl);
-    }
     Ok(crls)
 }
 
-/// Refuses lists that leave out an authority that we know and had a list of, and first lists of strangers alone.
+/// From now on nothing older than these is.
+fn accepted(crls: &[Arc<Crl>], trust_domain: &TrustDomain, floor: &mut Floor) {
+    for crl in crls {
+        floor.raise_crl(trust_domain, crl);
+    }
+}
+
+/// Refuses fetched lists that leave out an authority that we know and had a list of, and first lists of strangers alone.
 fn require_known(crls: &[Arc<Crl>], known: &[Arc<Authority>], before: &[Arc<Crl>]) -> Result<(), String> {
-    let has = |lists: &[Arc<Crl>], authority: &Authority| {
-        lists.iter().any(|crl| crl.issuer_der() == authority.subject_der())
-    };
+    let has =
+        |lists: &[Arc<Crl>], authority: &Authority| lists.iter().any(|crl| crl.issuer_der() == authority.subject_der());
     if let Some(lost) = known.iter().find(|authority| has(before, authority) && !has(crls, authority)) {
         return Err(format!("it has no CRL of {}, and the one before had", lost.subject()));
     }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use countermark_credential::Source as _;
 use countermark_identity::Thumbprint;
 use countermark_mtls::{Acceptor, AcceptorConfig, Anyone, ServeConfig, serve};
-use countermark_proxy::guard::{Guard, GuardConfig, GuardError};
 use countermark_proxy::CrlSource;
+use countermark_proxy::guard::{Guard, GuardConfig, GuardError};
 use countermark_testkit::TestCa;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{Method, Request, Response, StatusCode};
@@ -138,7 +138,8 @@ async fn what_is_garbage_foreign_older_or_incomplete_leaves_the_last_good() {
     until(async || !answered(&guard, &intern).await).await;
     let foreign = TestCa::new(TRUST_DOMAIN);
     let _older = foreign.crls();
-    let bad = ["<html>".to_owned(), pem(&foreign), old, pem(&TestCa::new("other.internal")), estate.ca.crls()[0].to_pem()];
+    let bad =
+        ["<html>".to_owned(), pem(&foreign), old, pem(&TestCa::new("other.internal")), estate.ca.crls()[0].to_pem()];
     for bad in bad {
         lists.body.send_replace(bad.clone());
         until(async || !ready(&guard).await).await;

@@ -37,6 +37,7 @@ pub(super) enum Issuer {
         server: Option<String>,
         bundle: Option<String>,
         crl: Option<String>,
+        revocation: Option<String>,
     },
 }
 
@@ -97,6 +98,7 @@ pub(super) struct Hook {
     pub(super) request: Option<Spanned<String>>,
     pub(super) method: Option<Spanned<String>>,
     pub(super) touch: Option<String>,
+    pub(super) on: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
 }
 

@@ -44,7 +44,18 @@ impl Wire {
         expected: ExpectedServer,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, WireError> {
-        let trust = generations(own)?;
+        Self::own_under(Revocation::Required, credential, own, expected, clock)
+    }
+
+    /// A way as `credential`, to an issuer of whom it is known what a missing revocation list means.
+    pub(crate) fn own_under(
+        revocation: Revocation,
+        credential: Arc<Credential>,
+        own: OwnTrust,
+        expected: ExpectedServer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WireError> {
+        let trust = generations(own, revocation)?;
         let credential = watch::Sender::new(credential).subscribe();
         Ok(Self::Own(Client::new(credential, trust.watch(), expected, clock, config())?))
     }
@@ -52,7 +63,7 @@ impl Wire {
     /// A way as nobody.
     pub(crate) fn anonymous(own: OwnTrust, expected: ExpectedServer, clock: Arc<dyn Clock>) -> Result<Self, WireError> {
         let trust_domain = own.bundle.trust_domain().clone();
-        let trust = generations(own)?;
+        let trust = generations(own, Revocation::Required)?;
         Ok(Self::Anonymous(AnonymousClient::new(trust_domain, trust.watch(), expected, clock, config())?))
     }
 
@@ -128,6 +139,18 @@ impl Exchange {
     }
 }
 
+/// A client as `credential`, which believes what `own` says now.
+pub(super) fn client(
+    credential: Arc<Credential>,
+    own: OwnTrust,
+    expected: ExpectedServer,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, WireError> {
+    let trust = generations(own, Revocation::Required)?;
+    let credential = watch::Sender::new(credential).subscribe();
+    Ok(Client::new(credential, trust.watch(), expected, clock, config())?)
+}
+
 /// Who must answer: the one that is named, else the host of the URL.
 pub(crate) fn expected(server: Option<&SpiffeId>) -> ExpectedServer {
     server.map_or(ExpectedServer::Host, |id| ExpectedServer::Id(id.clone()))
@@ -138,9 +161,9 @@ pub(crate) fn join(base: &Uri, path: &str) -> String {
     format!("{}{path}", base.to_string().trim_end_matches('/'))
 }
 
-fn generations(own: OwnTrust) -> Result<TrustGenerations, WireError> {
+fn generations(own: OwnTrust, revocation: Revocation) -> Result<TrustGenerations, WireError> {
     let map = SanMap::empty(own.bundle.trust_domain().clone());
-    let domain = DomainTrust { bundle: own.bundle, crls: own.crls, revocation: Revocation::Required };
+    let domain = DomainTrust { bundle: own.bundle, crls: own.crls, revocation };
     let trust = Trust::new(vec![domain])?;
     Ok(TrustGenerations::fixed(Arc::new(trust), Arc::new(map)))
 }
@@ -187,6 +210,14 @@ pub(crate) enum WireError {
     Trust(#[from] countermark_credential::TrustError),
     #[error("the answer is not {0}")]
     Unexpected(&'static str),
+}
+
+/// How long an issuer asks to be left alone, if that is what the error is about.
+pub(crate) fn retry_after(error: &countermark_credential::IssuerError) -> Option<Duration> {
+    match error.downcast_ref()? {
+        WireError::Status { retry_after, .. } => *retry_after,
+        _ => None,
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
