@@ -78,6 +78,8 @@ pub(crate) struct Refreshed {
     pub(crate) again: std::time::Duration,
     /// Whether other trust material was delivered.
     pub(crate) moved: bool,
+    /// Why nothing is known of a window, although there should be.
+    pub(crate) fault: Option<String>,
 }
 
 /// Fetches trust and window anew, and delivers the trust if it is another.
@@ -89,7 +91,7 @@ pub(crate) async fn refresh(
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     let now = clock.now();
     let Some(credential) = present.credential.clone().filter(|held| held.leaf().not_after() >= now) else {
-        return Ok(Refreshed { window: None, again: ASK_AGAIN, moved: false });
+        return Ok(Refreshed { window: None, again: ASK_AGAIN, moved: false, fault: None });
     };
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
@@ -97,15 +99,15 @@ pub(crate) async fn refresh(
     verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
     let delivery = blocking(move || deliver_trust(&entry, own));
     let moved = delivery.await.map_err(Failure::at(Step::Deliver))?;
-    let (window, again) = match &station.windows {
-        // What was delivered is told although there is no window to tell.
-        Some(windows) => windows.window(&credential).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the issuer names no window");
-            (None, ASK_AGAIN)
-        }),
-        None => (None, ASK_AGAIN),
-    };
-    Ok(Refreshed { window, again, moved })
+    let none = Refreshed { window: None, again: ASK_AGAIN, moved, fault: None };
+    let Some(windows) = &station.windows else { return Ok(none) };
+    Ok(match windows.window(&credential).await {
+        Ok((window, again)) => Refreshed { window, again, ..none },
+        // What was delivered is told all the same.
+        Err(error) => {
+            Refreshed { fault: Some(error.to_string()), again: retry_after(&error).unwrap_or_default(), ..none }
+        }
+    })
 }
 
 /// Delivers revocation lists that the issuer has published, beside the roots that are there. Says whether they are others.

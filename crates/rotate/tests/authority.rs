@@ -36,7 +36,9 @@ async fn an_invite_becomes_a_credential_once() {
         key: KeyKind::P256,
         out: estate.dir("thief"),
     };
-    assert!(matches!(estate.join(stolen).await, Err(EnrolError::Refused(_))));
+    let Err(EnrolError::Refused(refused)) = estate.join(stolen).await else { panic!("a stolen secret was taken") };
+    let said = refused.to_string();
+    assert!(said.contains("403") && said.contains("used by another key; ask for a new one"), "{said}");
     assert!(directory::read(&estate.dir("thief")).is_err());
 }
 

@@ -268,8 +268,11 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 }
 
 /// One script a version; each ends with its `PRAGMA user_version`.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_inventory.sql"), include_str!("../../migrations/0002_enrolment.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_inventory.sql"),
+    include_str!("../../migrations/0002_enrolment.sql"),
+    include_str!("../../migrations/0003_listing.sql"),
+];
 
 /// Takes the write lock at once: a transaction that finds out later that it writes cannot wait for it.
 const BEGIN: &str = "BEGIN IMMEDIATE";

@@ -221,6 +221,8 @@ fn serving(limits: &GuardLimits, room: Budget, metrics: &Arc<Metrics>) -> ServeC
         header_timeout: limits.headers,
         idle_timeout: limits.idle,
         max_connections: room.connections,
+        // Agents behind one address are many; each has its own share of requests.
+        max_connections_per_source: None,
         max_header_bytes: limits.header_bytes,
         max_streams: limits.http2_streams,
         observer: Arc::clone(metrics) as _,

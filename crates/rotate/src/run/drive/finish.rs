@@ -7,7 +7,7 @@ use countermark_credential::Credential;
 use tokio::task::{self, JoinError};
 
 use super::Rotation;
-use crate::event::Event;
+use crate::event::{Event, Step};
 use crate::machine::Input;
 use crate::renew::{Failure, Refreshed, Renewed};
 use crate::run::jobs::{Done, Job, What};
@@ -78,9 +78,14 @@ impl Rotation {
 
     fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>) {
         let input = match result {
-            Ok(Refreshed { window, again, moved }) => {
+            Ok(Refreshed { window, mut again, moved, fault }) => {
                 if moved {
                     self.trust_moved(id);
+                }
+                if let Some(cause) = fault {
+                    let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
+                    self.say(name, Event::RefreshFailed { step: Step::Issue, cause });
+                    again = again.max(REFRESH_AGAIN);
                 }
                 Input::Windowed { window, again }
             }
