@@ -5,6 +5,7 @@ mod init;
 mod mint;
 mod renew;
 mod revoke;
+mod revoke_issuer;
 mod work;
 
 use std::{
@@ -27,6 +28,7 @@ pub use self::{
     mint::{Issued, MintRequest, SubjectKey},
     renew::Renewal,
     revoke::{Revocation, Target},
+    revoke_issuer::IssuerRevocation,
 };
 use crate::{
     directory::{Directory, is_sealed, read, read_certificate},

@@ -36,6 +36,9 @@ pub enum AuthorityError {
         /// How long it was waited for.
         waited: std::time::Duration,
     },
+    /// No intermediate has that key id.
+    #[error("no intermediate has the key id {0}; `countermark ca list --json` names the issuer of each certificate")]
+    UnknownIssuer(String),
     /// The directory holds no authority.
     #[error("{} holds no authority ({missing} is missing); make one with `countermark ca init`", path.display())]
     NotAnAuthority {

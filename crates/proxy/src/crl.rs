@@ -159,8 +159,15 @@ impl Feed {
             self.fetch_unverified().await.map_err(|cause| (cause, None))?;
             tokio::time::sleep(AGAIN).await;
         }
-        let lists = self.poll.next().await.map_err(|error| (error.to_string(), error.retry_after()))?;
-        self.publish(lists.as_deref());
+        match self.poll.next().await {
+            Ok(lists) => self.publish(lists.as_deref()),
+            Err(error) => {
+                // What was revoked may be our own certificate, or the intermediate of the authority's, which only lists that are not
+                // here yet make known. They prove themselves.
+                let _down = self.fetch_unverified().await;
+                return Err((error.to_string(), error.retry_after()));
+            }
+        }
         Ok(())
     }
 

@@ -59,7 +59,17 @@ pub trait Windows: Send + Sync {
 /// Says when an issuer has other revocation lists than before.
 pub trait Lists: Send {
     /// The next lists, as soon as there are some; none when a while has passed without.
-    fn next(&mut self) -> Coming<'_, Option<Vec<Arc<Crl>>>>;
+    fn next(&mut self) -> Coming<'_, Option<Listing>>;
+}
+
+/// Revocation lists that an issuer has published.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it is a pair")]
+pub struct Listing {
+    /// The lists.
+    pub crls: Vec<Arc<Crl>>,
+    /// Whether they came from the issuer itself. Each proves itself all the same, but one may have been left out.
+    pub verified: bool,
 }
 
 /// The trust material of one trust domain.

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{OwnTrust, Present, Station, Stations, retry_after};
+use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
 use crate::request::CertificateRequest;
 use crate::schedule::{Life, Window};
 use crate::sink;
@@ -113,21 +113,27 @@ pub(crate) async fn refresh(
 /// Delivers revocation lists that the issuer has published, beside the roots that are there. Says whether they are others.
 pub(crate) async fn take_lists(
     entry: Arc<CredentialEntry>,
-    crls: Vec<Arc<Crl>>,
+    listing: Listing,
     clock: Arc<dyn Clock>,
 ) -> Result<bool, Failure> {
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
         return Ok(false);
     };
-    require_newer(&own.crls, &crls).map_err(Failure::at(Step::Verify))?;
+    let Listing { crls, verified } = listing;
+    require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };
     verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
     blocking(move || deliver_trust(&entry, own)).await.map_err(Failure::at(Step::Deliver))
 }
 
-/// Refuses a list that is older than the one of the same issuer that is there.
-fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>]) -> Result<(), String> {
+/// Refuses a list that is older than the one of the same issuer that is there, and, where they must be `whole`, lists among which one
+/// is missing that is there.
+fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<(), String> {
+    let has = |wanted: &Arc<Crl>| crls.iter().any(|crl| crl.issuer_der() == wanted.issuer_der());
+    if let Some(missing) = before.iter().find(|crl| whole && !has(crl)) {
+        return Err(format!("the revocation list of {} is missing", missing.issuer()));
+    }
     for crl in crls {
         let older = |other: &&Arc<Crl>| other.issuer_der() == crl.issuer_der() && other.number() > crl.number();
         if before.iter().any(|other| older(&other)) {

@@ -239,3 +239,26 @@ async fn an_est_server_without_revocation_lists_is_asked_only_where_that_is_said
     estate.once_good(&config("revocation = \"danger_none\"\n")).await;
     assert_ne!(serial(&dir), before);
 }
+
+#[tokio::test]
+async fn lists_that_make_the_authority_known_again_are_had_although_it_is_not_known_yet() {
+    let mut estate = Estate::new().await;
+    let dir = estate.joined().await;
+    // While nobody looks, the intermediate is revoked: ours, and that of the authority's own certificate.
+    estate.stop().await;
+    let listed = estate.authority().list(&countermark_authority::Filter::default()).await.unwrap();
+    let reason = countermark_issue::RevocationReason::KeyCompromise;
+    estate.authority().revoke_issuer(&listed[0].issuer, reason).await.unwrap();
+    estate.serve().await;
+    let (_handle, shutdown) = rotating(&estate, "").await;
+    let begun = Instant::now();
+    let told = || {
+        let loaded = directory::load_trust(&dir).unwrap();
+        loaded.crls.iter().flat_map(|domain| &domain.crls).count() == 3
+    };
+    while !told() {
+        assert!(begun.elapsed() < PATIENCE, "the directory never hears of it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.cancel();
+}

@@ -140,6 +140,9 @@ impl Store for SqliteStore {
                             .await?;
                     }
                 }
+                Change::RevokeIssuer { key_id, at, since, reason } => {
+                    list::revoke_issuer(&mut transaction, key_id, at, since, reason).await?;
+                }
                 Change::Crls => {}
             }
             for entry in audit {
@@ -271,7 +274,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_inventory.sql"),
     include_str!("../../migrations/0002_enrolment.sql"),
-    include_str!("../../migrations/0003_listing.sql"),
+    include_str!("../../migrations/0003_issuers.sql"),
 ];
 
 /// Takes the write lock at once: a transaction that finds out later that it writes cannot wait for it.

@@ -82,8 +82,8 @@ fn guard_args(place: &Place, upstream: &str, crl: &str) -> Vec<String> {
     args.iter().chain(&["--policy", policy.as_str(), "--crl", crl]).map(|arg| (*arg).to_owned()).collect()
 }
 
-/// Opens a stream as billing-bot, revokes it at the authority, and measures how long the stream goes on.
-pub(crate) async fn cut_off(place: &Place, guard: &str, bot: &str) -> Duration {
+/// Opens a stream as billing-bot, revokes something at the authority, and measures how long the stream goes on.
+pub(crate) async fn cut_off(place: &Place, guard: &str, bot: &str, what: String) -> Duration {
     let mut request = call();
     *request.uri_mut() = guard.parse().unwrap();
     let agent = client(bot);
@@ -93,7 +93,7 @@ pub(crate) async fn cut_off(place: &Place, guard: &str, bot: &str) -> Duration {
     }
     let ca = place.text("ca");
     let revoke = tokio::task::spawn_blocking(move || {
-        countermark(["ca", "revoke", "billing-bot", "--ca", &ca]).done();
+        countermark(["ca", "revoke", &what, "--ca", &ca]).done();
         Instant::now()
     });
     let end = async { while let Some(Ok(_)) = stream.frame().await {} };
@@ -111,12 +111,33 @@ async fn a_revocation_at_the_authority_ends_an_open_stream_at_a_guard_that_asks_
     let (authority, url) = serving(&place, &[]);
     let (guard, line) = start(&guard_args(&place, &endless(), &url), "guard serves");
     let at = line.split("url=").nth(1).unwrap().trim_matches('"').to_owned();
-    let took = cut_off(&place, &at, &bot).await;
+    let took = cut_off(&place, &at, &bot, "billing-bot".to_owned()).await;
     println!("from the end of `ca revoke` to the end of the stream: {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     let mut request = call();
     *request.uri_mut() = at.parse().unwrap();
     client(&bot).request(request).await.unwrap_err();
+    assert_eq!(terminate(guard), Some(0));
+    assert_eq!(terminate(authority), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_revocation_of_an_intermediate_ends_the_streams_of_all_whom_it_certified() {
+    let place = Place::with_authority();
+    place.mint("server", "ledger");
+    let bot = place.mint("agent", "billing-bot");
+    place.policy();
+    let (authority, url) = serving(&place, &[]);
+    let (guard, line) = start(&guard_args(&place, &endless(), &url), "guard serves");
+    let at = line.split("url=").nth(1).unwrap().trim_matches('"').to_owned();
+    let listed = countermark(["ca", "list", "--ca", &place.text("ca"), "--json"]).done().json();
+    let key_id = listed[0]["issuer"].as_str().unwrap().to_owned();
+    let took = cut_off(&place, &at, &bot, format!("intermediate/{key_id}")).await;
+    println!("from the end of `ca revoke intermediate/…` to the end of the stream: {took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    countermark(["ca", "revoke", "intermediate/00000000", "--ca", &place.text("ca")]).failed(3, &["no intermediate"]);
+    let far = ["ca", "revoke", "intermediate/00000000", "--ca", &url, "--identity", &place.mint("admin", "root-admin")];
+    countermark(far).failed(2, &["root.key"]);
     assert_eq!(terminate(guard), Some(0));
     assert_eq!(terminate(authority), Some(0));
 }

@@ -53,7 +53,7 @@ impl Issuer {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Credential {
     pub(super) name: Spanned<String>,
-    pub(super) identity: Spanned<String>,
+    pub(super) identity: Option<Spanned<String>>,
     pub(super) issuer: Spanned<String>,
     pub(super) directory: Spanned<String>,
     pub(super) ttl: Option<Spanned<String>>,

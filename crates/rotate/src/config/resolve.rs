@@ -149,7 +149,7 @@ impl<'a> Resolver<'a> {
         let ip = written.ip.iter().map(|ip| value(ip, "address", "10.0.0.1", |text| text.parse().ok()));
         Ok(CredentialEntry {
             name: name(&written.name)?,
-            identity: identity(&written.identity)?,
+            identity: identity(written)?,
             issuer: Arc::clone(issuer),
             directory: self.rooted(written.directory.get_ref()),
             ttl: written.ttl.as_ref().map(time).transpose()?,
@@ -221,7 +221,8 @@ fn name(written: &Spanned<String>) -> Located<Arc<str>> {
     value(written, "name of a credential", "letters, digits, `-`, `_`, `.` and `/`", good)
 }
 
-fn identity(written: &Spanned<String>) -> Located<SpiffeId> {
+fn identity(credential: &Credential) -> Located<SpiffeId> {
+    let Some(written) = &credential.identity else { return Err((credential.name.span(), Fault::NoIdentity)) };
     let text = written.get_ref();
     let id: SpiffeId =
         text.parse().map_err(|source| (written.span(), Fault::Identity { text: text.clone(), source }))?;

@@ -127,6 +127,9 @@ fn what_cannot_be_meant_is_refused() {
     refused(&format!("{HEAD}{}", BOT.replace("issuer = \"ca\"", "issuer = \"no\"")), "13:10", "no issuer `no`");
     refused(&format!("{HEAD}{}", BOT.replace("/agent/bot", "/admin/bot")), "12:12", "neither");
     refused(&format!("{HEAD}{}", BOT.replace("spiffe://", "http://")), "12:12", "no identity");
+    let nameless: String =
+        BOT.lines().filter(|line| !line.starts_with("identity")).map(|line| format!("{line}\n")).collect();
+    refused(&format!("{HEAD}{nameless}dns = [\"etl.corp.internal\"]\n"), "11:8", "hang on its SPIFFE ID");
     refused(&format!("{HEAD}{BOT}{BOT}"), "16:8", "`bot` stands twice");
     refused(&format!("{HEAD}{BOT}{}", BOT.replace("\"bot\"", "\"tob\"")), "19:13", "stands twice");
     refused(&format!("{}{BOT}", HEAD.replace("https://", "http://")), "6:1", "no https URL");

@@ -20,7 +20,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::est::{Est, WELL_KNOWN, spki_of};
 use super::wire::{self, Wire, WireError, expected};
-use super::{Coming, Lists, OwnTrust, Present, Station, StationError, TrustOf, Windows};
+use super::{Coming, Listing, Lists, OwnTrust, Present, Station, StationError, TrustOf, Windows};
 use crate::config::CredentialEntry;
 use crate::pkcs7;
 use crate::request;
@@ -175,7 +175,7 @@ pub(super) async fn lists(
     present: &Present,
     clock: Arc<dyn Clock>,
     now: UnixTime,
-) -> Result<LongPoll, IssuerError> {
+) -> Result<Published, IssuerError> {
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
     let credential =
         credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
@@ -185,12 +185,37 @@ pub(super) async fn lists(
     }
     let client = wire::client(credential, own, expected(server), clock)?;
     let at = wire::join(url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
-    Ok(LongPoll::new(client, at, LARGEST_CRL))
+    Ok(Published { poll: LongPoll::new(client, at, LARGEST_CRL), url: url.clone(), unverified: None })
 }
 
-impl Lists for LongPoll {
-    fn next(&mut self) -> Coming<'_, Option<Vec<Arc<Crl>>>> {
-        Box::pin(async move { Ok(Self::next(self).await?.map(|lists| crls(&lists)).transpose()?) })
+/// The lists of an authority, as it publishes them.
+pub(super) struct Published {
+    poll: LongPoll,
+    url: Uri,
+    /// What whoever answers gave last.
+    unverified: Option<Vec<Arc<Crl>>>,
+}
+
+impl Lists for Published {
+    fn next(&mut self) -> Coming<'_, Option<Listing>> {
+        Box::pin(async move {
+            let error = match self.poll.next().await {
+                Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
+                Ok(None) => return Ok(None),
+                Err(error) => error,
+            };
+            // What was revoked may be our own certificate, or the authority's may be of an intermediate that only lists which
+            // are not here yet make known. They prove themselves.
+            let given = fetch_crls(&self.url).await?;
+            let same = |before: &Vec<Arc<Crl>>| {
+                before.len() == given.len() && before.iter().zip(&given).all(|(one, other)| one.der() == other.der())
+            };
+            if self.unverified.as_ref().is_some_and(same) {
+                return Err(error.into());
+            }
+            self.unverified = Some(given.clone());
+            Ok(Some(Listing { crls: given, verified: false }))
+        })
     }
 }
 

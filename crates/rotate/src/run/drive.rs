@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countermark_credential::Crl;
 use countermark_identity::UnixTime;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
@@ -25,6 +24,7 @@ use super::slot::{Opened, Slot};
 use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
+use crate::issuer::Listing;
 use crate::machine::{Action, Input, Moment};
 use crate::status::Status;
 
@@ -253,7 +253,7 @@ enum Refreshing {
     /// Trust and window, from the issuer.
     All,
     /// The lists, which are these.
-    Lists(Vec<Arc<Crl>>),
+    Lists(Listing),
 }
 
 /// Opens every directory of a configuration.

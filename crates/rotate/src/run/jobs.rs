@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use countermark_credential::{Credential, Crl};
+use countermark_credential::Credential;
 use countermark_identity::{Clock, Serial, UnixTime};
 
 use super::look::Fingerprint;
 use super::slot;
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::Stations;
+use crate::issuer::{Listing, Stations};
 use crate::machine::{Input, Memory};
 use crate::renew::{self, Failure, Refreshed, Renewed, blocking};
 use crate::schedule::Life;
@@ -105,8 +105,8 @@ pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) 
     Done { id, entry, what }
 }
 
-pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, crls: Vec<Arc<Crl>>, tools: Tools) -> Done {
-    let what = What::Listed(renew::take_lists(Arc::clone(&entry), crls, tools.clock).await);
+pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, listing: Listing, tools: Tools) -> Done {
+    let what = What::Listed(renew::take_lists(Arc::clone(&entry), listing, tools.clock).await);
     Done { id, entry, what }
 }
 

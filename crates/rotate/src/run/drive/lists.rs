@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countermark_credential::{Crl, IssuerError};
+use countermark_credential::IssuerError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Refreshing, Rotation};
 use crate::config::{CredentialEntry, IssuerEntry};
 use crate::event::Event;
-use crate::issuer::Lists;
+use crate::issuer::{Listing, Lists};
 use crate::machine::Input;
 use crate::renew::{Failure, present_of};
 use crate::run::jobs::Tools;
@@ -21,7 +21,7 @@ use crate::schedule;
 #[derive(Debug)]
 pub(in crate::run) struct Listed {
     issuer: Arc<IssuerEntry>,
-    crls: Vec<Arc<Crl>>,
+    listing: Listing,
 }
 
 impl Rotation {
@@ -41,12 +41,12 @@ impl Rotation {
     }
 
     /// Has lists delivered to every directory that is kept fresh from their issuer; older ones that still wait are not.
-    pub(super) fn spread(&mut self, Listed { issuer, crls }: Listed) {
+    pub(super) fn spread(&mut self, Listed { issuer, listing }: Listed) {
         let of_issuer = |slot: &crate::run::slot::Slot| slot.entry.issuer.name == issuer.name;
         let slots = &self.slots;
         self.refreshes.retain(|(id, what)| matches!(what, Refreshing::All) || !slots.get(id).is_some_and(of_issuer));
         let ids = slots.iter().filter(|(_, slot)| of_issuer(slot) && slot.machine.life().is_some());
-        self.refreshes.extend(ids.map(|(id, _)| (*id, Refreshing::Lists(crls.clone()))));
+        self.refreshes.extend(ids.map(|(id, _)| (*id, Refreshing::Lists(listing.clone()))));
     }
 
     /// What is done once lists are delivered, or are not.
@@ -80,9 +80,11 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
             Ok(None) => return,
             Ok(Some(mut lists)) => loop {
                 match lists.next().await {
-                    Ok(Some(crls)) => {
-                        failures = 0;
-                        let listed = Listed { issuer: Arc::clone(&entry.issuer), crls };
+                    Ok(Some(listing)) => {
+                        if listing.verified {
+                            failures = 0;
+                        }
+                        let listed = Listed { issuer: Arc::clone(&entry.issuer), listing };
                         if out.send(listed).await.is_err() {
                             return;
                         }

@@ -80,8 +80,8 @@ impl Rotation {
                     let job = jobs::refresh(id, Arc::clone(&entry), self.tools.clone());
                     self.spawn_one(id, entry, Kind::Refresh, job);
                 }
-                Refreshing::Lists(crls) => {
-                    let job = jobs::lists(id, Arc::clone(&entry), crls, self.tools.clone());
+                Refreshing::Lists(listing) => {
+                    let job = jobs::lists(id, Arc::clone(&entry), listing, self.tools.clone());
                     self.spawn_one(id, entry, Kind::Lists, job);
                 }
             }
