@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod help;
