@@ -162,6 +162,9 @@ fn span(at: Option<u64>, now: UnixTime) -> String {
     }
 }
 
+/// The `RuntimeDirectory=` of the packaged unit.
+const RUNTIME: &str = "/run/countermark";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +178,3 @@ mod tests {
         assert_eq!(span(None, now), "-");
     }
 }
-
-/// The `RuntimeDirectory=` of the packaged unit.
-const RUNTIME: &str = "/run/countermark";

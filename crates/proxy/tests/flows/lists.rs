@@ -126,6 +126,24 @@ async fn a_revocation_at_the_authority_refuses_the_agent_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_list_of_a_hundred_thousand_is_followed_like_any_other() {
+    let (estate, upstream) = (Estate::new(), Fake::ledger().await);
+    estate.ca.revoke_others(100_000);
+    let lists = Lists::serve(&estate).await;
+    let guard = estate.serve(config(&estate, &upstream, &lists.url)).await;
+    let credential = estate.ca.agent("intern-bot");
+    let intern = estate.client_with(credential.clone(), true);
+    assert!(answered(&guard, &intern).await && ready(&guard).await);
+    estate.ca.revoke(&credential);
+    let pem = pem(&estate.ca);
+    let (bytes, begun) = (pem.len(), Instant::now());
+    lists.body.send_replace(pem);
+    until(async || !answered(&guard, &intern).await).await;
+    println!("a list of 100,000 in {bytes} bytes counts after {:?}", begun.elapsed());
+    assert!(bytes > 4_000_000 && ready(&guard).await);
+}
+
+#[tokio::test]
 async fn what_is_garbage_foreign_older_or_incomplete_leaves_the_last_good() {
     let (estate, upstream) = (Estate::new(), Fake::ledger().await);
     let old = pem(&estate.ca);
