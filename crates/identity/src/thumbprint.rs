@@ -47,6 +47,16 @@ impl Thumbprint {
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| ThumbprintError(()))?;
         Ok(Self(bytes))
     }
+
+    /// Reads what [`Thumbprint::to_base64url`] writes, and no other spelling: 43 characters without padding, of which the last
+    /// leaves no bits over.
+    ///
+    /// # Errors
+    /// [`ThumbprintError`] if it is not that.
+    pub fn from_base64url(text: &str) -> Result<Self, ThumbprintError> {
+        let decoded = URL_SAFE_NO_PAD.decode(text).map_err(|_| ThumbprintError(()))?;
+        decoded.try_into().map(Self).map_err(|_| ThumbprintError(()))
+    }
 }
 
 impl fmt::Display for Thumbprint {
@@ -63,7 +73,7 @@ impl fmt::Debug for Thumbprint {
 
 /// Text that is no SHA-256 thumbprint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a SHA-256 thumbprint: 64 hex digits are wanted")]
+#[error("not a SHA-256 thumbprint: 64 hex digits, or 43 characters of base64url, are wanted")]
 pub struct ThumbprintError(());
 
 #[cfg(test)]
@@ -77,5 +87,10 @@ mod tests {
         assert_eq!(print.to_base64url(), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
         assert_eq!(Thumbprint::from_hex(&print.to_hex().to_uppercase()), Ok(print));
         assert!(Thumbprint::from_hex("ba78").is_err());
+        let text = print.to_base64url();
+        assert_eq!(Thumbprint::from_base64url(&text), Ok(print));
+        for wrong in [format!("{text}="), text.replace('-', "+"), format!("{}1", &text[..42]), "ungW".to_owned()] {
+            assert!(Thumbprint::from_base64url(&wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -20,6 +20,7 @@
     reason = "a test that cannot make its certificates should stop there"
 )]
 
+mod authorization_server;
 mod ca;
 mod clock;
 mod pair;
@@ -27,6 +28,7 @@ mod source;
 mod spec;
 mod stranger;
 
+pub use authorization_server::{AuthorizationServer, Client, Fault};
 pub use ca::{Minted, TestCa};
 pub use clock::MockClock;
 pub use pair::{Pair, pair};

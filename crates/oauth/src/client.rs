@@ -1,0 +1,63 @@
+//! The client's side: tokens that belong to a certificate, and to the connections that present it.
+
+mod authentication;
+mod bound;
+mod dpop;
+mod error;
+mod generation;
+mod question;
+mod request;
+mod revocation;
+mod token;
+mod tokens;
+
+use countermark_credential::Credential;
+use countermark_identity::UnixTime;
+use rustls_pki_types::CertificateDer;
+
+pub use self::authentication::ClientAuthentication;
+pub(crate) use self::authentication::form_request;
+pub use self::bound::{BoundClient, BoundClientConfig, BoundClientError};
+use self::dpop::Proofs;
+pub use self::error::TokenError;
+pub use self::generation::{Generation, Generations};
+pub use self::question::Question;
+pub use self::token::{Bound, BoundToken, Misbound};
+pub use self::tokens::Tokens;
+use crate::http::Http;
+
+/// How a client is known at an authorization server.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a configuration that callers write out; `new` gives the safe defaults")]
+pub struct Registration {
+    /// The issuer, to the letter.
+    pub issuer: String,
+    /// The client's id there.
+    pub client: String,
+    /// How it proves who it is.
+    pub authentication: ClientAuthentication,
+    /// Who vouches for the authorization server's own certificate. There is no default: name its CA.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
+    pub dpop: bool,
+}
+
+impl Registration {
+    /// A client that proves itself by its certificate.
+    #[must_use]
+    pub fn new(issuer: impl Into<String>, client: impl Into<String>, roots: Vec<CertificateDer<'static>>) -> Self {
+        let authentication = ClientAuthentication::Certificate;
+        Self { issuer: issuer.into(), client: client.into(), authentication, roots, dpop: false }
+    }
+}
+
+/// One request to an authorization server: who asks, and with what.
+struct Asking<'a> {
+    issuer: &'a str,
+    client: &'a str,
+    authentication: &'a ClientAuthentication,
+    credential: &'a Credential,
+    http: &'a Http,
+    proofs: Option<&'a Proofs>,
+    now: UnixTime,
+}

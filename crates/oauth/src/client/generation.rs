@@ -1,0 +1,192 @@
+//! A credential with its tokens and its connections: replaced as one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countermark_credential::Credential;
+use countermark_identity::Clock;
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::error::TokenError;
+use super::tokens::Tokens;
+use super::{Question, Registration};
+use crate::http::Http;
+
+/// A credential, the connections that present it (`C`) and the tokens that are bound to it.
+///
+/// Whoever makes a request takes one generation and uses its connection with its token. Neither is of use with another
+/// generation's: [RFC 8705 §3](https://www.rfc-editor.org/rfc/rfc8705#section-3) binds the two, and
+/// [§6.3](https://www.rfc-editor.org/rfc/rfc8705#section-6.3) ends the token with the certificate.
+#[derive(Debug)]
+pub struct Generation<C> {
+    number: u64,
+    tokens: Arc<Tokens>,
+    carrier: C,
+}
+
+impl<C> Generation<C> {
+    /// Counted from 1 in this process.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// What its requests are carried by.
+    #[must_use]
+    pub const fn carrier(&self) -> &C {
+        &self.carrier
+    }
+}
+
+/// The newest generation that is ready: it follows a credential, but only once the tokens that are in use have been had
+/// with the next one. Until then, and while requests are under way, the old one serves.
+pub struct Generations<C> {
+    current: ArcSwap<Generation<C>>,
+    credential: watch::Receiver<Arc<Credential>>,
+    registration: Arc<Registration>,
+    clock: Arc<dyn Clock>,
+    build: Build<C>,
+}
+
+type Build<C> = Box<dyn Fn(&Arc<Credential>) -> Result<C, TokenError> + Send + Sync>;
+
+impl Generations<reqwest::Client> {
+    /// For users of reqwest: each generation's carrier is a client that presents its credential to servers under `roots`.
+    ///
+    /// # Errors
+    /// The credential or the roots are unusable.
+    pub fn of_reqwest(
+        credential: watch::Receiver<Arc<Credential>>,
+        registration: Registration,
+        roots: Vec<rustls_pki_types::CertificateDer<'static>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TokenError> {
+        let build = move |credential: &Arc<Credential>| Ok(Http::new(Some(credential), &roots)?.into_reqwest());
+        Self::new(credential, registration, clock, build)
+    }
+}
+
+impl<C: Send + Sync + 'static> Generations<C> {
+    /// Starts with the credential that is there; `build` makes what carries requests under a credential, and nothing that it
+    /// makes may outlive that credential's generation.
+    ///
+    /// # Errors
+    /// The credential or the roots are unusable.
+    pub fn new(
+        credential: watch::Receiver<Arc<Credential>>,
+        registration: Registration,
+        clock: Arc<dyn Clock>,
+        build: impl Fn(&Arc<Credential>) -> Result<C, TokenError> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, TokenError> {
+        let registration = Arc::new(registration);
+        let newest = credential.borrow().clone();
+        let carrier = build(&newest)?;
+        let tokens = Tokens::new(Arc::clone(&registration), newest, Arc::clone(&clock))?;
+        let current = ArcSwap::from_pointee(Generation { number: 1, tokens, carrier });
+        Ok(Arc::new(Self { current, credential, registration, clock, build: Box::new(build) }))
+    }
+
+    /// The generation to use for a request, from its token to its answer.
+    #[must_use]
+    pub fn current(&self) -> Arc<Generation<C>> {
+        self.current.load_full()
+    }
+
+    /// Follows the credential until `shutdown`.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.replace_whenever_it_changes()).await;
+    }
+
+    async fn replace_whenever_it_changes(&self) {
+        let mut newest = self.credential.clone();
+        // What came between the start and now.
+        newest.mark_changed();
+        while newest.changed().await.is_ok() {
+            let next = newest.borrow_and_update().clone();
+            if !Arc::ptr_eq(&next, self.current().tokens.credential()) {
+                self.replace(next, &mut newest).await;
+            }
+        }
+    }
+
+    /// Stages `next` until it is ready, the old one ends, or a newer one is there.
+    async fn replace(&self, mut next: Arc<Credential>, newest: &mut watch::Receiver<Arc<Credential>>) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let old = self.current();
+            let ends = old.tokens.credential().leaf().not_after().saturating_sub(RESERVE);
+            match self.stage(&next, old.number + 1, &old.tokens.recent(LATELY)).await {
+                Ok(ready) => return self.publish(ready),
+                Err(Unready { error, without_tokens: Some(unready) }) if self.clock.now() >= ends => {
+                    tracing::error!(%error, "the old certificate ends: its successor is used although it has no token yet");
+                    return self.publish(unready);
+                }
+                Err(Unready { error, .. }) => tracing::warn!(
+                    %error,
+                    "the next generation is not ready; the old one is used until {ends}"
+                ),
+            }
+            let newer = tokio::time::timeout(wait, newest.changed()).await;
+            wait = (wait * 2).min(LAST_WAIT);
+            if newer.is_ok_and(|changed| changed.is_ok()) {
+                next = newest.borrow_and_update().clone();
+                wait = FIRST_WAIT;
+            }
+        }
+    }
+
+    /// The next generation with a token for every question that was asked lately; each is checked against its certificate.
+    async fn stage(
+        &self,
+        credential: &Arc<Credential>,
+        number: u64,
+        questions: &[Question],
+    ) -> Result<Generation<C>, Unready<C>> {
+        let unusable = |error| Unready { error, without_tokens: None };
+        let carrier = (self.build)(credential).map_err(unusable)?;
+        let tokens = Tokens::new(Arc::clone(&self.registration), Arc::clone(credential), Arc::clone(&self.clock));
+        let tokens = tokens.map_err(unusable)?;
+        let generation = Generation { number, tokens, carrier };
+        let asked = try_join_all(questions.iter().map(|question| generation.tokens.token(question))).await;
+        match asked {
+            Ok(_) => Ok(generation),
+            Err(error) => Err(Unready { error, without_tokens: Some(generation) }),
+        }
+    }
+
+    fn publish(&self, generation: Generation<C>) {
+        let serial = generation.tokens.credential().leaf().serial().to_string();
+        tracing::info!(generation = generation.number, serial, "certificate and tokens were replaced as one");
+        self.current.store(Arc::new(generation));
+    }
+}
+
+/// What could not be staged.
+struct Unready<C> {
+    error: TokenError,
+    /// The generation as far as it came, if its certificate is of use.
+    without_tokens: Option<Generation<C>>,
+}
+
+impl<C> fmt::Debug for Generations<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generations").field("registration", &self.registration).finish_non_exhaustive()
+    }
+}
+
+/// How far back a question is taken to be in use.
+const LATELY: Duration = Duration::from_secs(300);
+/// How long before its end the old certificate is given up.
+const RESERVE: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,149 @@
+//! Token requests.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse};
+use oauth2::{
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope, TokenResponse as _, TokenUrl,
+};
+use url::Url;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::authentication::{ClientAuthentication, form_request};
+use super::error::TokenError;
+use super::question::Question;
+use super::token::Fresh;
+use super::Asking;
+use crate::bearer::UnverifiedToken;
+use crate::http::HttpError;
+
+impl<'c> AsyncHttpClient<'c> for Asking<'_> {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+impl Asking<'_> {
+    /// The client's own token. [RFC 6749 §4.4](https://www.rfc-editor.org/rfc/rfc6749#section-4.4)
+    pub(super) async fn client_credentials(&self, endpoint: &Url, question: &Question) -> Result<Fresh, TokenError> {
+        let url = TokenUrl::new(endpoint.to_string()).map_err(|_| self.malformed("its endpoint is no URL"))?;
+        let mut client = BasicClient::new(ClientId::new(self.client.to_owned())).set_token_uri(url);
+        client = match self.authentication {
+            ClientAuthentication::Secret(secret) => client
+                .set_client_secret(ClientSecret::new(secret.expose().clone()))
+                .set_auth_type(AuthType::BasicAuth),
+            _ => client.set_auth_type(AuthType::RequestBody),
+        };
+        let members = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        let scopes = question.scopes().iter().cloned().map(Scope::new);
+        let mut request = client.exchange_client_credentials().add_scopes(scopes);
+        for (name, value) in &members {
+            request = request.add_extra_param(*name, value.expose().clone());
+        }
+        if let Some(resource) = question.resource() {
+            request = request.add_extra_param("resource", resource.to_owned());
+        }
+        self.read(request.request_async(self).await, question)
+    }
+
+    /// A token in exchange for another one, on behalf of its subject. [RFC 8693 §2.1](https://www.rfc-editor.org/rfc/rfc8693#section-2.1)
+    pub(super) async fn exchange(
+        &self,
+        endpoint: &Url,
+        question: &Question,
+        subject: &UnverifiedToken,
+    ) -> Result<Fresh, TokenError> {
+        let mut form: Vec<(String, String)> = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", subject.expose()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        if let Some(resource) = question.resource() {
+            form.push(("resource".to_owned(), resource.to_owned()));
+        }
+        if !question.scopes().is_empty() {
+            form.push(("scope".to_owned(), question.scopes().join(" ")));
+        }
+        let request =
+            form_request(endpoint, &mut form, self.client, self.authentication, self.credential, self.issuer, self.now);
+        form.iter_mut().for_each(|(_, value)| value.zeroize());
+        let response = self.send(request?).await?;
+        self.read(parse(response), question)
+    }
+
+    /// Sends a request, with a proof of possession where tokens are bound by one; once more if the server wants its nonce
+    /// in it ([RFC 9449 §8](https://www.rfc-editor.org/rfc/rfc9449#section-8)).
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let Some(proofs) = self.proofs else { return self.plainly(request).await };
+        let mut first = request.clone();
+        proofs.prove(&mut first, None, self.now)?;
+        let response = self.plainly(first).await?;
+        if !proofs.learn(response.headers()) || response.status().is_success() {
+            return Ok(response);
+        }
+        let mut second = request;
+        proofs.prove(&mut second, None, self.now)?;
+        self.plainly(second).await
+    }
+
+    async fn plainly(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        Ok(self.http.send(request, LARGEST).await?.map(|body| body.to_vec()))
+    }
+
+    fn read(&self, answer: Answer, question: &Question) -> Result<Fresh, TokenError> {
+        let answer = answer.map_err(|error| match error {
+            RequestTokenError::ServerResponse(refused) => TokenError::refused(self.issuer, refused.error().as_ref()),
+            RequestTokenError::Request(error) => error.into(),
+            RequestTokenError::Parse(_, mut body) => {
+                body.zeroize();
+                self.malformed("JSON with access_token, token_type and a whole number of seconds in expires_in is wanted")
+            }
+            RequestTokenError::Other(mut text) => {
+                text.zeroize();
+                self.malformed("it is empty, or of another type than application/json")
+            }
+        })?;
+        let wanted = if self.proofs.is_some() { "dpop" } else { "bearer" };
+        if answer.token_type().as_ref() != wanted {
+            return Err(self.malformed("its token_type is another than was asked for"));
+        }
+        let token = answer.access_token().secret();
+        UnverifiedToken::parse(token).map_err(|_| self.malformed("its access_token cannot stand in a header"))?;
+        let given = answer.scopes().map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
+        Ok(Fresh {
+            value: Zeroizing::new(token.as_bytes().to_vec()),
+            lives: answer.expires_in().map(|life| life.as_secs()),
+            // RFC 6749 §5.1: absent where it is what was asked for.
+            scopes: given.unwrap_or_else(|| question.scopes().to_vec()),
+        })
+    }
+
+    fn malformed(&self, what: &'static str) -> TokenError {
+        TokenError::Malformed { issuer: self.issuer.to_owned(), what }
+    }
+}
+
+type Answer = Result<BasicTokenResponse, RequestTokenError<HttpError, BasicErrorResponse>>;
+
+/// As the library reads the answers to its own requests.
+fn parse(response: HttpResponse) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = Zeroizing::new(body);
+    if !parts.status.is_success() {
+        return Err(match serde_json::from_slice::<BasicErrorResponse>(&body) {
+            Ok(refused) => RequestTokenError::ServerResponse(refused),
+            Err(_) => RequestTokenError::Other(String::new()),
+        });
+    }
+    serde_json::from_slice(&body).map_err(|_| RequestTokenError::Other(String::new()))
+}
+
+/// Bytes of an answer.
+const LARGEST: usize = 64 * 1024;

@@ -1,0 +1,170 @@
+//! A token as its client holds it.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use countermark_credential::Credential;
+use countermark_identity::{Thumbprint, UnixTime};
+use http::HeaderValue;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::jose::json;
+
+/// A token with the certificate that it is bound to: of use over connections that present that certificate, until the
+/// earlier of the two ends. Its bytes are wiped when the last holder drops it.
+pub struct BoundToken {
+    /// `Bearer …`, or `DPoP …`.
+    header: HeaderValue,
+    value: Bytes,
+    not_after: UnixTime,
+    refresh_at: UnixTime,
+    scopes: Vec<String>,
+    binding: Bound,
+}
+
+/// What a new token was found to be bound to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever shows it must say something about each")]
+pub enum Bound {
+    /// The certificate that it was asked for with.
+    Certificate(Thumbprint),
+    /// The key that proofs of possession are signed with (RFC 9449).
+    Key,
+    /// It says nothing that we could read; only the server knows.
+    Unknown,
+    /// Nothing: whoever steals it can use it.
+    Nothing,
+}
+
+/// Why a new token is of no use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbound {
+    /// It is bound to another certificate.
+    #[error("the new token is bound to another certificate than the one that it was asked for with; nothing may stand between us and the token endpoint")]
+    Other,
+    /// It is bound to nothing.
+    #[error("the new token is bound to no certificate (no cnf); have the server bind this client's tokens: tls_client_certificate_bound_access_tokens")]
+    Nothing,
+}
+
+/// What the server answered, before it is looked at.
+pub(super) struct Fresh {
+    pub(super) value: Zeroizing<Vec<u8>>,
+    pub(super) lives: Option<u64>,
+    pub(super) scopes: Vec<String>,
+}
+
+impl BoundToken {
+    /// Looks at a new token as far as a client may: whether it is bound to what we present. It reads nothing else of it, as
+    /// [RFC 9068 §6](https://www.rfc-editor.org/rfc/rfc9068#section-6) wants.
+    pub(super) fn examine(
+        fresh: Fresh,
+        credential: &Credential,
+        proof: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Self, Misbound> {
+        let binding = bound(&fresh.value, *credential.leaf().thumbprint(), proof)?;
+        let lives = fresh.lives.unwrap_or(ASSUMED).min(LONGEST);
+        let not_after = UnixTime::from_secs(now.as_secs().saturating_add(lives)).min(credential.leaf().not_after());
+        let life = not_after.as_secs().saturating_sub(now.as_secs());
+        let margin = (life / 4).min(MARGIN);
+        let refresh_at = UnixTime::from_secs(not_after.as_secs() - margin - jitter((life / 10).min(MARGIN)));
+        let scheme = if binding == Bound::Key { "DPoP " } else { "Bearer " };
+        let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + fresh.value.len()));
+        text.extend_from_slice(scheme.as_bytes());
+        text.extend_from_slice(&fresh.value);
+        let whole = Bytes::from_owner(text);
+        let value = whole.slice(scheme.len()..);
+        // Characters were looked at when it was read.
+        let mut header = HeaderValue::from_maybe_shared(whole).unwrap_or_else(|_| HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        Ok(Self { header, value, not_after, refresh_at, scopes: fresh.scopes, binding })
+    }
+
+    /// The value of `Authorization`, marked as sensitive. A copy of the pointer, not of the token.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        self.header.clone()
+    }
+
+    /// The token itself, for whoever must print it. `grep expose` finds every reader.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.value).unwrap_or_default()
+    }
+
+    /// The end of the token or of its certificate, whichever comes first.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// When it should be replaced: before its end by a margin, and by a little more that differs between clients.
+    #[must_use]
+    pub const fn refresh_at(&self) -> UnixTime {
+        self.refresh_at
+    }
+
+    /// The scopes that the server gave.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// What it is bound to.
+    #[must_use]
+    pub const fn binding(&self) -> Bound {
+        self.binding
+    }
+
+    /// What the token says of itself, where it is a signed one: for people to look at, never to decide by.
+    #[must_use]
+    pub fn unverified_claims(&self) -> Option<Map<String, Value>> {
+        payload(&self.value)
+    }
+}
+
+fn bound(token: &[u8], presented: Thumbprint, proof: Option<&str>) -> Result<Bound, Misbound> {
+    let Some(claims) = payload(token) else { return Ok(Bound::Unknown) };
+    let Some(cnf) = claims.get("cnf") else { return Err(Misbound::Nothing) };
+    let text = |name: &str| cnf.get(name).and_then(Value::as_str);
+    match (text("x5t#S256"), text("jkt"), proof) {
+        (_, Some(bound), Some(ours)) if bound == ours => Ok(Bound::Key),
+        (Some(bound), None, None) if Thumbprint::from_base64url(bound) == Ok(presented) => Ok(Bound::Certificate(presented)),
+        _ => Err(Misbound::Other),
+    }
+}
+
+fn payload(token: &[u8]) -> Option<Map<String, Value>> {
+    let mut parts = token.split(|byte| *byte == b'.');
+    let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    json::object(&URL_SAFE_NO_PAD.decode(body).ok()?, 16)
+}
+
+/// Anything from nothing to `most`, another each time.
+pub(super) fn jitter(most: u64) -> u64 {
+    RandomState::new().hash_one(0_u8) % (most + 1)
+}
+
+impl fmt::Debug for BoundToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundToken")
+            .field("not_after", &self.not_after)
+            .field("scopes", &self.scopes)
+            .field("binding", &self.binding)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seconds that a token is taken to live whose server does not say.
+const ASSUMED: u64 = 60;
+/// Seconds: no life is longer, whatever a server says.
+const LONGEST: u64 = 7 * 24 * 3600;
+/// Seconds before its end at which a token is replaced at the latest.
+const MARGIN: u64 = 30;

@@ -1,0 +1,236 @@
+//! The one HTTP client of this crate: https to named roots, no proxy, no redirect, every answer bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use countermark_credential::Credential;
+use http::{HeaderValue, StatusCode};
+use reqwest::redirect::Policy;
+use rustls::client::Resumption;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::watch;
+use url::Url;
+
+/// A pool of connections to authorization servers that presents one credential, or none, for as long as it lives.
+///
+/// A token that is bound to a certificate must be asked for over connections that present it, and pools and sessions
+/// outlive any swap of what they present: so another credential is another pool.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+}
+
+/// Why an authorization server did not answer. Never holds a body.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// We cannot prove who we are.
+    #[error("the client cannot authenticate: {0}")]
+    Authentication(String),
+    /// The answer is longer than any good one.
+    #[error("the answer of {host} has more than {limit} bytes")]
+    Long {
+        /// Who answered.
+        host: String,
+        /// How many are read.
+        limit: usize,
+    },
+    /// The URL is not https.
+    #[error("{url} is not https://, and nothing is sent in clear")]
+    NotHttps {
+        /// The URL, without its query.
+        url: String,
+    },
+    /// A redirect; none is followed, since it would carry credentials elsewhere.
+    #[error("{host} answers with a redirect ({status}), which is not followed; configure the final URL")]
+    Redirect {
+        /// Who answered.
+        host: String,
+        /// With what.
+        status: u16,
+    },
+    /// An answer that is no success.
+    #[error("{host} answers {status}")]
+    Status {
+        /// Who answered.
+        host: String,
+        /// With what.
+        status: u16,
+    },
+    /// No TLS could be configured.
+    #[error("TLS to the authorization server cannot be configured: {0}")]
+    Tls(String),
+    /// No connection, or none that lasted.
+    #[error("{host} cannot be reached: {cause}")]
+    Unreachable {
+        /// Who was asked.
+        host: String,
+        /// The cause.
+        cause: String,
+    },
+}
+
+impl Http {
+    /// A pool that presents `credential` and believes servers whose certificate leads to one of `roots` and names their host.
+    ///
+    /// # Errors
+    /// The credential or a root is unusable.
+    pub fn new(credential: Option<&Credential>, roots: &[CertificateDer<'static>]) -> Result<Self, HttpError> {
+        let tls = |error: rustls::Error| HttpError::Tls(error.to_string());
+        let mut store = rustls::RootCertStore::empty();
+        for root in roots {
+            store.add(root.clone()).map_err(tls)?;
+        }
+        if store.is_empty() {
+            return Err(HttpError::Tls("no root is given; name the authorization server's CA".to_owned()));
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(countermark_mtls::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(tls)?
+            .with_root_certificates(store);
+        let mut config = match credential {
+            Some(credential) => builder
+                .with_client_auth_cert(credential.chain().to_vec(), credential.key().clone_key())
+                .map_err(tls)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .https_only(true)
+            .connect_timeout(CONNECT)
+            .timeout(WHOLE)
+            .pool_idle_timeout(IDLE)
+            .build()
+            .map_err(|error| HttpError::Tls(causes(&error)))?;
+        Ok(Self { client })
+    }
+
+    pub(crate) fn into_reqwest(self) -> reqwest::Client {
+        self.client
+    }
+
+    /// The body of a successful GET.
+    pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Bytes, HttpError> {
+        let mut request = http::Request::new(Vec::new());
+        *request.uri_mut() = uri(url)?;
+        request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        let answer = self.send(request, limit).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(HttpError::Status { host: host(url), status: answer.status().as_u16() });
+        }
+        Ok(answer.into_body())
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status, unless that is a redirect.
+    pub(crate) async fn send(
+        &self,
+        request: http::Request<Vec<u8>>,
+        limit: usize,
+    ) -> Result<http::Response<Bytes>, HttpError> {
+        let text = request.uri().to_string();
+        let url = Url::parse(&text).map_err(|_| HttpError::NotHttps { url: text })?;
+        require_https(&url)?;
+        let host = host(&url);
+        let unreachable = |error: reqwest::Error| HttpError::Unreachable { host: host.clone(), cause: causes(&error.without_url()) };
+        let request = reqwest::Request::try_from(request).map_err(unreachable)?;
+        let mut answer = self.client.execute(request).await.map_err(unreachable)?;
+        if answer.status().is_redirection() {
+            return Err(HttpError::Redirect { host, status: answer.status().as_u16() });
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + piece.len() > limit {
+                return Err(HttpError::Long { host, limit });
+            }
+            body.extend_from_slice(&piece);
+        }
+        let mut response = http::Response::new(body.freeze());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+}
+
+/// [`Http`] with the newest credential, for whoever asks for nothing that is bound: a server that fetches keys.
+#[derive(Debug)]
+pub struct FollowingHttp {
+    credential: watch::Receiver<Arc<Credential>>,
+    roots: Vec<CertificateDer<'static>>,
+    current: ArcSwap<(Arc<Credential>, Http)>,
+}
+
+impl FollowingHttp {
+    /// Presents whatever credential is newest.
+    ///
+    /// # Errors
+    /// The credential or a root is unusable.
+    pub fn new(
+        credential: watch::Receiver<Arc<Credential>>,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, HttpError> {
+        let newest = credential.borrow().clone();
+        let http = Http::new(Some(&newest), &roots)?;
+        Ok(Self { credential, roots, current: ArcSwap::from_pointee((newest, http)) })
+    }
+
+    pub(crate) fn now(&self) -> Result<(Arc<Credential>, Http), HttpError> {
+        let newest = self.credential.borrow().clone();
+        let current = self.current.load();
+        if Arc::ptr_eq(&current.0, &newest) {
+            return Ok((newest, current.1.clone()));
+        }
+        let http = Http::new(Some(&newest), &self.roots)?;
+        self.current.store(Arc::new((Arc::clone(&newest), http.clone())));
+        Ok((newest, http))
+    }
+}
+
+/// A URL that may be asked: https, a host, nobody's name, no fragment.
+pub(crate) fn require_https(url: &Url) -> Result<(), HttpError> {
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if url.scheme() == "https" && url.has_host() && plain {
+        return Ok(());
+    }
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    let _ = shown.set_password(None);
+    let _ = shown.set_username("");
+    Err(HttpError::NotHttps { url: shown.to_string() })
+}
+
+pub(crate) fn uri(url: &Url) -> Result<http::Uri, HttpError> {
+    require_https(url)?;
+    url.as_str().parse().map_err(|_| HttpError::NotHttps { url: url.to_string() })
+}
+
+pub(crate) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// An error with its causes, each said once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+const CONNECT: Duration = Duration::from_secs(5);
+const WHOLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(30);

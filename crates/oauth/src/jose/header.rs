@@ -1,0 +1,60 @@
+//! The header of a signed token.
+
+use serde_json::{Map, Value};
+
+use super::{Algorithm, JwsFault};
+
+/// What a header says, as far as anything depends on it. Keys that it carries or points to (`jwk`, `x5c`, `jku`, `x5u`)
+/// are a refusal: the only keys are those of the issuer.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key: Option<String>,
+    pub(crate) kind: Option<String>,
+}
+
+impl Header {
+    pub(super) fn read(members: Map<String, Value>) -> Result<Self, JwsFault> {
+        // RFC 7515 §4.1.11: what must be understood and is not, is refused; we understand no extension.
+        for name in ["crit", "b64", "zip", "enc"] {
+            if members.contains_key(name) {
+                return Err(JwsFault::Extension(name));
+            }
+        }
+        for name in ["jwk", "jku", "x5c", "x5u"] {
+            if members.contains_key(name) {
+                return Err(JwsFault::OwnKey(name));
+            }
+        }
+        // RFC 7519 §5.2: a token within a token.
+        if members.contains_key("cty") {
+            return Err(JwsFault::Extension("cty"));
+        }
+        let algorithm = match members.get("alg") {
+            Some(Value::String(name)) => Algorithm::parse(name).ok_or(JwsFault::Algorithm)?,
+            _ => return Err(JwsFault::Algorithm),
+        };
+        let key = text(&members, "kid")?;
+        if key.as_ref().is_some_and(|kid| kid.len() > LONGEST_ID) {
+            return Err(JwsFault::Header("kid"));
+        }
+        Ok(Self { algorithm, key, kind: text(&members, "typ")? })
+    }
+
+    /// The `typ`, in lower case and without `application/` ([RFC 7515 §4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)).
+    pub(crate) fn media_type(&self) -> Option<String> {
+        let kind = self.kind.as_deref()?.to_ascii_lowercase();
+        Some(kind.strip_prefix("application/").map_or(kind.clone(), str::to_owned))
+    }
+}
+
+fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, JwsFault> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(JwsFault::Header(name)),
+    }
+}
+
+/// Bytes of a key id; issuers use thumbprints and UUIDs.
+const LONGEST_ID: usize = 256;

@@ -1,0 +1,199 @@
+//! The server's side: from a header to a token that counts, one type for each step.
+//!
+//! `UnverifiedToken` → signed claims → valid claims → bound to the caller → [`VerifiedToken`].
+
+mod cache;
+mod claims;
+mod introspect;
+mod keys;
+mod refusal;
+mod rules;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_identity::{AgentId, Clock, Thumbprint};
+use countermark_mtls::VerifiedPeer;
+use tokio_util::sync::CancellationToken;
+
+use self::cache::{Cache, Key};
+use self::claims::SignedClaims;
+pub use self::introspect::Introspector;
+use self::keys::Keyring;
+pub use self::keys::{FetchedKeys, KeyError, KeySource, PublishedKeys};
+pub use self::refusal::TokenRefusal;
+pub use self::rules::{Binding, ClaimPath, ClaimPathError, IssuerRules, Profile};
+pub use self::token::VerifiedToken;
+use crate::bearer::UnverifiedToken;
+use crate::jose::{Compact, JwsFault};
+
+/// Verifies tokens of the configured issuers, and of no others.
+#[derive(Debug)]
+pub struct TokenVerifier {
+    issuers: Vec<Issuer>,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+}
+
+/// An issuer with its keys, or with a way to ask it.
+#[derive(Debug)]
+struct Issuer {
+    rules: IssuerRules,
+    keys: Keyring,
+    introspector: Option<Introspector>,
+}
+
+/// Claims that an issuer stands for.
+struct Vouched<'a> {
+    issuer: &'a Issuer,
+    claims: SignedClaims,
+    /// What the issuer's keys were.
+    generation: u64,
+    /// How long its word holds where it was asked; until the token's end where it signed.
+    holds: Option<Duration>,
+}
+
+impl TokenVerifier {
+    /// A verifier that knows no issuer yet, and so refuses every token.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { issuers: Vec::new(), cache: Cache::new(), clock }
+    }
+
+    /// Takes tokens of one more issuer.
+    #[must_use]
+    pub fn with_issuer(
+        mut self,
+        rules: IssuerRules,
+        keys: Box<dyn KeySource>,
+        introspector: Option<Introspector>,
+    ) -> Self {
+        self.issuers.push(Issuer { rules, keys: Keyring::new(keys), introspector });
+        self
+    }
+
+    /// The issuers whose tokens are taken.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerRules> {
+        self.issuers.iter().map(|issuer| &issuer.rules)
+    }
+
+    /// Whether the keys of every issuer are known.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.issuers.iter().all(|issuer| issuer.keys.now().is_some())
+    }
+
+    /// Fetches every issuer's keys now, and again every five minutes until `shutdown`.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        let each = self.issuers.iter().map(|issuer| issuer.follow());
+        shutdown.run_until_cancelled(futures_util::future::join_all(each)).await;
+    }
+
+    /// Judges a token that came over the peer's connection.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`], with the one reason that decided.
+    pub async fn verify(&self, token: &UnverifiedToken, peer: &VerifiedPeer) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+        self.verify_for(token, *peer.leaf().thumbprint(), peer.agent()).await
+    }
+
+    pub(crate) async fn verify_for(
+        &self,
+        token: &UnverifiedToken,
+        presented: Thumbprint,
+        agent: &AgentId,
+    ) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+        let now = self.clock.now();
+        let key = Key::new(token.expose(), presented);
+        if let Some(known) = self.cache.get(&key, now, |issuer| self.generation(issuer)) {
+            return Ok(known);
+        }
+        let Vouched { issuer, claims, generation, holds } = self.vouched(token.expose()).await?;
+        let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
+        let until = holds.map_or(token.not_after(), |holds| token.not_after().min(now.saturating_add(holds)));
+        self.cache.put(key, Arc::clone(&token), generation, until);
+        Ok(token)
+    }
+
+    /// Claims that the issuer stands for: by its signature, by its answer, or by both.
+    async fn vouched(&self, token: &str) -> Result<Vouched<'_>, TokenRefusal> {
+        let compact = match Compact::parse(token) {
+            Ok(compact) => compact,
+            Err(fault) => return self.opaque(token, fault).await,
+        };
+        // Not believed: it only says whose keys to try.
+        let named = compact.claims.get("iss").and_then(|issuer| issuer.as_str()).ok_or(TokenRefusal::Claim("iss"))?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.rules.issuer == named).ok_or(TokenRefusal::Issuer)?;
+        let (claims, generation) = issuer.verify(compact).await?;
+        let asked = issuer.introspector.as_ref().filter(|introspector| introspector.always);
+        if let Some(introspector) = asked {
+            introspector.ask(token).await?;
+        }
+        Ok(Vouched { issuer, claims, generation, holds: asked.map(|introspector| introspector.ttl) })
+    }
+
+    /// A token that says nothing of itself, where exactly one issuer can be asked.
+    async fn opaque(&self, token: &str, fault: JwsFault) -> Result<Vouched<'_>, TokenRefusal> {
+        let mut asked = self.issuers.iter().filter_map(|issuer| Some((issuer, issuer.introspector.as_ref()?)));
+        let (Some((issuer, introspector)), None) = (asked.next(), asked.next()) else { return Err(fault.into()) };
+        // A signed token that we refuse is not made good by anybody's word.
+        if token.bytes().filter(|byte| *byte == b'.').count() >= 2 {
+            return Err(fault.into());
+        }
+        let claims = SignedClaims::introspected(introspector.ask(token).await?);
+        Ok(Vouched { issuer, claims, generation: issuer.generation(), holds: Some(introspector.ttl) })
+    }
+
+    fn generation(&self, name: &str) -> Option<u64> {
+        self.issuers.iter().find(|issuer| issuer.rules.issuer == name).map(Issuer::generation)
+    }
+}
+
+impl Issuer {
+    fn generation(&self) -> u64 {
+        self.keys.now().map_or(0, |keys| keys.generation)
+    }
+
+    /// With the keys at hand; if none fits or the signature is wrong, with newer ones, since an issuer may change its keys,
+    /// even under the same id.
+    async fn verify(&self, token: Compact<'_>) -> Result<(SignedClaims, u64), TokenRefusal> {
+        let at_hand = self.keys.now();
+        let verified = at_hand.as_ref().map(|keys| token.verify(&keys.set));
+        let keys = match (at_hand, verified) {
+            (Some(keys), Some(Ok(()))) => keys,
+            (at_hand, fault) => match self.keys.newer(at_hand.map(|keys| keys.generation)).await {
+                Some(newer) => newer,
+                None => return Err(fault.and_then(Result::err).map_or(TokenRefusal::Unavailable("keys"), Into::into)),
+            },
+        };
+        let generation = keys.generation;
+        Ok((SignedClaims::verify(token, &keys.set)?, generation))
+    }
+
+    async fn follow(&self) {
+        let mut wait = FIRST_RETRY;
+        loop {
+            match self.keys.refresh().await {
+                Ok(_) => {
+                    wait = FIRST_RETRY;
+                    tokio::time::sleep(FRESH).await;
+                }
+                Err(error) => {
+                    let kept = self.keys.now().is_some();
+                    tracing::warn!(issuer = self.rules.issuer, %error, kept, "the issuer's keys cannot be fetched");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_RETRY);
+                }
+            }
+        }
+    }
+}
+
+/// How often keys are fetched without a reason.
+const FRESH: Duration = Duration::from_secs(300);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
