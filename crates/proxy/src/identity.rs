@@ -50,7 +50,7 @@ impl Identity {
         let feed = match sources.crl {
             Some(CrlSource::Url(url)) => {
                 let (out, lists) = watch::channel(None);
-                let cache = state.as_ref().map(|state| state.with_extension("crl.pem"));
+                let cache = state.as_ref().map(|state| state.with_extension("lists.pem"));
                 config.feed = Some(CrlFeed { from: url.to_string(), lists, cache });
                 Some((url, out))
             }
