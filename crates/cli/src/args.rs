@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate};
+use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate, token};
 
 /// Every internal agent has an identity, and every MCP tool call proves it.
 #[derive(Debug, Parser)]
@@ -87,6 +87,8 @@ pub(crate) enum Verb {
     Rotate(rotate::RotateArgs),
     /// Ask and tell a `countermark rotate` that runs on this machine
     Ctl(ctl::CtlArgs),
+    /// Ask for an access token as this agent, and say what it is
+    Token(token::TokenArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),
 }

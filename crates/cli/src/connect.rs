@@ -5,13 +5,14 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use countermark_proxy::{
     CrlSource,
-    connect::{Connect, ConnectConfig, Listen},
+    connect::{Connect, ConnectConfig, ConnectTokens, Listen},
 };
 
 use crate::{
     failure::{Exit, Explain, Outcome, usage},
     renewing,
     runtime::{self, shutdown},
+    token_client::ClientArgs,
 };
 
 /// Stand behind an MCP client: carry its calls over mTLS with a live identity
@@ -45,6 +46,23 @@ pub(crate) struct ConnectArgs {
     /// Renew the identity from this authority (https://HOST:PORT), in this process
     #[arg(long, value_name = "URL")]
     renew_from: Option<String>,
+    /// This agent's client id at the authorization server: gets certificate-bound tokens, and renews them with the certificate
+    #[arg(long, value_name = "ID", help_heading = "Access tokens")]
+    client_id: Option<String>,
+    /// The authorization server [default: the one that the server names when it refuses]
+    #[arg(long, value_name = "URL", requires = "client_id", help_heading = "Access tokens")]
+    issuer: Option<String>,
+    /// What tokens are asked for (RFC 8707) [default: the server's URL]
+    #[arg(long, value_name = "URI", requires = "client_id", help_heading = "Access tokens")]
+    resource: Option<String>,
+    /// A scope to ask for from the start; may be repeated. Others are asked for once the server says which
+    #[arg(long, value_name = "SCOPE", requires = "client_id", help_heading = "Access tokens")]
+    scope: Vec<String>,
+    /// Revoke the tokens at the end (RFC 7009)
+    #[arg(long, requires = "client_id", help_heading = "Access tokens")]
+    revoke: bool,
+    #[command(flatten)]
+    client: ClientArgs,
     /// File that remembers the newest CRL numbers and bundle sequences [default: beside the identity]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -53,7 +71,21 @@ pub(crate) struct ConnectArgs {
 pub(crate) fn run(args: ConnectArgs) -> Outcome<Exit> {
     let listen = args.listen.as_deref().map(listen).transpose()?;
     let renew = args.renew_from.map(|url| (url, args.identity.clone()));
+    let tokens = match args.client_id {
+        None => None,
+        Some(client) => Some(ConnectTokens {
+            issuer: args.issuer,
+            ca: args.client.issuer_ca.clone(),
+            authentication: args.client.authentication()?,
+            resource: args.resource,
+            scopes: args.scope,
+            dpop: args.client.dpop,
+            revoke: args.revoke,
+            ..ConnectTokens::new(client)
+        }),
+    };
     let config = ConnectConfig {
+        tokens,
         server: args.server,
         crl: args.crl,
         state: args.state,

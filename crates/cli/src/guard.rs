@@ -1,6 +1,7 @@
 //! `countermark guard`: mTLS, identity and policy before any MCP server.
 
 mod plan;
+mod tokens;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -78,6 +79,8 @@ pub(crate) struct GuardArgs {
     /// Renew the identity from this authority (https://HOST:PORT), in this process
     #[arg(long, value_name = "URL")]
     pub(crate) renew_from: Option<String>,
+    #[command(flatten)]
+    pub(crate) tokens: tokens::TokenArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

@@ -28,6 +28,8 @@ mod renewing;
 mod rotate;
 mod rpc;
 mod runtime;
+mod token;
+mod token_client;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,7 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Guard(args) => guard::run(*args),
         Verb::Connect(args) => connect::run(args),
+        Verb::Token(args) => token::run(args),
         Verb::Policy(args) => policy::run(args),
     }
 }

@@ -10,6 +10,7 @@ mod next;
 mod plain;
 mod steps;
 mod story;
+mod tokens;
 mod traffic;
 mod wire;
 

@@ -84,6 +84,15 @@ pub struct AuditLine<'a> {
     pub serial: &'a Serial,
     /// The server that was called.
     pub server: &'a str,
+    /// The client that its token was issued to, in the issuer's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<&'a str>,
+    /// On whose behalf the token speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
+    /// Who acts for that one, where the token was exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<&'a str>,
     /// The method, as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'a str>,
@@ -121,6 +130,9 @@ impl AuditLine<'_> {
         shown(out, self.serial);
         out.push(b'"');
         quoted(out, b",\"server\":", Some(self.server));
+        quoted(out, b",\"client\":", self.client);
+        quoted(out, b",\"subject\":", self.subject);
+        quoted(out, b",\"actor\":", self.actor);
         quoted(out, b",\"method\":", self.method);
         quoted(out, b",\"kind\":", self.kind);
         quoted(out, b",\"name\":", self.name);
@@ -245,6 +257,9 @@ mod tests {
             trust_domain: "agents.internal",
             serial: &serial,
             server: "ledger",
+            client: None,
+            subject: None,
+            actor: None,
             method: Some("tools/call"),
             kind: Some("tool"),
             name: Some("read_balance"),
@@ -256,6 +271,7 @@ mod tests {
         let names = [None, Some(""), Some("plain"), Some("\"q\" \\ \n \u{1}\u{7f}"), Some("b\u{fc}cher \u{1f4d6}")];
         for (name, latency) in names.into_iter().zip([0, 1, 99, 12_345, u64::MAX]) {
             (line.name, line.reason, line.method, line.latency_us) = (name, name, name, latency);
+            (line.client, line.subject, line.actor) = (name, name, name);
             line.rule = name.map(|_| rule);
             let mut written = b"before".to_vec();
             line.write_json(&mut written);

@@ -36,6 +36,7 @@ mod refusal;
 pub mod rmcp;
 mod sessions;
 mod tasks;
+mod tokens;
 mod version;
 
 pub use audit::{Audit, AuditLine, DecisionId, Outcome, Recording};
@@ -46,6 +47,7 @@ pub use limits::Limits;
 pub use message::{
     Message, Notification, Params, ParseRefusal, Reference, Request, RequestId, Response, Subscriptions, parse,
 };
+pub use tokens::{TokenRules, Tokens};
 pub use version::{Era, ProtocolVersion};
 
 /// An error of a body or a service, of whatever type.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use countermark_mtls::PeerEnded;
+use countermark_oauth::Challenge;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -25,11 +26,13 @@ pub(crate) struct Refusal {
     pub(crate) code: i32,
     pub(crate) message: Cow<'static, str>,
     pub(crate) data: Option<Value>,
+    /// How a token could mend it; in a header, never in what a model reads.
+    pub(crate) challenge: Option<Box<Challenge>>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), data: None }
+        Self { status, code, message: message.into(), data: None, challenge: None }
     }
 
     /// A request that is wrong in itself: 400.

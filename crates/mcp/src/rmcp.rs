@@ -1,12 +1,12 @@
 //! Adapters for [`rmcp`], behind the feature of that name.
 //!
-//! Client: [`MtlsHttpClient`] lets an rmcp client speak over a pooled [`countermark_mtls::Client`]. Server: put
+//! Client: [`MtlsHttpClient`] lets an rmcp client speak over a pooled [`countermark_mtls::Client`], or over a [`countermark_oauth::BoundClient`]. Server: put
 //! [`AuthorizeLayer`](crate::AuthorizeLayer) around rmcp's `StreamableHttpService`, and read who calls with [`caller`].
 
 mod client;
 mod response;
 
-pub use client::MtlsHttpClient;
+pub use client::{Carrier, MtlsHttpClient};
 
 use crate::Caller;
 
@@ -31,7 +31,7 @@ mod tests {
         let mut extensions = ::rmcp::model::Extensions::new();
         extensions.insert(parts.clone());
         assert!(caller(&extensions).is_none(), "it never passed the layer");
-        parts.extensions.insert(Caller::assertion(met.server.peer().clone(), None));
+        parts.extensions.insert(Caller::assertion(met.server.peer().clone(), None, None));
         extensions.insert(parts);
         assert_eq!(caller(&extensions).unwrap().agent().name(), "billing-bot");
         assert!(caller(&::rmcp::model::Extensions::new()).is_none());

@@ -13,7 +13,6 @@ mod tokens;
 
 use countermark_credential::Credential;
 use countermark_identity::UnixTime;
-use rustls_pki_types::CertificateDer;
 
 pub use self::authentication::ClientAuthentication;
 pub(crate) use self::authentication::form_request;
@@ -24,7 +23,7 @@ pub use self::generation::{Generation, Generations};
 pub use self::question::Question;
 pub use self::token::{Bound, BoundToken, Misbound};
 pub use self::tokens::Tokens;
-use crate::http::Http;
+use crate::http::{Http, Roots};
 
 /// How a client is known at an authorization server.
 #[derive(Clone, Debug)]
@@ -36,8 +35,8 @@ pub struct Registration {
     pub client: String,
     /// How it proves who it is.
     pub authentication: ClientAuthentication,
-    /// Who vouches for the authorization server's own certificate. There is no default: name its CA.
-    pub roots: Vec<CertificateDer<'static>>,
+    /// Who vouches for the authorization server's own certificate.
+    pub roots: Roots,
     /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
     pub dpop: bool,
 }
@@ -45,9 +44,9 @@ pub struct Registration {
 impl Registration {
     /// A client that proves itself by its certificate.
     #[must_use]
-    pub fn new(issuer: impl Into<String>, client: impl Into<String>, roots: Vec<CertificateDer<'static>>) -> Self {
+    pub fn new(issuer: impl Into<String>, client: impl Into<String>, roots: impl Into<Roots>) -> Self {
         let authentication = ClientAuthentication::Certificate;
-        Self { issuer: issuer.into(), client: client.into(), authentication, roots, dpop: false }
+        Self { issuer: issuer.into(), client: client.into(), authentication, roots: roots.into(), dpop: false }
     }
 }
 

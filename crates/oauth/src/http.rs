@@ -22,6 +22,34 @@ pub struct Http {
     client: reqwest::Client,
 }
 
+/// Who vouches for the certificate of an authorization server. There is no default: somebody names its CA.
+#[derive(Clone)]
+pub struct Roots(Arc<dyn Fn() -> Vec<CertificateDer<'static>> + Send + Sync>);
+
+impl Roots {
+    /// Whatever `roots` says when a new pool is made: a bundle that is replaced while the process runs.
+    #[must_use]
+    pub fn following(roots: impl Fn() -> Vec<CertificateDer<'static>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(roots))
+    }
+
+    pub(crate) fn now(&self) -> Vec<CertificateDer<'static>> {
+        (self.0)()
+    }
+}
+
+impl From<Vec<CertificateDer<'static>>> for Roots {
+    fn from(roots: Vec<CertificateDer<'static>>) -> Self {
+        Self::following(move || roots.clone())
+    }
+}
+
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Roots")
+    }
+}
+
 /// Why an authorization server did not answer. Never holds a body.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -91,9 +119,9 @@ impl Http {
             .map_err(tls)?
             .with_root_certificates(store);
         let mut config = match credential {
-            Some(credential) => builder
-                .with_client_auth_cert(credential.chain().to_vec(), credential.key().clone_key())
-                .map_err(tls)?,
+            Some(credential) => {
+                builder.with_client_auth_cert(credential.chain().to_vec(), credential.key().clone_key()).map_err(tls)?
+            }
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();
@@ -138,7 +166,8 @@ impl Http {
         let url = Url::parse(&text).map_err(|_| HttpError::NotHttps { url: text })?;
         require_https(&url)?;
         let host = host(&url);
-        let unreachable = |error: reqwest::Error| HttpError::Unreachable { host: host.clone(), cause: causes(&error.without_url()) };
+        let unreachable =
+            |error: reqwest::Error| HttpError::Unreachable { host: host.clone(), cause: causes(&error.without_url()) };
         let request = reqwest::Request::try_from(request).map_err(unreachable)?;
         let mut answer = self.client.execute(request).await.map_err(unreachable)?;
         if answer.status().is_redirection() {
@@ -162,8 +191,16 @@ impl Http {
 #[derive(Debug)]
 pub struct FollowingHttp {
     credential: watch::Receiver<Arc<Credential>>,
+    roots: Roots,
+    current: ArcSwap<Current>,
+}
+
+/// A pool, and what it was made of.
+#[derive(Debug)]
+struct Current {
+    credential: Arc<Credential>,
     roots: Vec<CertificateDer<'static>>,
-    current: ArcSwap<(Arc<Credential>, Http)>,
+    http: Http,
 }
 
 impl FollowingHttp {
@@ -171,24 +208,29 @@ impl FollowingHttp {
     ///
     /// # Errors
     /// The credential or a root is unusable.
-    pub fn new(
-        credential: watch::Receiver<Arc<Credential>>,
-        roots: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, HttpError> {
-        let newest = credential.borrow().clone();
-        let http = Http::new(Some(&newest), &roots)?;
-        Ok(Self { credential, roots, current: ArcSwap::from_pointee((newest, http)) })
+    pub fn new(credential: watch::Receiver<Arc<Credential>>, roots: impl Into<Roots>) -> Result<Self, HttpError> {
+        let roots = roots.into();
+        let current = Current::new(credential.borrow().clone(), roots.now())?;
+        Ok(Self { credential, roots, current: ArcSwap::from_pointee(current) })
     }
 
     pub(crate) fn now(&self) -> Result<(Arc<Credential>, Http), HttpError> {
-        let newest = self.credential.borrow().clone();
+        let (newest, roots) = (self.credential.borrow().clone(), self.roots.now());
         let current = self.current.load();
-        if Arc::ptr_eq(&current.0, &newest) {
-            return Ok((newest, current.1.clone()));
+        if Arc::ptr_eq(&current.credential, &newest) && current.roots == roots {
+            return Ok((newest, current.http.clone()));
         }
-        let http = Http::new(Some(&newest), &self.roots)?;
-        self.current.store(Arc::new((Arc::clone(&newest), http.clone())));
-        Ok((newest, http))
+        let current = Current::new(newest, roots)?;
+        let answer = (Arc::clone(&current.credential), current.http.clone());
+        self.current.store(Arc::new(current));
+        Ok(answer)
+    }
+}
+
+impl Current {
+    fn new(credential: Arc<Credential>, roots: Vec<CertificateDer<'static>>) -> Result<Self, HttpError> {
+        let http = Http::new(Some(&credential), &roots)?;
+        Ok(Self { credential, roots, http })
     }
 }
 

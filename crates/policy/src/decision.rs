@@ -42,6 +42,18 @@ pub enum Denied {
         /// The deny.
         rule: RuleId,
     },
+    /// A grant lists it for those who hold a role that the caller's token does not.
+    #[error("the token holds none of the roles of {rule}")]
+    LacksRole {
+        /// The first such grant.
+        rule: RuleId,
+    },
+    /// A grant lists it for those whose token holds more scopes.
+    #[error("the token lacks scopes of {rule}")]
+    LacksScopes {
+        /// The first such grant.
+        rule: RuleId,
+    },
     /// The agent has grants on this server, but none that lists this.
     #[error("no grant of the agent on this server lists it")]
     NoGrant,
@@ -63,11 +75,11 @@ impl Denied {
         matches!(self, Self::NoGrant | Self::NoGrantOnServer)
     }
 
-    /// The deny that decided, if one did.
+    /// The rule that decided, if one did.
     #[must_use]
     pub const fn rule(self) -> Option<RuleId> {
         match self {
-            Self::DeniedBy { rule } => Some(rule),
+            Self::DeniedBy { rule } | Self::LacksRole { rule } | Self::LacksScopes { rule } => Some(rule),
             Self::NoGrant | Self::NoGrantOnServer | Self::SubAgent | Self::UnsafeResource(_) => None,
         }
     }

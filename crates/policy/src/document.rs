@@ -14,6 +14,7 @@ use toml::de::DeTable;
 pub(crate) use self::names::DECIDED_BY_NAME;
 use self::reader::Reader;
 use crate::glob::Pattern;
+use crate::rights::Demanded;
 use crate::text::{Lines, Place};
 use crate::{Effect, Fault, PolicyError, PolicyErrors, RevocationMode};
 
@@ -53,6 +54,7 @@ pub(crate) struct Rule {
     pub(crate) servers: Vec<Pattern>,
     /// By kind, in the order of [`crate::Kind::ALL`].
     pub(crate) names: [Option<Vec<Pattern>>; 4],
+    pub(crate) rights: Demanded,
 }
 
 impl Document {

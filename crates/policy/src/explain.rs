@@ -7,7 +7,7 @@ use crate::glob::Pattern;
 use crate::index::Caller;
 use crate::policy::{Compiled, Rule};
 use crate::resource::plain;
-use crate::{Action, Denied, Policy, RuleId};
+use crate::{Action, Denied, Policy, Rights, RuleId};
 
 /// The decision on one call to one server, with what in the file decides it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -45,10 +45,10 @@ pub struct Because {
 }
 
 impl Policy {
-    /// The decision on one call, exactly as [`Policy::authorize`] takes it, with what decides it.
+    /// The decision on one call, exactly as [`Policy::authorize_with`] takes it, with what decides it.
     #[must_use]
-    pub fn explain(&self, caller: &AgentId, server: &ServerId, action: Action<'_>) -> Explanation {
-        let decision = self.authorize(caller, server, action).map(|permit| permit.rule());
+    pub fn explain(&self, caller: &AgentId, server: &ServerId, action: Action<'_>, rights: Rights<'_>) -> Explanation {
+        let decision = self.authorize_with(caller, server, action, rights).map(|permit| permit.rule());
         self.explanation(caller, server.name(), action, decision)
     }
 
@@ -56,7 +56,7 @@ impl Policy {
     ///
     /// A glob over servers stands for those that the file does not name otherwise.
     #[must_use]
-    pub fn explain_all(&self, caller: &AgentId, action: Action<'_>) -> Vec<Explanation> {
+    pub fn explain_all(&self, caller: &AgentId, action: Action<'_>, rights: Rights<'_>) -> Vec<Explanation> {
         let mut patterns: Vec<&Pattern> = self.compiled.servers.iter().flat_map(|list| list.iter()).collect();
         patterns.sort_unstable_by_key(|pattern| (matches!(pattern, Pattern::Glob(_)), *pattern));
         patterns.dedup();
@@ -64,7 +64,7 @@ impl Policy {
         names
             .map(|name| {
                 let decision =
-                    Self::require_decidable(caller, action).and_then(|()| self.decide(caller, &name, action));
+                    Self::require_decidable(caller, action).and_then(|()| self.decide(caller, &name, action, rights));
                 self.explanation(caller, &name, action, decision)
             })
             .collect()

@@ -40,6 +40,7 @@ mod index;
 mod patterns;
 mod policy;
 mod resource;
+mod rights;
 mod suggest;
 #[cfg(test)]
 mod testing;
@@ -52,5 +53,6 @@ pub use error::{Fault, NeverMatches, PolicyError, PolicyErrors};
 pub use explain::{Because, Explanation};
 pub use policy::{Policy, RevocationMode};
 pub use resource::UnsafeResource;
+pub use rights::Rights;
 pub use suggest::{Observed, suggest};
 pub use warning::{Finding, Warning};

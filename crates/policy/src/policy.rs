@@ -12,6 +12,7 @@ use crate::document::Document;
 use crate::index::{Caller, Index};
 use crate::patterns::Patterns;
 use crate::resource::{plain, require_safe};
+use crate::rights::{Demanded, Missing, Rights};
 use crate::text::Place;
 use crate::{Action, Denied, Effect, Finding, Permit, PolicyErrors, RuleId};
 
@@ -56,6 +57,7 @@ pub(crate) struct Rule {
     pub(crate) servers: u32,
     /// By kind, in the order of [`crate::Kind::ALL`].
     pub(crate) names: [Option<Patterns>; 4],
+    pub(crate) rights: Demanded,
 }
 
 /// How the revocation of one trust domain's certificates is looked at.
@@ -121,16 +123,65 @@ impl Policy {
         self.authorize(caller, server, Action::Protocol).is_ok()
     }
 
-    /// Decides one call. A deny wins over any grant; what no grant lists is denied.
+    /// Decides one call of somebody who shows no token. A deny wins over any grant; what no grant lists is denied, and so is
+    /// what only grants with `scopes` or `roles` list.
     ///
     /// # Errors
-    /// [`Denied`], with the deny that decided if one did.
+    /// [`Denied`], with the rule that decided if one did.
     pub fn authorize(&self, caller: &AgentId, server: &ServerId, action: Action<'_>) -> Result<Permit, Denied> {
+        self.authorize_with(caller, server, action, Rights::NONE)
+    }
+
+    /// Decides one call of somebody whose token holds `rights`. A grant with `scopes` needs all of them, one with `roles` any
+    /// of them; the protocol itself ([`Action::Protocol`]) needs a grant on the server and no rights, since a caller must be
+    /// able to learn what it lacks.
+    ///
+    /// # Errors
+    /// [`Denied`], with the rule that decided if one did.
+    pub fn authorize_with(
+        &self,
+        caller: &AgentId,
+        server: &ServerId,
+        action: Action<'_>,
+        rights: Rights<'_>,
+    ) -> Result<Permit, Denied> {
         Self::require_decidable(caller, action)?;
         if server.trust_domain() != self.trust_domain() {
             return Err(Denied::NoGrantOnServer);
         }
-        self.decide(caller, server.name(), action).map(|rule| Permit::new(caller.clone(), rule))
+        self.decide(caller, server.name(), action, rights).map(|rule| Permit::new(caller.clone(), rule))
+    }
+
+    /// The scopes that a rule demands, sorted.
+    #[must_use]
+    pub fn scopes_of(&self, rule: RuleId) -> &[Box<str>] {
+        let found = self.compiled.rules.iter().find(|known| known.id == rule);
+        found.map_or(&[], |rule| &rule.rights.scopes)
+    }
+
+    /// Every scope that a grant on this server demands, sorted.
+    #[must_use]
+    pub fn scopes_on(&self, server: &ServerId) -> Vec<&str> {
+        let mut scopes: Vec<&str> =
+            self.rules_on(server).flat_map(|rule| &rule.rights.scopes).map(AsRef::as_ref).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
+    }
+
+    /// The first grant on this server that demands scopes or roles: without tokens it permits nothing.
+    #[must_use]
+    pub fn demands_token(&self, server: &ServerId) -> Option<RuleId> {
+        self.rules_on(server).find(|rule| !rule.rights.is_nothing()).map(|rule| rule.id)
+    }
+
+    fn rules_on(&self, server: &ServerId) -> impl Iterator<Item = &Rule> {
+        let own = server.trust_domain() == self.trust_domain();
+        let names = move |rule: &&Rule| {
+            let servers = usize::try_from(rule.servers).ok().and_then(|at| self.compiled.servers.get(at));
+            own && servers.is_some_and(|servers| servers.matches(server.name()))
+        };
+        self.compiled.rules.iter().filter(names)
     }
 
     /// What is refused whatever the server and the rules.
@@ -145,30 +196,48 @@ impl Policy {
     }
 
     /// A deny of a resource holds for its other spellings, too; a grant only for what it says.
-    pub(crate) fn decide(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {
-        let written = self.decide_as_written(caller, server, action);
+    pub(crate) fn decide(
+        &self,
+        caller: &AgentId,
+        server: &str,
+        action: Action<'_>,
+        rights: Rights<'_>,
+    ) -> Result<RuleId, Denied> {
+        let written = self.decide_as_written(caller, server, action, rights);
         // Also where no grant permits: who relaxes grants relies on denies.
         if let Action::Resource(uri) = action
             && !matches!(written, Err(Denied::DeniedBy { .. }))
             && let Some(plain) = plain(uri)
             && let Err(denied @ Denied::DeniedBy { .. }) =
-                self.decide_as_written(caller, server, Action::Resource(&plain))
+                self.decide_as_written(caller, server, Action::Resource(&plain), rights)
         {
             return Err(denied);
         }
         written
     }
 
-    fn decide_as_written(&self, caller: &AgentId, server: &str, action: Action<'_>) -> Result<RuleId, Denied> {
+    fn decide_as_written(
+        &self,
+        caller: &AgentId,
+        server: &str,
+        action: Action<'_>,
+        rights: Rights<'_>,
+    ) -> Result<RuleId, Denied> {
         let Compiled { rules, index, .. } = &*self.compiled;
         let (mut granted, mut denied) = (None, None);
+        // Grants that would permit it to somebody with more scopes, or with another role.
+        let (mut scopes, mut roles) = (None, None);
         let mut any_grant = false;
         index.look_up(&self.as_caller(caller), server, |at| {
             let Some(rule) = usize::try_from(at).ok().and_then(|at| rules.get(at)) else { return };
             let first = match rule.id.effect() {
                 Effect::Grant => {
                     any_grant = true;
-                    &mut granted
+                    match (action, rule.rights.missing(rights)) {
+                        (Action::Protocol, _) | (_, None) => &mut granted,
+                        (_, Some(Missing::Scopes)) => &mut scopes,
+                        (_, Some(Missing::Role)) => &mut roles,
+                    }
                 }
                 Effect::Deny => &mut denied,
             };
@@ -177,11 +246,13 @@ impl Policy {
             }
         });
         let id = |at: u32| usize::try_from(at).ok().and_then(|at| rules.get(at)).map(|rule| rule.id);
-        match (denied.and_then(id), granted.and_then(id)) {
-            (Some(rule), _) => Err(Denied::DeniedBy { rule }),
-            (None, Some(rule)) => Ok(rule),
-            (None, None) if any_grant => Err(Denied::NoGrant),
-            (None, None) => Err(Denied::NoGrantOnServer),
+        match (denied.and_then(id), granted.and_then(id), scopes.and_then(id), roles.and_then(id)) {
+            (Some(rule), ..) => Err(Denied::DeniedBy { rule }),
+            (None, Some(rule), ..) => Ok(rule),
+            (None, None, Some(rule), _) => Err(Denied::LacksScopes { rule }),
+            (None, None, None, Some(rule)) => Err(Denied::LacksRole { rule }),
+            (None, None, None, None) if any_grant => Err(Denied::NoGrant),
+            (None, None, None, None) => Err(Denied::NoGrantOnServer),
         }
     }
 

@@ -245,7 +245,8 @@ fn covers(compiled: &Compiled, other: &Rule, rule: &Rule) -> bool {
     // A deny of some names does not cover a deny of everything, nor the protocol that any grant allows.
     let enough = match other.id.effect() {
         Effect::Deny => other.is_total_deny() || (!rule.is_total_deny() && names()),
-        Effect::Grant => names(),
+        // One that asks for rights leaves those who have none to the other.
+        Effect::Grant => other.rights.is_nothing() && names(),
     };
     let servers = || list(compiled, other.servers).zip(list(compiled, rule.servers)).is_some_and(|(a, b)| a.covers(b));
     enough && servers() && sets(compiled, rule).all(|set| sets(compiled, other).any(|wider| wider.covers(set)))

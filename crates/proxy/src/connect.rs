@@ -6,6 +6,7 @@ mod listen;
 mod params;
 mod session;
 mod stdio;
+mod tokens;
 mod transport;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use countermark_identity::{Clock, SystemClock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::{ConnectConfig, ConnectLimits, Listen};
+pub use self::config::{ConnectConfig, ConnectLimits, ConnectTokens, Listen};
 pub use self::error::ConnectError;
 pub use self::listen::Listening;
 use self::transport::Transport;
@@ -51,7 +52,10 @@ impl Connect {
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        stdio::carry(self.transport, input, output, shutdown).await
+        let transport = Arc::clone(&self.transport);
+        let carried = stdio::carry(self.transport, input, output, shutdown).await;
+        transport.end().await;
+        carried
     }
 
     /// Binds a loopback address or a Unix socket for local clients that speak HTTP.

@@ -12,6 +12,7 @@ mod prepare;
 mod service;
 mod shares;
 mod state;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::ops::Not;
@@ -30,6 +31,8 @@ pub(crate) use self::metrics::Metrics;
 use self::policy_file::PolicyFile;
 use self::service::Front;
 use self::state::State;
+pub(crate) use self::tokens::roots;
+pub use self::tokens::{Introspection, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
 
 /// A guard whose sockets are bound and whose files are read; nothing is served before [`Guard::serve`].
 #[derive(Debug)]
@@ -88,6 +91,9 @@ impl Guard {
     /// [`GuardError`] when a listener fails for good.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GuardError> {
         let follow = tokio::spawn(Arc::clone(&self.policy).follow(shutdown.clone()));
+        if let Some(rules) = self.state.tokens.rules() {
+            tokio::spawn(Arc::clone(rules.verifier()).follow(shutdown.clone()));
+        }
         let cut = self.observing.not().then(|| tokio::spawn(Arc::clone(&self.state).follow_policy(self.server)));
         let probes = self.admin.map(|(listener, _)| {
             let metrics = Arc::clone(&self.front.metrics);

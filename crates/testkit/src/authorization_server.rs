@@ -84,7 +84,8 @@ impl AuthorizationServer {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let acceptor: Acceptor<Anyone> =
-            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default()).expect("an acceptor");
+            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default())
+                .expect("an acceptor");
         let inner = Inner {
             clients: HashMap::new(),
             keys: vec![Key::new("key-1")],
@@ -154,6 +155,13 @@ impl AuthorizationServer {
         self.state.lock().issued.iter().map(|(token, _)| token.clone()).collect()
     }
 
+    /// What the token with this place among [`Self::issued`] says.
+    #[must_use]
+    pub fn claims(&self, at: usize) -> Value {
+        let inner = self.state.lock();
+        inner.issued.get(at).map(|(_, claims)| Value::Object(claims.clone())).unwrap_or_default()
+    }
+
     /// How often a token was asked for.
     #[must_use]
     pub fn token_requests(&self) -> usize {
@@ -173,9 +181,28 @@ impl AuthorizationServer {
         inner.keys.first().expect("a key").sign(header, claims)
     }
 
+    /// How many tokens were revoked.
+    #[must_use]
+    pub fn revoked(&self) -> usize {
+        self.state.lock().revoked.len()
+    }
+
+    /// Its keys, as it publishes them.
+    #[must_use]
+    pub fn keys(&self) -> Value {
+        self.state.lock().published()
+    }
+
     /// Ends a token, as an administrator would.
     pub fn revoke(&self, token: &str) {
         self.state.lock().revoked.push(token.to_owned());
+    }
+}
+
+impl Inner {
+    fn published(&self) -> Value {
+        let keys: Vec<Value> = self.keys.iter().map(Key::jwk).collect();
+        serde_json::json!({ "keys": keys })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use countermark_proxy::guard::{AuditSink, DenyStatus, GuardConfig, GuardLimits, StdioLimits, StdioServer, Upstream};
 
-use super::{ChildArgs, GuardArgs, LimitArgs};
+use super::{ChildArgs, GuardArgs, LimitArgs, tokens};
 use crate::failure::{Explain, Outcome, failed, usage};
 
 /// The configuration that the flags stand for.
@@ -26,6 +26,7 @@ pub(super) fn config(args: GuardArgs) -> Outcome<GuardConfig> {
         danger_observe: args.danger_observe,
         forward_identity: args.forward_identity,
         deny_status: if args.deny_status == "403" { DenyStatus::Forbidden } else { DenyStatus::Ok },
+        tokens: tokens::config(&args.tokens)?,
         limits: limits(&args.limits),
         danger_plaintext_upstream: args.danger_plaintext_upstream,
         tls12: args.tls12,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use countermark_identity::{AgentId, Identity, ServerId, SpiffeId};
-use countermark_policy::{Action, Explanation, Policy};
+use countermark_policy::{Action, Denied, Explanation, Policy, Rights};
 
 use crate::{
     failure::{Exit, Outcome, usage},
@@ -37,6 +37,12 @@ pub(super) struct CanArgs {
     /// The policy file
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
+    /// A scope that the agent's token holds; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// A role that the agent's token holds; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
     /// Only on this server
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -48,12 +54,14 @@ pub(super) fn run(args: &CanArgs) -> Outcome<Exit> {
     let policy = super::read(&args.policy)?;
     let agent = agent(&args.agent, &policy)?;
     let action = action(args);
+    let (scopes, roles) = (sorted(&args.scope), sorted(&args.role));
+    let rights = Rights::new(&scopes, &roles);
     let answers = match &args.server {
-        None => policy.explain_all(&agent, action),
+        None => policy.explain_all(&agent, action, rights),
         Some(name) => {
             let server = ServerId::new(policy.trust_domain(), name)
                 .map_err(|error| usage(format!("--server {name}: {error}"), "write the name as in /server/<name>"))?;
-            vec![policy.explain(&agent, &server, action)]
+            vec![policy.explain(&agent, &server, action, rights)]
         }
     };
     if args.json.json {
@@ -65,6 +73,12 @@ pub(super) fn run(args: &CanArgs) -> Outcome<Exit> {
         }
     }
     Ok(if answers.iter().any(|answer| answer.permitted) { Exit::Done } else { Exit::Denied })
+}
+
+fn sorted(words: &[String]) -> Vec<Box<str>> {
+    let mut words: Vec<Box<str>> = words.iter().map(|word| word.as_str().into()).collect();
+    words.sort_unstable();
+    words
 }
 
 fn agent(text: &str, policy: &Policy) -> Outcome<AgentId> {
@@ -95,6 +109,9 @@ fn sentence(agent: &AgentId, action: Action<'_>, answer: &Explanation) -> String
     let verdict = if answer.permitted { styled(GOOD, "permitted") } else { styled(BAD, "denied") };
     let mut text = format!("{verdict}: {agent}, {what} on {}", answer.server);
     match (&answer.rule, &answer.denied) {
+        (_, Some(denied @ (Denied::LacksScopes { .. } | Denied::LacksRole { .. }))) => {
+            text.push_str(&format!(": {denied}"))
+        }
         (Some(rule), _) => text.push_str(&format!(": {rule}")),
         (None, Some(denied)) => text.push_str(&format!(": {denied}")),
         (None, None) => {}

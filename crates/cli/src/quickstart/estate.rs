@@ -13,7 +13,7 @@ use countermark_identity::{Clock, Role, Serial, SpiffeId, SystemClock, TrustDoma
 use countermark_issue::{KeyPair, KeyType, RevocationReason};
 use countermark_proxy::{
     CrlSource,
-    guard::{AuditSink, Guard, GuardConfig, Upstream},
+    guard::{AuditSink, Guard, GuardConfig, TokensConfig, Upstream},
 };
 use countermark_rotate::Handle;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -115,6 +115,11 @@ impl Estate {
         ])
     }
 
+    /// Whose trust domain it is.
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        self.authority.trust_domain()
+    }
+
     /// Where agents call.
     pub(super) fn url(&self) -> String {
         url(self.address)
@@ -128,6 +133,39 @@ impl Estate {
                 .await
                 .or_failed("cannot make the other authority", "")?;
         mint(&authority, Role::Agent, "billing-bot").await.map(Arc::new)
+    }
+
+    /// Mints one more identity, and the directory that it is delivered into.
+    pub(super) async fn enrol(&self, role: Role, name: &str) -> Outcome<PathBuf> {
+        let credential = Arc::new(mint(&self.authority, role, name).await?);
+        let directory = identity(&self.dir, name);
+        issuing::deliver(&self.authority, &directory, credential)?;
+        Ok(directory)
+    }
+
+    /// One more guard before the same server, with a policy and tokens of its own; the address that it serves.
+    pub(super) async fn guard(&self, policy: PathBuf, audit: PathBuf, tokens: TokensConfig) -> Outcome<SocketAddr> {
+        let guard = Guard::bind(GuardConfig {
+            crl: Some(CrlSource::File(self.authority.crl_path())),
+            audit: AuditSink::File(audit),
+            state: Some(self.dir.join("tokens-state.json")),
+            tokens,
+            ..GuardConfig::new(
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                Upstream::Http { url: format!("http://{}/mcp", self.upstream) },
+                identity(&self.dir, "ledger"),
+                policy,
+            )
+        })
+        .await
+        .or_failed("the guard with tokens did not start", "")?;
+        let (address, stopped) = (guard.addr(), self.running.clone());
+        tokio::spawn(async move {
+            if let Err(error) = guard.serve(stopped).await {
+                tracing::error!(%error, "guard stopped");
+            }
+        });
+        Ok(address)
     }
 
     /// Revokes one certificate; guard watches the CRL that this writes.

@@ -10,7 +10,7 @@ use super::{
     estate::Estate,
     plain::{End, Plain},
     story::{Seen, Story, quoted},
-    traffic, wire,
+    tokens, traffic, wire,
 };
 use crate::{failure::Outcome, rpc::Answer};
 
@@ -24,7 +24,7 @@ pub(super) async fn tell(story: &mut Story, estate: &mut Estate) -> Outcome<()> 
     story.tell("billing-bot with a certificate that has expired", expired(estate).await)?;
     story.tell("intern-bot is revoked while it is connected", cut_off::revoked(estate).await)?;
     story.tell("billing-bot is rotated in the middle of traffic", traffic::rotated(estate).await)?;
-    Ok(())
+    tokens::tell(story, estate).await
 }
 
 async fn allowed(estate: &Estate) -> Seen {

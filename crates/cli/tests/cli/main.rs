@@ -28,3 +28,5 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod tokens;

@@ -19,8 +19,7 @@ fn every_fault_is_told_with_line_column_and_remedy() {
             "did you mean @finance?",
         ),
         (format!("{HEAD}{grant}tools = [\"x\"]\nwhen = \"true\"\n"), "p.toml:7:", "not enforced"),
-        (format!("{HEAD}{grant}tools = [\"x\"]\nscopes = [\"y\"]\n"), "p.toml:7:", "not enforced"),
-        (format!("{HEAD}{grant}tools = [\"x\"]\nroles = [\"y\"]\n"), "p.toml:7:", "not enforced"),
+        (format!("{HEAD}{grant}tools = [\"x\"]\nscopes = [\"y z\"]\n"), "p.toml:7:", "is no scope"),
         (format!("{HEAD}{grant}"), "p.toml:3:", "no tools"),
         (String::new(), "p.toml:1:", "version"),
     ];

@@ -1,7 +1,7 @@
 //! What the layer itself answers: JSON-RPC errors, always as JSON.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -18,9 +18,20 @@ pub(super) fn error(refusal: &Refusal, id: Option<&RequestId<'_>>) -> Response<A
     let mut response = Response::new(full(error_text(refusal, id)));
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(challenge) = &refusal.challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge.to_value());
+    }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }
+    response
+}
+
+/// A document that is not JSON-RPC.
+pub(super) fn document(value: &impl serde::Serialize) -> Response<AnswerBody> {
+    let mut response = Response::new(full(serde_json::to_vec(value).unwrap_or_default()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -4,20 +4,23 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use countermark_mtls::VerifiedPeer;
-use countermark_policy::{Permit, RuleId};
+use countermark_oauth::VerifiedToken;
+use countermark_policy::{Permit, Rights, RuleId};
 use http::StatusCode;
 use serde_json::json;
 
 use super::Authorization;
-use super::verdict::{Denial, Verdict};
+use super::verdict::{Denial, Holder, Verdict};
 use crate::method::Demand;
 use crate::refusal::{Refusal, code};
+use crate::tokens::Shown;
 use crate::{AuditLine, DecisionId, Outcome, Recording, RequestId};
 
 /// The facts of one request, gathered as they become known.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) peer: VerifiedPeer,
+    pub(super) token: Option<Shown>,
     pub(super) decision: DecisionId,
     pub(super) started: Instant,
     pub(super) method: Option<Box<str>>,
@@ -32,6 +35,7 @@ impl Case {
     pub(super) fn new(peer: VerifiedPeer, config: &Authorization) -> Self {
         Self {
             peer,
+            token: None,
             decision: DecisionId::new(config.clock.now()),
             started: Instant::now(),
             method: None,
@@ -40,9 +44,21 @@ impl Case {
         }
     }
 
+    fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_ref().map(|shown| &*shown.verified)
+    }
+
+    /// Who asks, and what its token gives it.
+    pub(super) fn holder(&self) -> Holder<'_> {
+        let rights = self.token().map_or(Rights::NONE, |token| Rights::new(token.scopes(), token.roles()));
+        Holder { agent: self.peer.agent(), rights }
+    }
+
     /// Writes the line of a refusal and gives its answer.
     pub(super) async fn refuse(&self, config: &Authorization, refusal: Refusal) -> Refusal {
-        let recording = self.record(config, Outcome::Refused, self.demands.first(), Some(&refusal.message), None);
+        let told = refusal.challenge.as_ref().and_then(|challenge| challenge.description.as_deref());
+        let reason = told.unwrap_or(&refusal.message);
+        let recording = self.record(config, Outcome::Refused, self.demands.first(), Some(reason), None);
         match self.written(recording).await {
             Ok(()) => refusal,
             Err(unwritten) => unwritten,
@@ -61,6 +77,17 @@ impl Case {
             Some(name) => format!("`{}` is not available to `{agent}` on `{}`", shown(name), config.server),
             None => format!("`{}` is not available to `{agent}`", config.server),
         };
+        let lack = denial.lacks_scopes(&config.policy.borrow()).and_then(|scopes| {
+            let shown = self.token.is_some();
+            config.tokens.lack(&scopes, shown)
+        });
+        if let Some((status, challenge)) = lack {
+            return Refusal {
+                data: Some(json!({ "decision": self.decision.to_string() })),
+                challenge: Some(challenge),
+                ..Refusal::new(status, code::INVALID_PARAMS, format!("{what} (decision {})", self.decision))
+            };
+        }
         let (status, code) = match demand {
             Some(Demand::Method(_)) => (StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND),
             _ if self.id.is_none() => (StatusCode::FORBIDDEN, code::INVALID_PARAMS),
@@ -111,6 +138,9 @@ impl Case {
             trust_domain: agent.trust_domain().as_str(),
             serial: self.peer.leaf().serial(),
             server: config.server.name(),
+            client: self.token().map(VerifiedToken::client),
+            subject: self.token().map(VerifiedToken::subject),
+            actor: self.token().and_then(|token| token.actors().first()).map(AsRef::as_ref),
             method: method.as_deref(),
             kind: demand.map(Demand::kind),
             name: name.as_deref(),

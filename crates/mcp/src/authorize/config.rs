@@ -7,7 +7,7 @@ use countermark_policy::Policy;
 use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::{Audit, Hosts, Limits};
+use crate::{Audit, Hosts, Limits, Tokens};
 
 /// Whom to let through to which server, and where to write it down. Nothing here has a permissive default.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Authorization {
     pub deny_status: DenyStatus,
     /// Lets calls that lack a grant pass and records them as `would_deny`. Relaxes nothing else.
     pub danger_observe: bool,
+    /// What is wanted of access tokens.
+    pub tokens: Tokens,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -55,6 +57,7 @@ impl Authorization {
             origins: Vec::new(),
             deny_status: DenyStatus::default(),
             danger_observe: false,
+            tokens: Tokens::default(),
             limits: Limits::default(),
         }
     }

@@ -21,6 +21,7 @@ use crate::pending::Pending;
 use crate::refusal::{Refusal, code};
 use crate::sessions::{Record, Sessions};
 use crate::tasks::Tasks;
+use crate::tokens::Shown;
 use crate::{BoxError, Era, Message, parse};
 
 /// The configuration, and what is remembered between requests.
@@ -105,6 +106,9 @@ impl Gate {
             );
             return answer::error(&refusal, None);
         };
+        if let Some(document) = self.metadata(&parts) {
+            return document;
+        }
         let mut case = Case::new(peer, &self.config);
         let judged = match self.judge(&mut case, &mut parts, body).await {
             Ok(judged) => judged,
@@ -132,7 +136,7 @@ impl Gate {
     fn stands(&self, case: &Case, verdict: &Verdict) -> Result<(), Stop> {
         case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
         if !Arc::ptr_eq(&self.config.policy.borrow(), &verdict.policy) {
-            authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
+            authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         }
         Ok(())
     }
@@ -144,6 +148,7 @@ impl Gate {
     {
         self.verify_address(parts)?;
         case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
+        case.token = self.token(parts, &case.peer).await?;
         match parts.method {
             Method::POST => {
                 headers::single(&parts.headers, &CONTENT_LENGTH)?;
@@ -156,6 +161,25 @@ impl Gate {
             Method::DELETE => self.judge_bodiless(case, parts, Effect::Ends),
             _ => Err(not_allowed("only POST, and in the older era GET and DELETE").into()),
         }
+    }
+
+    /// The token, judged before anything of the body is read.
+    async fn token(&self, parts: &Parts, peer: &VerifiedPeer) -> Result<Option<Shown>, Refusal> {
+        self.config.tokens.judge(&parts.headers, peer).await.map_err(|(refusal, why)| {
+            tracing::info!(agent = %peer.agent(), %why, "a token was refused");
+            refusal
+        })
+    }
+
+    /// The resource's metadata, for whoever may connect: it says no more than a refusal does.
+    fn metadata(&self, parts: &Parts) -> Option<Response<AnswerBody>> {
+        let asked = parts.method == Method::GET && Some(parts.uri.path()) == self.config.tokens.metadata_path();
+        let rules = self.config.tokens.rules().filter(|_| asked)?;
+        if let Err(refusal) = headers::verify_host(parts, self.config.hosts.as_ref()) {
+            return Some(answer::error(&refusal, None));
+        }
+        let policy = self.config.policy.borrow().clone();
+        Some(answer::document(&rules.metadata(&policy.scopes_on(&self.config.server))))
     }
 
     fn verify_address(&self, parts: &Parts) -> Result<(), Refusal> {
@@ -182,7 +206,7 @@ impl Gate {
         let era = headers::verify_mirrored(&parts.headers, &message)?.era();
         let (session, effect) = self.judge_session(case, parts, era, &message)?;
         case.demands = needs(&message)?;
-        let verdict = authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
+        let verdict = authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         if let Message::Response(response) = &message {
             // > a client's response passes only if its id answers a request sent on a stream of that identity
             let asked = self.pending.take(case.peer.agent(), session.as_deref(), &response.id);
@@ -230,7 +254,7 @@ impl Gate {
         if session.is_none() && effect == Effect::Ends {
             return Err(Refusal::invalid("Mcp-Session-Id is missing").into());
         }
-        let verdict = authorize(&self.config, &self.tasks, case.peer.agent(), &case.demands)?;
+        let verdict = authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         Ok(Judged { verdict, body: Bytes::new(), era, session, record: Record::Plain, effect })
     }
 

@@ -96,9 +96,9 @@ impl Context {
         }
         let gate = &self.gate;
         let policy = gate.config.policy.borrow().clone();
-        let agent = self.case.peer.agent();
+        let holder = self.case.holder();
         let text = std::str::from_utf8(text).unwrap_or_default();
-        rewrite(text, outcome, self.era, |list, name| shows(&gate.config, &policy, &gate.tasks, agent, (list, name)))
+        rewrite(text, outcome, self.era, |list, name| shows(&gate.config, &policy, &gate.tasks, holder, (list, name)))
     }
 
     /// A task belongs to the identity and to the call that made it.

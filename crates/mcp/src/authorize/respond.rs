@@ -77,8 +77,7 @@ impl Context {
     /// Whether the right to the answer still stands, or why not.
     pub(super) fn right(&self) -> Result<(), String> {
         self.case.peer.judge().map_err(|ended| ended.to_string())?;
-        let agent = self.case.peer.agent();
-        let verdict = authorize(&self.gate.config, &self.gate.tasks, agent, &self.case.demands);
+        let verdict = authorize(&self.gate.config, &self.gate.tasks, self.case.holder(), &self.case.demands);
         verdict.map(drop).map_err(|denial| denial.to_string())
     }
 

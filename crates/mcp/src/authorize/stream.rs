@@ -184,7 +184,7 @@ impl Context {
     fn may_know(&self, list: List, name: &str) -> bool {
         let gate = &self.gate;
         let policy = gate.config.policy.borrow().clone();
-        shows(&gate.config, &policy, &gate.tasks, self.case.peer.agent(), (list, name))
+        shows(&gate.config, &policy, &gate.tasks, self.case.holder(), (list, name))
     }
 
     /// How an answer to another request is treated: only a GET stream of a session may carry one, when it is resumed.

@@ -7,3 +7,4 @@ mod harness;
 mod hostile;
 mod ownership;
 mod streams;
+mod tokens;

@@ -4,11 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use countermark_identity::AgentId;
-use countermark_policy::{Denied, Permit, Policy, RuleId};
+use countermark_policy::{Denied, Permit, Policy, Rights, RuleId};
 
 use super::Authorization;
 use crate::method::{Demand, List};
 use crate::tasks::Tasks;
+
+/// Who asks, and what its token gives it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder<'a> {
+    pub(super) agent: &'a AgentId,
+    pub(super) rights: Rights<'a>,
+}
 
 /// Everything that was needed is permitted, or would be denied where the layer only observes.
 #[derive(Debug)]
@@ -36,6 +43,14 @@ enum Reason {
 }
 
 impl Denial {
+    /// The scopes that would have been enough, if nothing but scopes stood in the way.
+    pub(super) fn lacks_scopes(&self, policy: &Policy) -> Option<Vec<Box<str>>> {
+        match self.reason {
+            Reason::Policy(Denied::LacksScopes { rule }) => Some(policy.scopes_of(rule).to_vec()),
+            _ => None,
+        }
+    }
+
     /// The rule that decided, if one did.
     pub(super) fn rule(&self) -> Option<RuleId> {
         match &self.reason {
@@ -58,7 +73,7 @@ impl fmt::Display for Denial {
 pub(super) fn authorize(
     config: &Authorization,
     tasks: &Tasks,
-    agent: &AgentId,
+    holder: Holder<'_>,
     demands: &[Demand],
 ) -> Result<Verdict, Denial> {
     let policy = config.policy.borrow().clone();
@@ -66,11 +81,11 @@ pub(super) fn authorize(
     for (index, demand) in demands.iter().enumerate() {
         let denial = |reason| Denial { demand: index, reason };
         let maker = match demand {
-            Demand::Task(task) => Some(tasks.maker(agent, task).ok_or_else(|| denial(Reason::ForeignTask))?),
+            Demand::Task(task) => Some(tasks.maker(holder.agent, task).ok_or_else(|| denial(Reason::ForeignTask))?),
             _ => None,
         };
         let action = maker.as_ref().unwrap_or(demand).action();
-        match policy.authorize(agent, &config.server, action) {
+        match policy.authorize_with(holder.agent, &config.server, action, holder.rights) {
             Ok(permit) => verdict.permit = verdict.permit.or(Some(permit)),
             Err(denied) if config.danger_observe && denied.lacks_grant() => {
                 verdict.would_deny = verdict.would_deny.or_else(|| Some(denial(Reason::Policy(denied))));
@@ -84,22 +99,24 @@ pub(super) fn authorize(
 /// Whether the caller may see this element of a list.
 ///
 /// A resource template is judged by its own text as if it were a URI: a grant shows it if it covers every expansion of the
-/// literal part, so a narrower grant hides the template but still permits the resources that it grants.
+/// literal part, so a narrower grant hides the template but still permits the resources that it grants. What a caller could
+/// have with more scopes is shown, where tokens are taken: it can ask for those only once it tries.
 pub(super) fn shows(
     config: &Authorization,
     policy: &Policy,
     tasks: &Tasks,
-    agent: &AgentId,
+    holder: Holder<'_>,
     (list, name): (List, &str),
 ) -> bool {
     let demand = match list {
         List::Tools => Demand::Tool(name.into()),
         List::Prompts => Demand::Prompt(name.into()),
         List::Resources | List::Templates => Demand::Resource(name.into()),
-        List::Tasks => return tasks.maker(agent, name).is_some(),
+        List::Tasks => return tasks.maker(holder.agent, name).is_some(),
     };
-    match policy.authorize(agent, &config.server, demand.action()) {
+    match policy.authorize_with(holder.agent, &config.server, demand.action(), holder.rights) {
         Ok(_) => true,
+        Err(Denied::LacksScopes { .. }) => config.tokens.rules().is_some(),
         Err(denied) => config.danger_observe && denied.lacks_grant(),
     }
 }

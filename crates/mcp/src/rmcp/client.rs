@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countermark_mtls::{Client, ClientBody, ClientError};
+use countermark_oauth::{BoundClient, BoundClientError};
 use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -37,21 +38,51 @@ use crate::headers::{PROTOCOL_VERSION, SESSION_ID};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Over a [`BoundClient`] each request also carries a token of the certificate that its connection presents.
 #[derive(Clone, Debug)]
-pub struct MtlsHttpClient {
-    client: Client,
+pub struct MtlsHttpClient<C = Client> {
+    client: C,
 }
 
-type Answer<T> = Result<T, StreamableHttpError<ClientError>>;
+/// What carries requests: a client with certificates alone, or one with tokens, too.
+pub trait Carrier: Clone + Send + Sync + 'static {
+    /// Why a request has no answer.
+    type Error: std::error::Error + From<ClientError> + Send + Sync + 'static;
 
-impl MtlsHttpClient {
+    /// Sends a request.
+    fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Response<ClientBody>, Self::Error>> + Send;
+}
+
+impl Carrier for Client {
+    type Error = ClientError;
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
+        self.request(request).await
+    }
+}
+
+impl Carrier for BoundClient {
+    type Error = BoundClientError;
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, BoundClientError> {
+        self.request(request).await
+    }
+}
+
+type Answer<C, T> = Result<T, StreamableHttpError<<C as Carrier>::Error>>;
+
+impl<C: Carrier> MtlsHttpClient<C> {
     /// Speaks over this client.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
+    pub const fn new(client: C) -> Self {
         Self { client }
     }
 
-    async fn send(&self, call: Call) -> Answer<Response<ClientBody>> {
+    async fn send(&self, call: Call) -> Answer<C, Response<ClientBody>> {
         let mut request = Request::new(Full::new(call.body));
         *request.method_mut() = call.method;
         *request.uri_mut() = call.uri.parse().map_err(|_| unexpected("the URL of the server is not a URL"))?;
@@ -71,7 +102,7 @@ impl MtlsHttpClient {
             value.set_sensitive(name == AUTHORIZATION);
             request.headers_mut().insert(name, value);
         }
-        self.client.request(request).await.map_err(StreamableHttpError::Client)
+        self.client.send(request).await.map_err(StreamableHttpError::Client)
     }
 }
 
@@ -97,7 +128,7 @@ impl Call {
     }
 }
 
-fn unexpected(message: &'static str) -> StreamableHttpError<ClientError> {
+fn unexpected<E: std::error::Error + Send + Sync + 'static>(message: &'static str) -> StreamableHttpError<E> {
     StreamableHttpError::UnexpectedServerResponse(message.into())
 }
 
@@ -105,8 +136,8 @@ fn bearer(token: Option<String>) -> Option<String> {
     token.map(|token| format!("Bearer {token}"))
 }
 
-impl StreamableHttpClient for MtlsHttpClient {
-    type Error = ClientError;
+impl<C: Carrier> StreamableHttpClient for MtlsHttpClient<C> {
+    type Error = C::Error;
 
     async fn post_message(
         &self,
@@ -115,7 +146,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Answer<StreamableHttpPostResponse> {
+    ) -> Answer<C, StreamableHttpPostResponse> {
         let limits = StreamableHttpResponseLimits::default();
         self.post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits).await
     }
@@ -128,7 +159,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
         max_sse_event_size: usize,
-    ) -> Answer<StreamableHttpPostResponse> {
+    ) -> Answer<C, StreamableHttpPostResponse> {
         let mut limits = StreamableHttpResponseLimits::default();
         limits.max_sse_event_size = max_sse_event_size;
         self.post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits).await
@@ -142,7 +173,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
-    ) -> Answer<StreamableHttpPostResponse> {
+    ) -> Answer<C, StreamableHttpPostResponse> {
         let in_session = session_id.is_some();
         let mut call = Call::new(Method::POST, uri, custom_headers)
             .with(SESSION_ID, session_id.as_deref())
@@ -158,7 +189,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         session_id: Arc<str>,
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Answer<()> {
+    ) -> Answer<C, ()> {
         let call = Call::new(Method::DELETE, uri, custom_headers)
             .with(SESSION_ID, Some(&*session_id))
             .with(AUTHORIZATION, bearer(auth_header));
@@ -180,7 +211,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         last_event_id: Option<String>,
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
+    ) -> Answer<C, BoxStream<'static, Result<Sse, SseError>>> {
         let limit = StreamableHttpResponseLimits::default().max_sse_event_size;
         self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, custom_headers, limit)
             .await
@@ -194,7 +225,7 @@ impl StreamableHttpClient for MtlsHttpClient {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
         max_sse_event_size: usize,
-    ) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
+    ) -> Answer<C, BoxStream<'static, Result<Sse, SseError>>> {
         let call = Call::new(Method::GET, uri, custom_headers)
             .with(SESSION_ID, session_id.as_deref())
             .with(LAST_EVENT_ID, last_event_id)

@@ -17,15 +17,20 @@ use thiserror::Error;
 use crate::filter::sse::Decoder;
 use crate::headers::SESSION_ID;
 
-type Answer<T> = Result<T, StreamableHttpError<ClientError>>;
+type Answer<T, E> = Result<T, StreamableHttpError<E>>;
+
+/// Why a request has no answer, as far as its body can say.
+pub(super) trait Failure: std::error::Error + From<ClientError> + Send + Sync + 'static {}
+
+impl<E: std::error::Error + From<ClientError> + Send + Sync + 'static> Failure for E {}
 
 /// The answer to a POST.
-pub(super) async fn post(
+pub(super) async fn post<E: Failure>(
     response: Response<ClientBody>,
     message: &ClientJsonRpcMessage,
     in_session: bool,
     limits: StreamableHttpResponseLimits,
-) -> Answer<StreamableHttpPostResponse> {
+) -> Answer<StreamableHttpPostResponse, E> {
     let status = response.status();
     refuse_challenge(&response)?;
     if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
@@ -63,10 +68,10 @@ pub(super) async fn post(
 }
 
 /// The stream that answers a GET.
-pub(super) fn stream(
+pub(super) fn stream<E: Failure>(
     response: Response<ClientBody>,
     max_event: usize,
-) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
+) -> Answer<BoxStream<'static, Result<Sse, SseError>>, E> {
     let status = response.status();
     if status == StatusCode::METHOD_NOT_ALLOWED {
         return Err(StreamableHttpError::ServerDoesNotSupportSse);
@@ -105,7 +110,7 @@ fn asks_for_versions(message: &ClientJsonRpcMessage) -> bool {
     matches!(message, ClientJsonRpcMessage::Request(request) if matches!(request.request, DiscoverRequest(_)))
 }
 
-fn refuse_challenge(response: &Response<ClientBody>) -> Answer<()> {
+fn refuse_challenge<E: Failure>(response: &Response<ClientBody>) -> Answer<(), E> {
     let challenge = || text(response.headers(), &WWW_AUTHENTICATE);
     match response.status() {
         StatusCode::UNAUTHORIZED => {
@@ -129,7 +134,7 @@ fn scope(challenge: &str) -> Option<String> {
     value.filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
-fn failed(status: StatusCode, retry_after: Option<String>) -> StreamableHttpError<ClientError> {
+fn failed<E: Failure>(status: StatusCode, retry_after: Option<String>) -> StreamableHttpError<E> {
     HttpStatusError::new(status.as_u16(), retry_after).into()
 }
 
@@ -142,14 +147,14 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-async fn read(body: ClientBody, limit: usize) -> Answer<Bytes> {
+async fn read<E: Failure>(body: ClientBody, limit: usize) -> Answer<Bytes, E> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(StreamableHttpError::ResponseBodyTooLarge { max_size: limit })
         }
         Err(error) => Err(match error.downcast::<ClientError>() {
-            Ok(error) => StreamableHttpError::Client(*error),
+            Ok(error) => StreamableHttpError::Client((*error).into()),
             Err(other) => StreamableHttpError::Io(std::io::Error::other(other)),
         }),
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::TokenError;
 use super::tokens::Tokens;
 use super::{Question, Registration};
-use crate::http::Http;
+use crate::http::{Http, Roots};
 
 /// A credential, the connections that present it (`C`) and the tokens that are bound to it.
 ///
@@ -68,10 +68,11 @@ impl Generations<reqwest::Client> {
     pub fn of_reqwest(
         credential: watch::Receiver<Arc<Credential>>,
         registration: Registration,
-        roots: Vec<rustls_pki_types::CertificateDer<'static>>,
+        roots: impl Into<Roots>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, TokenError> {
-        let build = move |credential: &Arc<Credential>| Ok(Http::new(Some(credential), &roots)?.into_reqwest());
+        let roots = roots.into();
+        let build = move |credential: &Arc<Credential>| Ok(Http::new(Some(credential), &roots.now())?.into_reqwest());
         Self::new(credential, registration, clock, build)
     }
 }

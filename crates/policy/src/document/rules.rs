@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::names::{Who, keep, parse_servers, parse_subjects, parse_who};
 use super::reader::{Reader, Text};
 use super::{Group, Members, Rule, groups};
+use crate::rights::Demanded;
 use crate::{Effect, Fault, Kind};
 
 /// What the names in a rule may refer to.
@@ -65,6 +66,7 @@ impl<'a, 'i> RuleTable<'a, 'i> {
 fn parse_rule(reader: &mut Reader<'_>, rule: &RuleTable<'_, '_>, scope: &mut Scope<'_>) -> Rule {
     reader.reject_unknown(rule.table, RULE_KEYS, rule.name());
     refuse_conditions(reader, rule.table);
+    let rights = parse_rights(reader, rule);
     let who = rule.required(reader, "who");
     let (members, groups) = parse_members(reader, who, scope);
     let servers = rule.required(reader, "servers");
@@ -76,7 +78,7 @@ fn parse_rule(reader: &mut Reader<'_>, rule: &RuleTable<'_, '_>, scope: &mut Sco
     if rule.effect == Effect::Grant && names.iter().all(Option::is_none) {
         reader.fault(rule.span.clone(), Fault::NoKinds);
     }
-    Rule { effect: rule.effect, place: reader.place(rule.span.clone()), members, groups, servers, names }
+    Rule { effect: rule.effect, place: reader.place(rule.span.clone()), members, groups, servers, names, rights }
 }
 
 fn parse_members(reader: &mut Reader<'_>, who: Vec<Text<'_>>, scope: &mut Scope<'_>) -> (Members, Vec<usize>) {
@@ -99,17 +101,35 @@ fn parse_members(reader: &mut Reader<'_>, who: Vec<Text<'_>>, scope: &mut Scope<
 
 /// Conditions that nobody enforces yet are refused, never ignored: a grant would be wider than it reads.
 fn refuse_conditions(reader: &mut Reader<'_>, table: &DeTable<'_>) {
-    for (key, value) in table.iter() {
-        let (word, right_type) = match key.get_ref().as_ref() {
-            "when" => ("when", reader.string("when", value).is_some()),
-            "scopes" => ("scopes", !reader.strings("scopes", value).is_empty()),
-            "roles" => ("roles", !reader.strings("roles", value).is_empty()),
-            _ => continue,
-        };
-        if right_type {
-            reader.fault(key.span(), Fault::NotEnforced { key: word });
-        }
+    let Some((key, value)) = table.get_key_value("when") else { return };
+    if reader.string("when", value).is_some() {
+        reader.fault(key.span(), Fault::NotEnforced { key: "when" });
     }
+}
+
+/// What a token must hold for the grant to apply; a deny applies to everybody whom it names.
+fn parse_rights(reader: &mut Reader<'_>, rule: &RuleTable<'_, '_>) -> Demanded {
+    let mut read = |key: &'static str| {
+        let Some((name, value)) = rule.table.get_key_value(key) else { return Vec::new() };
+        if rule.effect == Effect::Deny {
+            reader.fault(name.span(), Fault::RightsOfDeny { key });
+            return Vec::new();
+        }
+        let texts = reader.strings(key, value);
+        let mut rights = Vec::with_capacity(texts.len());
+        for (text, span) in texts {
+            // RFC 6749 §3.3; what cannot stand in a token would never match.
+            let fits = key == "roles" || text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+            match fits {
+                true => rights.push(text.into()),
+                false => reader.fault(span, Fault::NotScope { text: text.into() }),
+            }
+        }
+        rights.sort_unstable();
+        rights.dedup();
+        rights
+    };
+    Demanded { scopes: read("scopes"), roles: read("roles") }
 }
 
 const RULE_KEYS: &[&str] = &["who", "servers", "tools", "prompts", "resources", "methods", "scopes", "roles", "when"];

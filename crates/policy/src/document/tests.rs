@@ -44,8 +44,13 @@ fn each_fault_of_a_rule_has_its_place_and_remedy() {
         (&format!("{GRANT}tools = ['a\\b']\n"), "6:10 \"a\\\\b\" has a lone backslash in it; write \\\\"),
         (GRANT, "3:1 the grant lists no tools, prompts, resources or methods"),
         (&format!("{GRANT}tools = [\"x\"]\nwhen = \"true\"\n"), "7:1 `when` is not enforced by this version"),
-        (&format!("{GRANT}tools = [\"x\"]\nscopes = [\"x\"]\n"), "7:1 `scopes` is not enforced by this version"),
-        (&format!("{GRANT}tools = [\"x\"]\nroles = [\"x\"]\n"), "7:1 `roles` is not enforced by this version"),
+        (&format!("{GRANT}tools = [\"x\"]\nscopes = [\"a b\"]\n"), "7:11 \"a b\" is no scope"),
+        (&format!("{GRANT}tools = [\"x\"]\nscopes = []\n"), "7:10 `scopes` is empty"),
+        (
+            "[[deny]]\nwho = [\"a\"]\nservers = [\"s\"]\nroles = [\"x\"]\n",
+            "6:1 `roles` does not belong in a deny, which is for everybody whom it names; write it in the grant",
+        ),
+        (&format!("{GRANT}tools = [\"x\"]\nroles = [\"\"]\n"), "7:10 `roles` is empty"),
         (&format!("{GRANT}tools = [\"x\"]\nwhen = 1\n"), "7:8 `when` is an integer, but a text is wanted"),
         (
             &format!("{GRANT}resources = [\"file:///a/../*\"]\n"),

@@ -80,6 +80,18 @@ pub enum Fault {
         /// The key.
         key: &'static str,
     },
+    /// A scope that no token can hold.
+    #[error("{text:?} is no scope: one has no spaces, quotation marks or backslashes")]
+    NotScope {
+        /// As written.
+        text: String,
+    },
+    /// A deny that would spare those who hold something.
+    #[error("`{key}` does not belong in a deny, which is for everybody whom it names")]
+    RightsOfDeny {
+        /// The key.
+        key: &'static str,
+    },
     /// An unknown word for how a trust domain's revocation is looked at.
     #[error("{found:?} is no revocation mode")]
     Revocation {
@@ -224,6 +236,8 @@ impl Fault {
             Self::NeverMatches { .. } => "write it as the name is sent, or remove it",
             Self::NoKinds => "add tools = [\"…\"], prompts, resources or methods",
             Self::NotByMethod { .. } => "remove it: only a deny that lists no kind takes the protocol itself away",
+            Self::NotScope { .. } => "list each scope by itself, as the authorization server names it",
+            Self::RightsOfDeny { .. } => "write it in the grant that it should narrow",
             Self::NotAnAgent { .. } => {
                 "write spiffe://<trust domain>/agent/<name>; for another path add an entry to [map]"
             }

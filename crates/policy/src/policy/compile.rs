@@ -28,6 +28,7 @@ impl Compiled {
                     who,
                     servers: lists.intern(rule.servers),
                     names: rule.names.map(|names| names.map(FromIterator::from_iter)),
+                    rights: rule.rights,
                 }
             })
             .collect();

@@ -276,11 +276,67 @@ fn a_deny_of_a_resource_holds_for_its_other_spellings_and_a_grant_does_not() {
     let ask = |who, uri| policy.authorize(&agent(who), &server("s"), Action::Resource(uri)).map(|_| ());
     for uri in ["file:///srv/secret/k", "file:///srv//secret/k", "file:///srv/%73ecret/k", "File:///srv/secret//k"] {
         assert!(matches!(ask("a", uri), Err(Denied::DeniedBy { .. })), "{uri}");
-        let explained = policy.explain(&agent("a"), &server("s"), Action::Resource(uri));
+        let explained = policy.explain(&agent("a"), &server("s"), Action::Resource(uri), Rights::NONE);
         assert_eq!(explained.because.unwrap().name.as_deref(), Some("file:///srv/secret/*"), "{uri}");
     }
     assert_eq!(ask("a", "file:///srv//public"), Ok(()));
     assert_eq!(ask("b", "file:///srv/x"), Ok(()));
     assert_eq!(ask("b", "file:///srv//x"), Err(Denied::NoGrant));
     assert!(matches!(ask("b", "file:///srv//secret/k"), Err(Denied::DeniedBy { .. })), "a deny first of all");
+}
+
+/// What a token gives, for tests.
+fn held(words: &[&str]) -> Vec<Box<str>> {
+    words.iter().map(|word| (*word).into()).collect()
+}
+
+#[test]
+fn a_grant_with_scopes_and_roles_asks_for_all_of_the_ones_and_any_of_the_others() {
+    let policy = policy(
+        "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"post\"]\n\
+         scopes = [\"w\", \"r\"]\nroles = [\"accountant\", \"admin\"]\n\
+         [[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"read\"]\n",
+    );
+    let ask = |tool, scopes: &[&str], roles: &[&str]| {
+        let (scopes, roles) = (held(scopes), held(roles));
+        let rights = Rights::new(&scopes, &roles);
+        policy
+            .authorize_with(&agent("a"), &server("s"), Action::Tool(tool), rights)
+            .map(|permit| permit.rule().number())
+    };
+    let rule = RuleId::new(Effect::Grant, 1, 3);
+    let (scopes, role) = (Err(Denied::LacksScopes { rule }), Err(Denied::LacksRole { rule }));
+    assert_eq!(ask("post", &["r", "w", "x"], &["admin"]), Ok(1));
+    assert_eq!(ask("post", &["r"], &["admin"]), scopes);
+    assert_eq!(ask("post", &["r", "w"], &["user"]), role);
+    assert_eq!(ask("post", &["readwrite", "rw"], &["accountant"]), scopes, "whole words");
+    assert_eq!(ask("post", &[], &[]), role);
+    assert_eq!(ask("read", &[], &[]), Ok(2), "a grant that asks for nothing");
+    let protocol = policy.authorize(&agent("a"), &server("s"), Action::Protocol);
+    assert!(protocol.is_ok(), "who lacks scopes may learn which");
+    assert!(!Denied::LacksScopes { rule }.lacks_grant(), "observing relaxes nothing of it");
+    assert_eq!(policy.scopes_of(rule), ["r".into(), "w".into()]);
+    assert_eq!(policy.scopes_on(&server("s")), ["r", "w"]);
+    assert_eq!((policy.demands_token(&server("s")), policy.demands_token(&server("t"))), (Some(rule), None));
+}
+
+#[test]
+fn a_deny_takes_away_what_scopes_give() {
+    let policy = policy(
+        "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"*\"]\nscopes = [\"w\"]\n\
+         [[deny]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"drop\"]\n",
+    );
+    let scopes = held(&["w"]);
+    let ask = |tool| policy.authorize_with(&agent("a"), &server("s"), Action::Tool(tool), Rights::new(&scopes, &[]));
+    assert!(ask("post").is_ok());
+    assert!(matches!(ask("drop"), Err(Denied::DeniedBy { .. })));
+}
+
+#[test]
+fn a_grant_that_asks_for_scopes_does_not_hide_one_that_asks_for_none() {
+    let policy = policy(
+        "[[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"*\"]\nscopes = [\"w\"]\n\
+         [[grant]]\nwho = [\"a\"]\nservers = [\"s\"]\ntools = [\"read\"]\n",
+    );
+    assert_eq!(policy.warnings(), []);
 }

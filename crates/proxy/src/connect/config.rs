@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countermark_oauth::ClientAuthentication;
+
 use crate::crl::CrlSource;
 
 /// Everything connect needs to know.
@@ -20,6 +22,8 @@ pub struct ConnectConfig {
     pub crl: Option<CrlSource>,
     /// The file that remembers the newest CRL numbers and bundle sequences; beside the identity when absent.
     pub state: Option<PathBuf>,
+    /// How access tokens are had; without it, the certificate is all that is presented.
+    pub tokens: Option<ConnectTokens>,
     /// Times and sizes.
     pub limits: ConnectLimits,
 }
@@ -28,7 +32,46 @@ impl ConnectConfig {
     /// The safe defaults for everything but the two things that have none.
     #[must_use]
     pub fn new(url: String, identity: PathBuf) -> Self {
-        Self { url, identity, server: None, crl: None, state: None, limits: ConnectLimits::default() }
+        Self { url, identity, server: None, crl: None, state: None, tokens: None, limits: ConnectLimits::default() }
+    }
+}
+
+/// How connect gets access tokens.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
+pub struct ConnectTokens {
+    /// The client's id at the authorization server.
+    pub client: String,
+    /// The authorization server; without one, the first that the server's own metadata names (RFC 9728).
+    pub issuer: Option<String>,
+    /// The CA of the authorization server's certificate; without one, the roots of the agent's trust domain.
+    pub ca: Option<PathBuf>,
+    /// How the client proves who it is.
+    pub authentication: ClientAuthentication,
+    /// What tokens are asked for (RFC 8707); without one, the server's URL.
+    pub resource: Option<String>,
+    /// The scopes to begin with; more are asked for once the server says which.
+    pub scopes: Vec<String>,
+    /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
+    pub dpop: bool,
+    /// Ends the tokens at the authorization server when connect ends (RFC 7009).
+    pub revoke: bool,
+}
+
+impl ConnectTokens {
+    /// The safe defaults for everything but the client.
+    #[must_use]
+    pub fn new(client: impl Into<String>) -> Self {
+        Self {
+            client: client.into(),
+            issuer: None,
+            ca: None,
+            authentication: ClientAuthentication::Certificate,
+            resource: None,
+            scopes: Vec::new(),
+            dpop: false,
+            revoke: false,
+        }
     }
 }
 

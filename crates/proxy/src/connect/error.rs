@@ -31,6 +31,9 @@ pub enum ConnectError {
         /// Cause and remedy.
         message: String,
     },
+    /// Tokens cannot be asked for.
+    #[error("tokens: {0}")]
+    Tokens(String),
     /// TLS cannot be configured.
     #[error("TLS: {0}")]
     Tls(String),

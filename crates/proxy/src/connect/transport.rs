@@ -14,16 +14,26 @@ use tokio::sync::watch;
 
 use super::config::{ConnectConfig, ConnectLimits};
 use super::error::ConnectError;
+use super::tokens::{Parts, TokenClient, TokenFailure};
 use crate::identity::{Identity, Sources};
 
 /// The way to one server.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    client: Client,
+    way: Way,
     uri: Uri,
     pub(crate) limits: ConnectLimits,
     /// Followed for as long as requests are sent.
     _identity: Identity,
+}
+
+/// What is presented to the server.
+#[derive(Debug)]
+enum Way {
+    /// The certificate.
+    Certificate(Client),
+    /// The certificate, and a token that is bound to it.
+    Token(Box<TokenClient>),
 }
 
 /// Why there is no response.
@@ -31,6 +41,8 @@ pub(crate) struct Transport {
 pub(crate) enum Failure {
     #[error("{} cannot be reached as this agent: {}", uri, chain(source))]
     Client { uri: Uri, source: ClientError },
+    #[error("{} cannot be called as this agent: {}", uri, chain(source))]
+    Token { uri: Uri, source: TokenFailure },
     #[error("{uri} did not answer within {patience:?}")]
     Slow { uri: Uri, patience: Duration },
 }
@@ -57,9 +69,29 @@ impl Transport {
             handshake_timeout: config.limits.connect,
             ..ClientConfig::default()
         };
-        let client = Client::new(identity.watch_credential(), trust, expected, clock, settings)
-            .map_err(|error| ConnectError::Tls(error.to_string()))?;
-        Ok(Self { client, uri, limits: config.limits, _identity: identity })
+        let plain = Client::new(
+            identity.watch_credential(),
+            trust.clone(),
+            expected.clone(),
+            Arc::clone(&clock),
+            settings.clone(),
+        )
+        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+        let way = match config.tokens {
+            None => Way::Certificate(plain),
+            Some(tokens) => {
+                let parts = Parts { identity: identity.clone(), trust, expected, clock, settings, plain };
+                Way::Token(Box::new(TokenClient::new(tokens, parts, &uri, own.trust_domain())?))
+            }
+        };
+        Ok(Self { way, uri, limits: config.limits, _identity: identity })
+    }
+
+    /// Says goodbye where that was asked for.
+    pub(crate) async fn end(&self) {
+        if let Way::Token(client) = &self.way {
+            client.end().await;
+        }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -78,10 +110,20 @@ impl Transport {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
-        match tokio::time::timeout(patience, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => Err(Failure::Client { uri: self.uri.clone(), source }),
-            Err(_) => Err(Failure::Slow { uri: self.uri.clone(), patience }),
+        let uri = || self.uri.clone();
+        let answer = async {
+            match &self.way {
+                Way::Certificate(client) => {
+                    client.request(request).await.map_err(|source| Failure::Client { uri: uri(), source })
+                }
+                Way::Token(client) => {
+                    client.request(request).await.map_err(|source| Failure::Token { uri: uri(), source })
+                }
+            }
+        };
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Slow { uri: uri(), patience }),
         }
     }
 }

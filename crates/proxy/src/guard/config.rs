@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countermark_mcp::DenyStatus;
 
+use super::tokens::TokensConfig;
 use crate::crl::CrlSource;
 
 /// Everything a guard needs to know.
@@ -36,6 +37,8 @@ pub struct GuardConfig {
     pub forward_identity: bool,
     /// The HTTP status of a policy denial.
     pub deny_status: DenyStatus,
+    /// What is wanted of access tokens.
+    pub tokens: TokensConfig,
     /// Times and sizes.
     pub limits: GuardLimits,
     /// Permits plain HTTP to an upstream that is neither loopback nor a Unix socket.
@@ -63,6 +66,7 @@ impl GuardConfig {
             danger_observe: false,
             forward_identity: false,
             deny_status: DenyStatus::Ok,
+            tokens: TokensConfig::default(),
             limits: GuardLimits::default(),
             danger_plaintext_upstream: false,
             tls12: false,

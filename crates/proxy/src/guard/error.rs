@@ -40,6 +40,9 @@ pub enum GuardError {
         /// Who it is.
         identity: String,
     },
+    /// What is wanted of tokens cannot be kept.
+    #[error("tokens: {0}")]
+    Tokens(String),
     /// The policy file cannot be read.
     #[error("cannot read policy {}: {source}", path.display())]
     PolicyUnreadable {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use countermark_identity::{Clock, Role, San, ServerId};
-use countermark_mcp::{Authorization, AuthorizeLayer, CredentialHosts, HostNames, Limits};
+use countermark_mcp::{Authorization, AuthorizeLayer, CredentialHosts, HostNames, Limits, Tokens};
 use countermark_mtls::{
     Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, ServeConfig, TrustGeneration, TrustGenerations,
     provider,
 };
+use countermark_oauth::Binding;
 use http::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -26,6 +27,7 @@ use super::policy_file::PolicyFile;
 use super::service::{self, Front, Place};
 use super::shares::Shares;
 use super::state::State;
+use super::tokens::TokenMode;
 use crate::identity::Identity;
 use crate::upstream::http::{Http, Times};
 use crate::upstream::stdio::Stdio;
@@ -57,13 +59,20 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         None => None,
     };
     let tells = config.forward_identity.then(|| parts.server.spiffe_id().trust_domain().clone());
-    let behind = Behind::new(upstream, tells, Arc::clone(&parts.metrics));
+    let own = parts.server.trust_domain();
+    let exchange = config.tokens.exchange(&parts.identity, own, &parts.clock)?;
+    if exchange.is_some() && matches!(config.upstream, Upstream::Stdio(_)) {
+        return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
+    }
+    let behind = Behind::new(upstream, tells, exchange, Arc::clone(&parts.metrics));
     let acceptor = acceptor(&config, &parts)?;
     let room = room(&config);
     let audit = LastFailure::new(Arc::clone(&parts.clock));
-    let place = Place { url: url(&parts.identity, address, &path), path };
+    let url = url(&parts.identity, address, &path);
+    let tokens = config.tokens.prepare(&parts.identity, parts.server.trust_domain(), &url, &parts.clock)?;
+    let place = Place { url, path, metadata: tokens.metadata_path().map(Into::into) };
     let front = Front::new(service::Parts {
-        authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy, &audit)?).layer(behind.clone()),
+        authorize: AuthorizeLayer::new(authorization(&config, &parts, &policy, &audit, &tokens)?).layer(behind.clone()),
         place,
         in_flight: Arc::new(Semaphore::new(config.limits.requests)),
         shares: Shares::new(config.limits.requests, room.answers),
@@ -80,6 +89,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         behind,
         metrics: parts.metrics,
         clock: parts.clock,
+        tokens,
         draining: AtomicBool::new(false),
     });
     Ok(Guard {
@@ -184,6 +194,7 @@ fn authorization(
     parts: &Parts,
     policy: &Arc<PolicyFile>,
     failure: &Arc<LastFailure>,
+    tokens: &Tokens,
 ) -> Result<Authorization, GuardError> {
     let audit = AuditLog::open(&config.audit, Arc::clone(&parts.metrics), Arc::clone(failure)).map_err(|source| {
         let path = if let AuditSink::File(path) = &config.audit { path.clone() } else { "standard output".into() };
@@ -200,6 +211,7 @@ fn authorization(
     authorization.origins.clone_from(&config.allow_origins);
     authorization.deny_status = config.deny_status;
     authorization.danger_observe = config.danger_observe;
+    authorization.tokens = tokens.clone();
     authorization.limits =
         Limits { body: config.limits.body_bytes, body_time: config.limits.body, ..Limits::default() };
     Ok(authorization)
@@ -268,6 +280,13 @@ fn warn(config: &GuardConfig, parts: &Parts, policy: &PolicyFile) {
     }
     if config.forward_identity && matches!(config.upstream, Upstream::Stdio(_)) {
         tracing::warn!("a stdio server has no headers, so it does not learn who calls");
+    }
+    let demands = policy.policy().borrow().demands_token(&parts.server);
+    if let (Some(rule), TokenMode::Ignored | TokenMode::Forbidden) = (demands, config.tokens.mode) {
+        tracing::warn!(%rule, "the policy demands scopes or roles, and this guard takes no tokens: such grants permit nothing; add --issuer");
+    }
+    if config.tokens.issuers.iter().any(|issuer| issuer.binding == Binding::DangerBearer) {
+        tracing::warn!("DANGER: tokens that are bound to no certificate are accepted: whoever steals one can use it");
     }
     if !policy.policy().borrow().names_server(&parts.server) {
         tracing::warn!(server = %parts.server, policy = %config.policy.display(), "the policy never names this server: nobody may call it");

@@ -43,6 +43,8 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) path: String,
+    /// Where it says which tokens it takes.
+    pub(crate) metadata: Option<Box<str>>,
     pub(crate) url: String,
 }
 
@@ -87,7 +89,8 @@ impl Service<Request<Incoming>> for Front {
 
 impl Parts {
     async fn answer(&self, request: Request<Held>, share: Option<Asking>) -> Response<Body> {
-        if request.uri().path() != self.place.path {
+        let path = request.uri().path();
+        if path != self.place.path && Some(path) != self.place.metadata.as_deref() {
             let text = format!("nothing is served here; the MCP endpoint is {}\n", self.place.url);
             return answer::text(StatusCode::NOT_FOUND, text);
         }

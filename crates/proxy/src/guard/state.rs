@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use countermark_identity::{Clock, Identity as Who, ServerId};
+use countermark_mcp::Tokens;
 use countermark_mtls::{Registry, TrustGeneration};
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) behind: Behind,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: Tokens,
     pub(crate) draining: AtomicBool,
 }
 
@@ -76,6 +78,9 @@ impl Ready for State {
         let mut reasons = self.identity.problems();
         reasons.extend(self.policy.problem());
         reasons.extend(self.audit.problem());
+        if self.tokens.rules().is_some_and(|rules| !rules.verifier().is_ready()) {
+            reasons.push("the keys of an issuer of tokens are not known yet; see the log".to_owned());
+        }
         let not_after = self.identity.credential().leaf().not_after();
         if self.clock.now() > not_after {
             reasons.push(format!("guard's own certificate expired at {not_after}; renew it into the same directory"));

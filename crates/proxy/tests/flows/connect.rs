@@ -28,14 +28,14 @@ async fn open(estate: &Estate, guard: &Served, agent: &str) -> Connect {
 }
 
 /// connect between this test and a guard.
-struct Host {
+pub struct Host {
     input: Option<WriteHalf<DuplexStream>>,
     output: Lines<BufReader<ReadHalf<DuplexStream>>>,
     task: JoinHandle<Result<(), ConnectError>>,
 }
 
 impl Host {
-    fn start(connect: Connect) -> Self {
+    pub fn start(connect: Connect) -> Self {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (far_input, far_output) = split(far);
         let (output, input) = split(near);
@@ -52,7 +52,7 @@ impl Host {
         serde_json::from_str(&line.unwrap().unwrap()).unwrap()
     }
 
-    async fn ask(&mut self, message: &Value) -> Value {
+    pub async fn ask(&mut self, message: &Value) -> Value {
         self.say(message).await;
         loop {
             let heard = self.hear().await;
@@ -62,14 +62,14 @@ impl Host {
         }
     }
 
-    async fn initialize(&mut self) -> Value {
+    pub async fn initialize(&mut self) -> Value {
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "host", "version": "1"}});
         let answer = self.ask(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
         self.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
         answer
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         let mut input = self.input.take().unwrap();
         input.shutdown().await.unwrap();
         drop(input);

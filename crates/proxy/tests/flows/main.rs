@@ -7,6 +7,7 @@
 //! - `lists`: revocation lists that are fetched from an authority
 //! - `operate`: probes, metrics, audit, bad configuration
 //! - `connect`: stdio and loopback clients before guard
+//! - `tokens`: certificate-bound tokens, from an authorization server through connect to guard
 
 #![expect(
     clippy::expect_used,
@@ -24,4 +25,5 @@ mod lists;
 mod operate;
 mod stdio;
 mod support;
+mod tokens;
 mod upstreams;

@@ -64,8 +64,17 @@ pub struct Served {
 
 impl Estate {
     pub fn new() -> Self {
+        Self::of(TestCa::new(TRUST_DOMAIN))
+    }
+
+    /// By the wall clock, for programs that know no other.
+    pub fn of_today() -> Self {
+        let now = countermark_identity::SystemClock.now();
+        Self::of(TestCa::with_clock(TRUST_DOMAIN, countermark_testkit::MockClock::at(now)))
+    }
+
+    fn of(ca: TestCa) -> Self {
         let dir = TempDir::new().unwrap();
-        let ca = TestCa::new(TRUST_DOMAIN);
         let trust = ca.trusted();
         let estate = Self { dir, ca, trust };
         estate.write_policy(POLICY);
@@ -92,6 +101,10 @@ impl Estate {
 
     pub fn agent_dir(&self, name: &str) -> PathBuf {
         self.deliver(name, self.ca.agent(name))
+    }
+
+    pub fn trust(&self) -> &TestTrust {
+        &self.trust
     }
 
     fn crls(&self) -> Vec<DomainCrls> {
@@ -329,7 +342,7 @@ pub fn json_response(value: &Value) -> Response<FakeBody> {
     Response::builder().header("content-type", "application/json").header("set-cookie", "a=b").body(body).unwrap()
 }
 
-fn ledger(request: &Request<Bytes>) -> Response<FakeBody> {
+pub fn ledger(request: &Request<Bytes>) -> Response<FakeBody> {
     let Ok(message) = serde_json::from_slice::<Value>(request.body()) else {
         return Response::builder().status(204).body(Full::default().boxed_unsync()).unwrap();
     };

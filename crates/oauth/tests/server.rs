@@ -1,0 +1,134 @@
+//! The server's side with an issuer that publishes its keys and can be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_mtls::VerifiedPeer;
+use countermark_oauth::{
+    ClientAuthentication, Introspector, PublishedKeys, TokenRefusal, TokenVerifier, UnverifiedToken,
+};
+use countermark_testkit::{Fault, pair};
+use serde_json::json;
+
+use crate::world::{RESOURCE, World, question};
+
+/// The agent's end of a real handshake with the server, and its token.
+async fn caller(world: &World) -> (countermark_testkit::Pair, UnverifiedToken) {
+    let met = pair(&world.ca, "billing-bot", "ledger").await;
+    let credential = countermark_credential::Source::watch(&met.agent_source).borrow().clone();
+    let token = world.tokens(credential).token(&question()).await.unwrap();
+    (met, UnverifiedToken::parse(token.expose()).unwrap())
+}
+
+fn peer(met: &countermark_testkit::Pair) -> &VerifiedPeer {
+    met.server.peer()
+}
+
+#[tokio::test]
+async fn a_token_over_the_connection_that_it_is_bound_to() {
+    let world = World::new().await;
+    let verifier = world.verifier();
+    let (met, token) = caller(&world).await;
+    let verified = verifier.verify(&token, peer(&met)).await.unwrap();
+    assert_eq!((verified.client(), verified.scopes()), ("agent-a", &["ledger.read".into()][..]));
+    let other = pair(&world.ca, "billing-bot", "ledger").await;
+    assert_eq!(verifier.verify(&token, peer(&other)).await.unwrap_err(), TokenRefusal::Mismatch, "a newer certificate");
+    let thief = pair(&world.ca, "intern-bot", "ledger").await;
+    assert_eq!(verifier.verify(&token, peer(&thief)).await.unwrap_err(), TokenRefusal::Mismatch, "another agent's");
+}
+
+#[tokio::test]
+async fn keys_that_change_every_minute() {
+    let world = World::new().await;
+    let verifier = world.verifier();
+    let (met, token) = caller(&world).await;
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    let asked = world.sso.key_requests();
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    assert_eq!(world.sso.key_requests(), asked, "the second answer asks nobody");
+}
+
+fn introspecting(world: &World, always: bool) -> TokenVerifier {
+    let asks =
+        Introspector::new(world.http(), world.sso.issuer(), "ledger", ClientAuthentication::Certificate, world.clock());
+    let asks = if always { asks.for_every_token() } else { asks }.with_ttl(Duration::from_secs(5));
+    let keys = PublishedKeys::new(world.http(), world.sso.issuer());
+    TokenVerifier::new(world.clock()).with_issuer(world.rules(), Box::new(keys), Some(asks))
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_asked_about() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    assert!(world.verifier().verify(&token, peer(&met)).await.is_err(), "where nobody can be asked");
+    let verifier = introspecting(&world, false);
+    let verified = verifier.verify(&token, peer(&met)).await.unwrap();
+    assert_eq!((verified.client(), verified.scopes()), ("agent-a", &["ledger.read".into()][..]));
+    let thief = pair(&world.ca, "intern-bot", "ledger").await;
+    assert_eq!(verifier.verify(&token, peer(&thief)).await.unwrap_err(), TokenRefusal::Mismatch);
+    let invented = UnverifiedToken::parse("invented").unwrap();
+    assert_eq!(verifier.verify(&invented, peer(&met)).await.unwrap_err(), TokenRefusal::Inactive);
+}
+
+#[tokio::test]
+async fn a_revoked_token_passes_no_longer_than_an_answer_holds() {
+    let world = World::new().await;
+    let (met, token) = caller(&world).await;
+    let verifier = introspecting(&world, true);
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    world.sso.issued().iter().for_each(|token| world.sso.revoke(token));
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok(), "for five seconds");
+    world.ca.clock().advance(Duration::from_secs(5));
+    assert_eq!(verifier.verify(&token, peer(&met)).await.unwrap_err(), TokenRefusal::Inactive);
+}
+
+#[tokio::test]
+async fn an_issuer_that_cannot_be_asked_lets_nobody_in() {
+    let world = World::new().await;
+    let (met, token) = caller(&world).await;
+    let verifier = introspecting(&world, true);
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    world.ca.clock().advance(Duration::from_secs(5));
+    for fault in [Fault::Status(500), Fault::Html, Fault::Redirect, Fault::Huge] {
+        world.sso.recover();
+        world.sso.fail(fault.clone());
+        let refusal = verifier.verify(&token, peer(&met)).await.unwrap_err();
+        assert_eq!(refusal, TokenRefusal::Unavailable("introspection"), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_issuer_signed_wrongly_is_refused() {
+    let world = World::new().await;
+    let verifier = world.verifier();
+    let met = pair(&world.ca, "billing-bot", "ledger").await;
+    let now = world.clock().now().as_secs();
+    let thumbprint = peer(&met).leaf().thumbprint().to_base64url();
+    let claims = json!({
+        "iss": world.sso.issuer(), "sub": "s", "client_id": "agent-a", "aud": RESOURCE, "iat": now, "exp": now + 60,
+        "cnf": {"x5t#S256": thumbprint},
+    });
+    let good = UnverifiedToken::parse(&world.sso.sign(&json!({}), &claims)).unwrap();
+    assert!(verifier.verify(&good, peer(&met)).await.is_ok());
+    let id_token = UnverifiedToken::parse(&world.sso.sign(&json!({"typ": "JWT"}), &claims)).unwrap();
+    assert_eq!(verifier.verify(&id_token, peer(&met)).await.unwrap_err(), TokenRefusal::Type);
+}
+
+#[tokio::test]
+async fn the_keys_are_followed_in_the_background() {
+    let world = World::new().await;
+    let verifier = world.verifier();
+    assert!(!verifier.is_ready());
+    let over = tokio_util::sync::CancellationToken::new();
+    let following = tokio::spawn(Arc::clone(&verifier).follow(over.clone()));
+    for _ in 0..500 {
+        if verifier.is_ready() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(verifier.is_ready());
+    over.cancel();
+    following.await.unwrap();
+}

@@ -1,0 +1,139 @@
+//! Requests that carry a token of the certificate that their connection presents.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countermark_identity::{Clock, TrustDomain};
+use countermark_mtls::{Client, ClientBody, ClientConfig, ExpectedServer, TrustGeneration};
+use countermark_oauth::{
+    BoundClient, BoundClientConfig, BoundClientError, Challenge, Question, Registration, ResourceMetadata, Roots,
+};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::config::ConnectTokens;
+use super::error::ConnectError;
+use crate::guard::roots;
+use crate::identity::Identity;
+
+/// A client that gets tokens by itself, from the issuer that is configured or from the one that the server names.
+#[derive(Debug)]
+pub(super) struct TokenClient {
+    config: ConnectTokens,
+    parts: Parts,
+    resource: String,
+    roots: Roots,
+    bound: OnceCell<(BoundClient, DropGuard)>,
+}
+
+/// What every request is made with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) identity: Identity,
+    pub(super) trust: watch::Receiver<Arc<TrustGeneration>>,
+    pub(super) expected: ExpectedServer,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: ClientConfig,
+    /// Without a token: for what the server says of itself.
+    pub(super) plain: Client,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFailure {
+    #[error(transparent)]
+    Bound(#[from] BoundClientError),
+    #[error("the server does not say where its tokens come from: {0}; name the authorization server with --issuer")]
+    Metadata(String),
+}
+
+impl TokenClient {
+    pub(super) fn new(config: ConnectTokens, parts: Parts, uri: &Uri, own: &TrustDomain) -> Result<Self, ConnectError> {
+        let roots = roots(config.ca.as_deref(), &parts.identity, own).map_err(ConnectError::Tokens)?;
+        let resource = config.resource.clone().unwrap_or_else(|| uri.to_string().trim_end_matches('/').to_owned());
+        let this = Self { config, parts, resource, roots, bound: OnceCell::new() };
+        if let Some(issuer) = &this.config.issuer {
+            let bound = this.bind(issuer, &[]).map_err(|error| ConnectError::Tokens(error.to_string()))?;
+            // Nobody else has it yet.
+            let _ = this.bound.set(bound);
+        }
+        Ok(this)
+    }
+
+    pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, TokenFailure> {
+        if let Some((bound, _)) = self.bound.get() {
+            return Ok(bound.request(request).await?);
+        }
+        let response = self.parts.plain.request(copy(&request)).await.map_err(BoundClientError::from)?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let challenge = Challenge::of(response.headers()).unwrap_or_default();
+        let (bound, _) = self.bound.get_or_try_init(|| self.discover(request.uri(), challenge)).await?;
+        Ok(bound.request(request).await?)
+    }
+
+    /// Ends the tokens, if that was asked for; the process ends whether or not the server hears of it.
+    pub(super) async fn end(&self) {
+        let Some((bound, _)) = self.bound.get().filter(|_| self.config.revoke) else { return };
+        if let Err(error) = bound.generation().tokens().revoke_all().await {
+            tracing::warn!(%error, "the tokens could not be revoked; they end by themselves");
+        }
+    }
+
+    /// From the server's challenge to its authorization server ([RFC 9728 §5](https://www.rfc-editor.org/rfc/rfc9728#section-5)).
+    async fn discover(&self, endpoint: &Uri, challenge: Challenge) -> Result<(BoundClient, DropGuard), TokenFailure> {
+        let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
+        let url = challenge.resource_metadata.ok_or_else(|| wrong("its 401 has no resource_metadata"))?;
+        let url: Uri = url.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
+        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
+            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
+        }
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = url;
+        let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
+        if response.status() != StatusCode::OK {
+            return Err(TokenFailure::Metadata(format!("its metadata answers {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), LARGEST).collect().await;
+        let body = body.map_err(|_| wrong("its metadata breaks off, or is too long"))?.to_bytes();
+        let metadata = ResourceMetadata::read(&body, &self.resource);
+        let metadata = metadata.map_err(|error| TokenFailure::Metadata(error.to_string()))?;
+        let issuer = metadata.authorization_servers.first().ok_or_else(|| wrong("its metadata names no server"))?;
+        tracing::info!(issuer, "the server names its authorization server");
+        let scopes: Vec<&str> = challenge.scope.as_deref().unwrap_or_default().split_whitespace().collect();
+        self.bind(issuer, &scopes)
+    }
+
+    fn bind(&self, issuer: &str, scopes: &[&str]) -> Result<(BoundClient, DropGuard), TokenFailure> {
+        let mut registration = Registration::new(issuer, self.config.client.clone(), self.roots.clone());
+        registration.authentication = self.config.authentication.clone();
+        registration.dpop = self.config.dpop;
+        let question = Question::of(self.resource.clone()).with_scopes(self.config.scopes.clone());
+        let config = BoundClientConfig {
+            registration,
+            question: question.with_scopes(scopes.iter().copied()),
+            expected: self.parts.expected.clone(),
+            client: self.parts.settings.clone(),
+        };
+        let (credential, trust) = (self.parts.identity.watch_credential(), self.parts.trust.clone());
+        let bound = BoundClient::new(credential, trust, Arc::clone(&self.parts.clock), config);
+        let bound = bound.map_err(BoundClientError::from)?;
+        let over = CancellationToken::new();
+        tokio::spawn(bound.clone().follow(over.clone()));
+        Ok((bound, over.drop_guard()))
+    }
+}
+
+fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let mut copy = Request::new(request.body().clone());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Bytes of a resource's metadata.
+const LARGEST: usize = 64 * 1024;
