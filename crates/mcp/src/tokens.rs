@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countermark_identity::UnixTime;
 use countermark_mtls::VerifiedPeer;
 use countermark_oauth::{Challenge, ResourceMetadata, TokenRefusal, TokenVerifier, UnverifiedToken, VerifiedToken};
 use http::header::AUTHORIZATION;
@@ -137,6 +138,14 @@ impl Tokens {
                 let token = token.and_then(|token| token.ok_or(TokenRefusal::Missing));
                 token.map(Some).map_err(|why| (rules.refuse(&why), why))
             }
+        }
+    }
+
+    /// Whether the token of a request that waited still lives.
+    pub(crate) fn stands(&self, shown: Option<&Shown>, now: UnixTime) -> Result<(), Refusal> {
+        match (self.rules(), shown.map(|shown| shown.verified.not_after())) {
+            (Some(rules), Some(at)) if now >= at => Err(rules.refuse(&TokenRefusal::Expired { at })),
+            _ => Ok(()),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The token of a request, as it arrives: one header, nothing believed.
 
+use std::sync::Arc;
+
 use countermark_identity::Secret;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 /// A token that somebody sent. Its only way on is a [`TokenVerifier`](crate::TokenVerifier).
-#[derive(Debug)]
-pub struct UnverifiedToken(Secret<String>);
+/// A clone is a pointer.
+#[derive(Clone, Debug)]
+pub struct UnverifiedToken(Arc<Secret<String>>);
 
 /// Why a request's credentials are not read. [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -64,7 +67,7 @@ impl UnverifiedToken {
         if token.is_empty() || !token.bytes().all(fits) {
             return Err(BearerFault::Characters);
         }
-        Ok(Self(Secret::new(token.to_owned())))
+        Ok(Self(Arc::new(Secret::new(token.to_owned()))))
     }
 
     pub(crate) fn expose(&self) -> &str {

@@ -40,7 +40,7 @@ pub struct TokenVerifier {
 #[derive(Debug)]
 struct Issuer {
     rules: IssuerRules,
-    keys: Keyring,
+    keys: Arc<Keyring>,
     introspector: Option<Introspector>,
 }
 
@@ -69,7 +69,7 @@ impl TokenVerifier {
         keys: Box<dyn KeySource>,
         introspector: Option<Introspector>,
     ) -> Self {
-        self.issuers.push(Issuer { rules, keys: Keyring::new(keys), introspector });
+        self.issuers.push(Issuer { rules, keys: Arc::new(Keyring::new(keys)), introspector });
         self
     }
 
@@ -110,13 +110,15 @@ impl TokenVerifier {
     ) -> Result<Arc<VerifiedToken>, TokenRefusal> {
         let now = self.clock.now();
         let key = Key::new(token.expose(), presented);
-        if let Some(known) = self.cache.get(&key, now, |issuer| self.generation(issuer)) {
+        if let Some(known) = self.cache.get(&key, agent, now, |issuer| self.generation(issuer)) {
             return Ok(known);
         }
         let Vouched { issuer, claims, generation, holds } = self.vouched(token.expose()).await?;
+        // Whoever was asked may have taken a while.
+        let now = self.clock.now();
         let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
         let until = holds.map_or_else(|| token.not_after(), |holds| token.not_after().min(now.saturating_add(holds)));
-        self.cache.put(key, Arc::clone(&token), generation, until);
+        self.cache.put(key, agent, Arc::clone(&token), generation, until);
         Ok(token)
     }
 

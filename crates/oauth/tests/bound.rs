@@ -192,14 +192,34 @@ async fn a_refused_token_is_replaced_once() {
     assert_eq!(call(&client, &ledger.url).await, StatusCode::OK);
     // What the server takes for expired is still good by its client's book.
     world.sso.rotate_keys("key-2", false);
+    // Ten seconds are young.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
     let before = world.sso.token_requests();
     let fresh = Ledger::start(&world, world.verifier()).await;
     assert_eq!(call(&client, &fresh.url).await, StatusCode::OK);
     assert_eq!((world.sso.token_requests(), fresh.refused.load(Ordering::SeqCst)), (before + 1, 1));
+    assert_eq!(call(&client, &fresh.url).await, StatusCode::OK);
     // A token that was asked for just now and is refused is refused for another reason.
     world.sso.fail(Fault::Claims(serde_json::json!({"aud": "https://other.test"})));
     let (stranger, _over) = self::client(&world, &source, &["ledger.read"]);
     let before = world.sso.token_requests();
     assert_eq!(call(&stranger, &fresh.url).await, StatusCode::UNAUTHORIZED);
     assert_eq!(world.sso.token_requests(), before + 1, "no second one is asked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_that_is_not_given_does_not_hold_up_the_next_certificate() {
+    let world = World::new().await;
+    let ledger = Ledger::start(&world, world.verifier()).await;
+    let source = TestSource::new(world.ca.agent("billing-bot"));
+    let (client, _over) = client(&world, &source, &["ledger.read"]);
+    assert_eq!(call(&client, &ledger.url).await, StatusCode::OK);
+    *ledger.needs.lock().unwrap() = vec!["root"];
+    assert_eq!(call(&client, &ledger.url).await, StatusCode::FORBIDDEN);
+    ledger.needs.lock().unwrap().clear();
+    source.set(world.ca.agent("billing-bot"));
+    until(|| client.generation().number() == 2).await;
+    assert_eq!(call(&client, &ledger.url).await, StatusCode::OK);
 }

@@ -39,7 +39,8 @@ async fn no_token_is_ever_written() {
     let written = Everything::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(written.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    // For every thread: what the other tests of this binary log is looked at, too.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     let mut said = String::new();
     let world = World::new().await;
     let verifier = world.verifier();

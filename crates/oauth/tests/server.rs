@@ -93,6 +93,8 @@ async fn an_issuer_that_cannot_be_asked_lets_nobody_in() {
     for fault in [Fault::Status(500), Fault::Html, Fault::Redirect, Fault::Huge] {
         world.sso.recover();
         world.sso.fail(fault.clone());
+        // It was left alone for a second after the failure before.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         let refusal = verifier.verify(&token, peer(&met)).await.unwrap_err();
         assert_eq!(refusal, TokenRefusal::Unavailable("introspection"), "{fault:?}");
     }

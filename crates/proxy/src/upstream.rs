@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::http::header::WWW_AUTHENTICATE;
 use ::http::uri::Scheme;
 use ::http::{HeaderValue, Request, Response, StatusCode, Uri};
 use base64::Engine;
@@ -158,12 +159,22 @@ impl Inner {
         exchanged.put(&mut request);
         let response = http.call(request).await?;
         let Some(subject) = caller.subject_token().filter(|_| response.status() == StatusCode::UNAUTHORIZED) else {
-            return Ok(response);
+            return not_for_lack(response);
         };
         exchange.anew(exchanged, subject).await.map_err(HttpError::Token)?.put(&mut again);
         let response = http.call(again).await?;
-        if response.status() == StatusCode::UNAUTHORIZED { Err(HttpError::TokenRefused) } else { Ok(response) }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            Err(HttpError::TokenRefused)
+        } else {
+            not_for_lack(response)
+        }
     }
+}
+
+/// That guard's token lacks a scope is no answer to the caller either.
+fn not_for_lack(response: Response<Paced<HttpBody>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
+    let lacks = response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(WWW_AUTHENTICATE);
+    if lacks { Err(HttpError::TokenRefused) } else { Ok(response) }
 }
 
 async fn whole(body: Full<Bytes>) -> Bytes {

@@ -121,7 +121,8 @@ impl Act {
         let generation = self.thief.client.generation();
         let response = generation.carrier().request(replay).await.map_err(|error| sentence(&error.into()))?;
         let challenge = Challenge::of(response.headers()).unwrap_or_default();
-        if response.status() != StatusCode::UNAUTHORIZED || challenge.error.as_deref() != Some("invalid_token") {
+        let for_its_binding = challenge.description.as_deref().is_some_and(|why| why.contains("another certificate"));
+        if response.status() != StatusCode::UNAUTHORIZED || !for_its_binding {
             return Err(format!("it was answered {}", response.status()));
         }
         let line = audit::last(&self.audit, |line| audit::is(line, "agent", "audit-bot")).unwrap_or_default();

@@ -44,6 +44,11 @@ impl Case {
         }
     }
 
+    /// A stream that its caller keeps open for whatever may come.
+    pub(super) fn never_ends(&self) -> bool {
+        matches!(self.method.as_deref(), Some("GET" | "subscriptions/listen"))
+    }
+
     fn token(&self) -> Option<&VerifiedToken> {
         self.token.as_ref().map(|shown| &*shown.verified)
     }

@@ -135,6 +135,7 @@ impl Gate {
 
     fn stands(&self, case: &Case, verdict: &Verdict) -> Result<(), Stop> {
         case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
+        self.config.tokens.stands(case.token.as_ref(), self.config.clock.now())?;
         if !Arc::ptr_eq(&self.config.policy.borrow(), &verdict.policy) {
             authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         }

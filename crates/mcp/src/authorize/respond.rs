@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body::Body;
@@ -57,6 +58,10 @@ impl Context {
         if let Err(answer) = self.settle_session(parts.status, &mut parts.headers) {
             return *answer;
         }
+        if self.gate.config.tokens.rules().is_some() {
+            // A challenge is about the caller's token, and that is judged here alone.
+            parts.headers.remove(WWW_AUTHENTICATE);
+        }
         while let Some(name) = parts.headers.keys().find(|name| is_of_one_hop(name)).cloned() {
             parts.headers.remove(name);
         }
@@ -77,6 +82,12 @@ impl Context {
     /// Whether the right to the answer still stands, or why not.
     pub(super) fn right(&self) -> Result<(), String> {
         self.case.peer.judge().map_err(|ended| ended.to_string())?;
+        // An answer to one call may take as long as it takes; what never ends by itself ends with its token.
+        if self.case.never_ends() {
+            let now = self.gate.config.clock.now();
+            let stands = self.gate.config.tokens.stands(self.case.token.as_ref(), now);
+            stands.map_err(|_| "the token that opened it has expired".to_owned())?;
+        }
         let verdict = authorize(&self.gate.config, &self.gate.tasks, self.case.holder(), &self.case.demands);
         verdict.map(drop).map_err(|denial| denial.to_string())
     }

@@ -52,6 +52,12 @@ impl ClientAuthentication {
         }
     }
 
+    /// Whether whoever receives the proof could use it elsewhere: so with what is no signature over its receiver.
+    #[must_use]
+    pub const fn can_be_replayed(&self) -> bool {
+        matches!(self, Self::JwtSvid { .. } | Self::Secret(_))
+    }
+
     /// The form's members that prove who asks; none where the connection or a header does.
     pub(super) fn members(
         &self,

@@ -132,7 +132,7 @@ impl BoundClient {
             if question.scopes().is_empty() && needed(&refused).is_some() {
                 return self.wider(request, refused, &generation, question).await;
             }
-            if held.is_new {
+            if held.is_new || held.token.is_young() {
                 return Ok(refused);
             }
             generation.tokens().forget(question, &held.token);
@@ -155,15 +155,18 @@ impl BoundClient {
         question: &Question,
     ) -> Result<Response<ClientBody>, BoundClientError> {
         let Some(needed) = needed(&refused) else { return Ok(refused) };
-        if needed.iter().all(|scope| question.scopes().contains(scope)) {
+        let known = needed.iter().all(|scope| question.scopes().contains(scope));
+        if known || question.scopes().len() + needed.len() > MOST {
             return Ok(refused);
         }
         let wider = question.clone().with_scopes(needed.clone());
         match generation.tokens().held(&wider, None).await {
-            Ok(held) => {
+            // A server may give less than was asked for, and what is not given is not asked for again and again.
+            Ok(held) if needed.iter().all(|scope| held.token.scopes().contains(scope)) => {
                 self.widen(needed);
                 self.send(request, generation, &held).await
             }
+            Ok(_) => Ok(refused),
             Err(error) => {
                 tracing::warn!(question = %wider, %error, "the call needs scopes that are not given to this client");
                 Ok(refused)
@@ -208,5 +211,5 @@ fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     copy
 }
 
-/// Scopes of one challenge.
+/// Scopes of one challenge, and of one question.
 const MOST: usize = 64;

@@ -1,5 +1,7 @@
 //! Why there is no token.
 
+use std::time::Duration;
+
 use crate::http::HttpError;
 use crate::metadata::DiscoveryError;
 
@@ -31,6 +33,17 @@ pub enum TokenError {
     Questions {
         /// How many are kept.
         limit: usize,
+    },
+    /// The process is ending.
+    #[error("the runtime ends, so that no token is asked for any more")]
+    Stopped,
+    /// The server takes longer than the old certificate lives.
+    #[error("{issuer} has given no token within {patience:?}")]
+    Slow {
+        /// Who was asked.
+        issuer: String,
+        /// How long was waited.
+        patience: Duration,
     },
     /// The server says no.
     #[error("{issuer} gives no token: {code}; {remedy}")]

@@ -126,7 +126,9 @@ impl<C: Send + Sync + 'static> Generations<C> {
         loop {
             let old = self.current();
             let ends = old.tokens.credential().leaf().not_after().saturating_sub(RESERVE);
-            match self.stage(&next, old.number + 1, &old.tokens.recent(LATELY)).await {
+            let left = ends.duration_since(self.clock.now());
+            let staged = self.stage(&next, old.number + 1, &old.tokens.recent(LATELY), left.max(FIRST_WAIT)).await;
+            match staged {
                 Ok(ready) => return self.publish(ready),
                 Err(Unready { error, without_tokens: Some(unready) }) if self.clock.now() >= ends => {
                     tracing::error!(%error, "the old certificate ends: its successor is used although it has no token yet");
@@ -137,9 +139,16 @@ impl<C: Send + Sync + 'static> Generations<C> {
                     "the next generation is not ready; the old one is used until {ends}"
                 ),
             }
-            let newer = tokio::time::timeout(wait, newest.changed()).await;
+            // Not past the end: what is not ready by then is used all the same.
+            let pause = wait.min(ends.duration_since(self.clock.now())).max(FIRST_WAIT);
             wait = (wait * 2).min(LAST_WAIT);
-            if newer.is_ok_and(|changed| changed.is_ok()) {
+            let woken = async {
+                // Nobody is left who could bring a newer one.
+                if newest.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            if tokio::time::timeout(pause, woken).await.is_ok() {
                 next = newest.borrow_and_update().clone();
                 wait = FIRST_WAIT;
             }
@@ -152,17 +161,20 @@ impl<C: Send + Sync + 'static> Generations<C> {
         credential: &Arc<Credential>,
         number: u64,
         questions: &[Question],
+        patience: Duration,
     ) -> Result<Generation<C>, Unready<C>> {
         let unusable = |error| Unready { error, without_tokens: None };
         let carrier = (self.build)(credential).map_err(unusable)?;
         let tokens = Tokens::new(Arc::clone(&self.registration), Arc::clone(credential), Arc::clone(&self.clock));
         let tokens = tokens.map_err(unusable)?;
         let generation = Generation { number, tokens, carrier };
-        let asked = try_join_all(questions.iter().map(|question| generation.tokens.token(question))).await;
-        match asked {
-            Ok(_) => Ok(generation),
-            Err(error) => Err(Unready { error, without_tokens: Some(generation) }),
-        }
+        let asked = try_join_all(questions.iter().map(|question| generation.tokens.token(question)));
+        let error = match tokio::time::timeout(patience, asked).await {
+            Ok(Ok(_)) => return Ok(generation),
+            Ok(Err(error)) => error,
+            Err(_) => TokenError::Slow { issuer: self.registration.issuer.clone(), patience },
+        };
+        Err(Unready { error, without_tokens: Some(generation) })
     }
 
     fn publish(&self, generation: Generation<C>) {

@@ -114,6 +114,9 @@ impl Asking<'_> {
         }
         let token = answer.access_token().secret();
         UnverifiedToken::parse(token).map_err(|_| self.malformed("its access_token cannot stand in a header"))?;
+        if answer.expires_in().is_some_and(|life| life.is_zero()) {
+            return Err(self.malformed("its token has ended already"));
+        }
         let given = answer.scopes().map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
         Ok(Fresh {
             value: Zeroizing::new(token.as_bytes().to_vec()),

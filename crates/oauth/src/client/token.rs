@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use countermark_credential::Credential;
 use countermark_identity::{Thumbprint, UnixTime};
 use http::HeaderValue;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::jose::json;
@@ -19,6 +21,7 @@ pub struct BoundToken {
     /// `Bearer …`, or `DPoP …`.
     header: HeaderValue,
     value: Bytes,
+    issued: Instant,
     not_after: UnixTime,
     refresh_at: UnixTime,
     scopes: Vec<String>,
@@ -86,7 +89,7 @@ impl BoundToken {
         // Characters were looked at when it was read.
         let mut header = HeaderValue::from_maybe_shared(whole).unwrap_or_else(|_| HeaderValue::from_static(""));
         header.set_sensitive(true);
-        Ok(Self { header, value, not_after, refresh_at, scopes: fresh.scopes, binding })
+        Ok(Self { header, value, issued: Instant::now(), not_after, refresh_at, scopes: fresh.scopes, binding })
     }
 
     /// The value of `Authorization`, marked as sensitive. A copy of the pointer, not of the token.
@@ -117,6 +120,11 @@ impl BoundToken {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.scopes
+    }
+
+    /// Whether it was issued so lately that a server which refuses it does so for another reason than its age.
+    pub(crate) fn is_young(&self) -> bool {
+        self.issued.elapsed() < YOUNG
     }
 
     /// What it is bound to.
@@ -168,6 +176,8 @@ impl fmt::Debug for BoundToken {
     }
 }
 
+/// A server that refuses every token costs one request for a token in so long.
+const YOUNG: Duration = Duration::from_secs(10);
 /// Seconds that a token is taken to live whose server does not say.
 const ASSUMED: u64 = 60;
 /// Seconds: no life is longer, whatever a server says.

@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use countermark_credential::Credential;
 use countermark_identity::{Clock, UnixTime};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::dpop::Proofs;
 use super::error::TokenError;
@@ -55,7 +56,15 @@ struct Slot {
 struct Attempts {
     failed: u32,
     last: Option<TokenError>,
-    not_before: UnixTime,
+    /// By a clock that nobody sets.
+    not_before: Option<Instant>,
+}
+
+impl Attempts {
+    /// The last failure, for as long as the server is left alone for it.
+    fn standing(&self) -> Option<&TokenError> {
+        self.last.as_ref().filter(|_| self.not_before.is_some_and(|until| Instant::now() < until))
+    }
 }
 
 /// A token, and whether it was asked for just now.
@@ -125,7 +134,16 @@ impl Tokens {
             }
             return Ok(Held { token, is_new: false });
         }
-        self.obtain(&slot, question, subject).await
+        // In a task of its own: whoever asked first may go away, and the others wait for the same answer.
+        let (this, question, subject) = (Arc::clone(self), question.clone(), subject.cloned());
+        let asking = tokio::spawn(async move { this.obtain(&slot, &question, subject.as_ref()).await });
+        match asking.await {
+            Ok(obtained) => obtained,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(TokenError::Stopped),
+            },
+        }
     }
 
     /// Forgets a token that a server refused, if it is still the one that is kept.
@@ -148,12 +166,16 @@ impl Tokens {
         }
     }
 
-    /// What was asked within `window` before now.
+    /// What was asked for, and had, within `window` before now.
     pub(crate) fn recent(&self, window: Duration) -> Vec<Question> {
-        let since = self.clock.now().saturating_sub(window).as_secs();
+        let now = self.clock.now();
+        let since = now.saturating_sub(window).as_secs();
         let slots = self.slots.load();
-        let recent =
-            slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
+        // What was asked for in vain does not hold up the next generation.
+        let had = |slot: &Slot| slot.token.load().as_ref().is_some_and(|token| now < token.not_after());
+        let recent = slots
+            .iter()
+            .filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since && had(slot));
         recent.map(|(key, _)| key.question.clone()).collect()
     }
 
@@ -205,10 +227,7 @@ impl Tokens {
         let _one = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slots = HashMap::clone(&self.slots.load());
         if slots.len() >= MOST {
-            slots.retain(|_, slot| slot.token.load().as_ref().is_some_and(|token| now < token.not_after()));
-        }
-        if slots.len() >= MOST {
-            return Err(TokenError::Questions { limit: MOST });
+            make_room(&mut slots, now)?;
         }
         let slot = Arc::clone(slots.entry(key).or_default());
         self.slots.store(Arc::new(slots));
@@ -220,7 +239,7 @@ impl Tokens {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let mut attempts = slot.attempts.lock().await;
-            if this.clock.now() >= attempts.not_before
+            if attempts.standing().is_none()
                 && let Err(error) = this.attempt(&slot, &mut attempts, &question, None).await
             {
                 tracing::warn!(issuer = this.registration.issuer, %question, %error, "the token could not be replaced; the old one is used while it lives");
@@ -240,7 +259,7 @@ impl Tokens {
         if let Some(token) = slot.token.load_full().filter(|token| now < token.not_after()) {
             return Ok(Held { token, is_new: true });
         }
-        if let Some(error) = attempts.last.as_ref().filter(|_| now < attempts.not_before) {
+        if let Some(error) = attempts.standing() {
             return Err(error.clone());
         }
         let token = self.attempt(slot, &mut attempts, question, subject).await?;
@@ -266,7 +285,7 @@ impl Tokens {
                 attempts.failed = attempts.failed.saturating_add(1);
                 attempts.last = Some(error.clone());
                 let wait = (1_u64 << attempts.failed.min(6)).min(LONGEST_WAIT);
-                attempts.not_before = self.clock.now().saturating_add(Duration::from_secs(wait / 2 + jitter(wait / 2)));
+                attempts.not_before = Some(Instant::now() + Duration::from_secs(wait / 2 + jitter(wait / 2)));
                 Err(error)
             }
         }
@@ -288,6 +307,22 @@ impl Tokens {
         let (credential, http, proofs) = (&*self.credential, &self.http, self.proofs.as_ref());
         Asking { issuer, client, authentication, credential, http, proofs, now: self.clock.now() }
     }
+}
+
+/// Forgets what has ended, and if that is nothing, the exchange that was used the longest time ago; never what somebody
+/// waits for.
+fn make_room(slots: &mut HashMap<Key, Arc<Slot>>, now: UnixTime) -> Result<(), TokenError> {
+    let waited_for = |slot: &Arc<Slot>| Arc::strong_count(slot) > 2;
+    let lives = |slot: &Slot| slot.token.load().as_ref().is_some_and(|token| now < token.not_after());
+    slots.retain(|_, slot| waited_for(slot) || lives(slot));
+    if slots.len() < MOST {
+        return Ok(());
+    }
+    let exchanges = slots.iter().filter(|(key, slot)| key.subject.is_some() && !waited_for(slot));
+    let oldest = exchanges.min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed)).map(|(key, _)| key.clone());
+    let oldest = oldest.ok_or(TokenError::Questions { limit: MOST })?;
+    slots.remove(&oldest);
+    Ok(())
 }
 
 fn hash(token: &UnverifiedToken) -> [u8; 32] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
-use countermark_identity::{Thumbprint, UnixTime};
+use countermark_identity::{AgentId, Thumbprint, UnixTime};
 
 use super::token::VerifiedToken;
 
@@ -28,6 +28,8 @@ impl Key {
 /// One answer, for as long as it holds.
 struct Entry {
     key: Key,
+    /// Whom the certificate named: another policy may map it to another agent.
+    agent: AgentId,
     token: Arc<VerifiedToken>,
     /// What the answer rests on: when it moves, the answer is asked for again.
     generation: u64,
@@ -49,17 +51,18 @@ impl Cache {
     pub(super) fn get(
         &self,
         key: &Key,
+        agent: &AgentId,
         now: UnixTime,
         generation: impl Fn(&str) -> Option<u64>,
     ) -> Option<Arc<VerifiedToken>> {
         let slot = self.slot(key)?.load();
-        let entry = slot.as_ref().filter(|entry| entry.key == *key && now < entry.until)?;
+        let entry = slot.as_ref().filter(|entry| entry.key == *key && entry.agent == *agent && now < entry.until)?;
         (generation(entry.token.issuer()) == Some(entry.generation)).then(|| Arc::clone(&entry.token))
     }
 
-    pub(super) fn put(&self, key: Key, token: Arc<VerifiedToken>, generation: u64, until: UnixTime) {
+    pub(super) fn put(&self, key: Key, agent: &AgentId, token: Arc<VerifiedToken>, generation: u64, until: UnixTime) {
         if let Some(slot) = self.slot(&key) {
-            slot.store(Some(Arc::new(Entry { key, token, generation, until })));
+            slot.store(Some(Arc::new(Entry { key, agent: agent.clone(), token, generation, until })));
         }
     }
 

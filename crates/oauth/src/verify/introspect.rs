@@ -6,7 +6,8 @@ use std::time::Duration;
 use countermark_identity::{Clock, Secret};
 use http::StatusCode;
 use serde_json::{Map, Value};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 
 use super::refusal::TokenRefusal;
 use crate::client::{Asking, ClientAuthentication};
@@ -23,6 +24,10 @@ pub struct Introspector {
     authentication: ClientAuthentication,
     clock: Arc<dyn Clock>,
     metadata: OnceCell<ServerMetadata>,
+    /// How many may ask at one time; the others are not made to wait for a server that does not answer.
+    asking: Semaphore,
+    /// Until when the server is left alone after it did not answer.
+    silent: std::sync::Mutex<Option<Instant>>,
     /// How long an answer holds: how long a token outlives its revocation.
     pub(super) ttl: Duration,
     /// Asks about signed tokens, too, so that revoked ones are refused before they end.
@@ -40,8 +45,18 @@ impl Introspector {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (issuer, client) = (issuer.into(), client.into());
-        let metadata = OnceCell::new();
-        Self { http, issuer, client, authentication, clock, metadata, ttl: Duration::from_secs(10), always: false }
+        Self {
+            http,
+            issuer,
+            client,
+            authentication,
+            clock,
+            metadata: OnceCell::new(),
+            asking: Semaphore::new(AT_ONCE),
+            silent: std::sync::Mutex::default(),
+            ttl: Duration::from_secs(10),
+            always: false,
+        }
     }
 
     /// How long an answer holds; a revoked token passes for that long. Ten seconds by default.
@@ -60,11 +75,16 @@ impl Introspector {
 
     /// What the issuer says of the token, if it calls it active.
     pub(super) async fn ask(&self, token: &str) -> Result<Map<String, Value>, TokenRefusal> {
-        let unavailable = |error: DiscoveryError| {
+        let unavailable = TokenRefusal::Unavailable("introspection");
+        let _one = self.asking.try_acquire().map_err(|_| unavailable.clone())?;
+        if self.silent().is_some_and(|until| Instant::now() < until) {
+            return Err(unavailable);
+        }
+        let answer = self.exchange(token).await.map_err(|error| {
             tracing::warn!(issuer = self.issuer, %error, "introspection failed");
-            TokenRefusal::Unavailable("introspection")
-        };
-        let answer = self.exchange(token).await.map_err(unavailable)?;
+            *self.silent() = Some(Instant::now() + PAUSE);
+            unavailable
+        })?;
         let claims = json::object(answer.expose(), 16);
         let claims = claims.ok_or(TokenRefusal::Unavailable("introspection"))?;
         match claims.get("active") {
@@ -72,6 +92,10 @@ impl Introspector {
             Some(Value::Bool(false)) => Err(TokenRefusal::Inactive),
             _ => Err(TokenRefusal::Unavailable("introspection")),
         }
+    }
+
+    fn silent(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.silent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn exchange(&self, token: &str) -> Result<Secret<Vec<u8>>, DiscoveryError> {
@@ -99,3 +123,7 @@ impl Introspector {
 
 /// Bytes of an answer.
 const LARGEST: usize = 64 * 1024;
+/// Requests to one issuer at one time.
+const AT_ONCE: usize = 64;
+/// How long a server that did not answer is left alone.
+const PAUSE: Duration = Duration::from_secs(1);

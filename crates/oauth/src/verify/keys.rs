@@ -1,5 +1,6 @@
 //! An issuer's keys, kept fresh: fetched in the background, and once more when a token names one that is not there.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,9 +71,16 @@ pub(super) struct Keyring {
     source: Box<dyn KeySource>,
     keys: ArcSwapOption<Keys>,
     generation: AtomicU64,
-    /// When was last asked; held while somebody asks, so that the others wait for that answer.
-    asked: Mutex<Option<Instant>>,
+    /// Held while somebody asks, so that the others wait for that answer.
+    asked: Mutex<Asked>,
+    /// When the keys were last seen to be published, in seconds of `begun`.
+    seen: AtomicU64,
+    begun: Instant,
 }
+
+/// When tokens made us ask, the latest last.
+#[derive(Debug, Default)]
+struct Asked(VecDeque<Instant>);
 
 /// What was published at one time.
 #[derive(Debug)]
@@ -85,50 +93,89 @@ pub(super) struct Keys {
 
 impl Keyring {
     pub(super) fn new(source: Box<dyn KeySource>) -> Self {
-        Self { source, keys: ArcSwapOption::empty(), generation: AtomicU64::new(0), asked: Mutex::new(None) }
+        Self {
+            source,
+            keys: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            asked: Mutex::default(),
+            seen: AtomicU64::new(0),
+            begun: Instant::now(),
+        }
     }
 
+    /// The keys, unless the issuer has not been seen to publish them for so long that somebody may be keeping us from it.
     pub(super) fn now(&self) -> Option<Arc<Keys>> {
-        self.keys.load_full()
+        let keys = self.keys.load_full()?;
+        let unseen = self.begun.elapsed().as_secs().saturating_sub(self.seen.load(Ordering::Relaxed));
+        (unseen < LONGEST_UNSEEN).then_some(keys)
     }
 
-    /// Newer keys than `seen`, if there may be any: asked for once by however many, and no sooner than `COOLDOWN` after the
-    /// last time, so that tokens with invented key ids ask the issuer nothing.
-    pub(super) async fn newer(&self, seen: Option<u64>) -> Option<Arc<Keys>> {
+    /// Newer keys than `seen`, if there may be any: asked for once by however many, and no more often than `BURST` times
+    /// within `COOLDOWN`, so that tokens with invented key ids ask the issuer nothing.
+    pub(super) async fn newer(self: &Arc<Self>, seen: Option<u64>) -> Option<Arc<Keys>> {
+        if let Ok(mut asked) = self.asked.try_lock()
+            && asked.is_enough(self.now().is_some())
+            && self.now().map(|keys| keys.generation) == seen
+        {
+            return None;
+        }
+        // In a task of its own: who gives up in the middle has asked all the same.
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.newer_now(seen).await }).await.ok()?
+    }
+
+    async fn newer_now(&self, seen: Option<u64>) -> Option<Arc<Keys>> {
         let mut asked = self.asked.lock().await;
         let now = self.now();
         if now.as_ref().map(|keys| keys.generation) != seen {
             return now;
         }
-        let cooldown = if now.is_some() { COOLDOWN } else { Duration::from_secs(1) };
-        if asked.is_some_and(|last| last.elapsed() < cooldown) {
+        if asked.is_enough(now.is_some()) {
             return None;
         }
-        self.fetch(&mut asked).await.ok().filter(|keys| Some(keys.generation) != seen)
+        asked.0.push_back(Instant::now());
+        self.fetch().await.ok().filter(|keys| Some(keys.generation) != seen)
     }
 
-    /// Asks now; keys that are there stay if there is no good answer.
+    /// Asks now, for no token's sake; keys that are there stay if there is no good answer.
     pub(super) async fn refresh(&self) -> Result<Arc<Keys>, KeyError> {
-        let mut asked = self.asked.lock().await;
-        self.fetch(&mut asked).await
+        let _one = self.asked.lock().await;
+        self.fetch().await
     }
 
-    async fn fetch(&self, asked: &mut Option<Instant>) -> Result<Arc<Keys>, KeyError> {
-        let answer = self.source.fetch().await;
-        *asked = Some(Instant::now());
-        let document = answer?;
-        if let Some(known) = self.now().filter(|known| known.document == document) {
-            return Ok(known);
-        }
-        let set = KeySet::parse(&document)?;
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let keys = Arc::new(Keys { set, document, generation });
+    async fn fetch(&self) -> Result<Arc<Keys>, KeyError> {
+        let document = self.source.fetch().await?;
+        let known = self.keys.load_full().filter(|known| known.document == document);
+        let keys = match known {
+            Some(known) => known,
+            None => {
+                let set = KeySet::parse(&document)?;
+                let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+                Arc::new(Keys { set, document, generation })
+            }
+        };
+        self.seen.store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
         self.keys.store(Some(Arc::clone(&keys)));
         Ok(keys)
     }
 }
 
-/// How soon an issuer is asked again for a key that it did not have.
+impl Asked {
+    fn is_enough(&mut self, has_keys: bool) -> bool {
+        if !has_keys {
+            return self.0.back().is_some_and(|last| last.elapsed() < FIRST_PAUSE);
+        }
+        self.0.retain(|asked| asked.elapsed() < COOLDOWN);
+        self.0.len() >= BURST
+    }
+}
+
+/// Within this time tokens may make us ask an issuer so many times for keys that it did not have.
 const COOLDOWN: Duration = Duration::from_secs(30);
+const BURST: usize = 3;
+/// Until the first keys are there.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Seconds for which keys count without being seen at their issuer's.
+const LONGEST_UNSEEN: u64 = 24 * 3600;
 /// Bytes of a JWKS.
 const LARGEST: usize = 256 * 1024;

@@ -180,8 +180,9 @@ async fn the_client_and_the_agent_belong_together() {
     let agent = |client: &str| TokenRefusal::Agent { issuer: ISSUER.to_owned(), client: client.to_owned() };
     let other = world.token(&json!({}), &json!({"client_id": "agent-b"}));
     assert_eq!(world.refused(&other).await, agent("agent-b"));
+    assert!(world.verify(&token).await.is_ok());
     world.agent = AgentId::new(&"agents.internal".parse().unwrap(), "intern-bot").unwrap();
-    assert_eq!(world.refused(&token).await, agent("agent-a"));
+    assert_eq!(world.refused(&token).await, agent("agent-a"), "also where it was verified for another agent before");
 }
 
 #[tokio::test]

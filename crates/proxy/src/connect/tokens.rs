@@ -51,6 +51,11 @@ pub(crate) enum TokenFailure {
 
 impl TokenClient {
     pub(super) fn new(config: ConnectTokens, parts: Parts, uri: &Uri, own: &TrustDomain) -> Result<Self, ConnectError> {
+        if config.issuer.is_none() && config.authentication.can_be_replayed() {
+            return Err(ConnectError::Tokens(
+                "name --issuer: a secret or a JWT-SVID is sent to nobody whom only the called server names".to_owned(),
+            ));
+        }
         let roots = roots(config.ca.as_deref(), &parts.identity, own).map_err(ConnectError::Tokens)?;
         let resource = config.resource.clone().unwrap_or_else(|| uri.to_string().trim_end_matches('/').to_owned());
         let this = Self { config, parts, resource, roots, bound: OnceCell::new() };

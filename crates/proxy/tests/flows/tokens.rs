@@ -113,6 +113,35 @@ async fn connect_learns_the_issuer_from_the_challenge() {
 }
 
 #[tokio::test]
+async fn a_secret_is_sent_to_nobody_whom_only_the_called_server_names() {
+    let world = World::new().await;
+    let mut tokens = ConnectTokens::new("billing");
+    let secret = countermark_identity::Secret::new("a secret".to_owned());
+    tokens.authentication = countermark_oauth::ClientAuthentication::Secret(Arc::new(secret));
+    let mut config = ConnectConfig::new(world.guard.url.clone(), world.estate.agent_dir("billing-bot"));
+    (config.server, config.tokens) = (Some("ledger".to_owned()), Some(tokens));
+    let error = Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap_err();
+    assert!(error.to_string().contains("name --issuer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stolen_token_is_worthless_even_to_a_twin() {
+    let world = World::new().await;
+    let mut host = Host::start(world.connect(|_| ()).await);
+    host.initialize().await;
+    assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
+    // Another certificate of the very same agent: nothing but the binding stands in the way.
+    let stolen = format!("Bearer {}", world.sso.issued().last().unwrap());
+    let (mut headers, body) = modern(1, "tools/call", json!({"name": "read_balance", "arguments": {}}));
+    headers.push(("authorization".to_owned(), stolen));
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let thief = world.estate.client("billing-bot");
+    let answer = thief.send(&world.guard.url, Method::POST, &headers, body).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.headers["www-authenticate"].to_str().unwrap().contains("bound to another certificate"));
+}
+
+#[tokio::test]
 async fn without_a_token_there_is_a_challenge_and_a_document() {
     let world = World::new().await;
     let caller = world.estate.client("billing-bot");

@@ -21,7 +21,6 @@ async fn another_key_under_the_same_id_counts_at_once_and_the_old_one_no_more() 
     assert!(world.verify(&old).await.is_ok());
     let next = SigningKey::generate().unwrap();
     world.keys.set(Ok(&json!({"keys": [jwk(&next, "one")]})));
-    tokio::time::advance(Duration::from_secs(31)).await;
     let token = next.sign(json!({"kid": "one", "typ": "at+jwt"}), &world.claims()).unwrap();
     assert!(world.verify(&token).await.is_ok());
     assert_eq!(world.refused(&old).await, TokenRefusal::Jws(JwsFault::Signature), "also where it was verified before");
@@ -35,12 +34,13 @@ async fn invented_key_ids_ask_the_issuer_nothing() {
         let token = world.token(&json!({"kid": format!("invented-{number}")}), &json!({}));
         assert_eq!(world.refused(&token).await, TokenRefusal::Jws(JwsFault::NoKey));
     }
-    assert_eq!(world.keys.asked(), 1, "within the cooldown");
+    let asked = world.keys.asked();
+    assert!(asked <= 4, "within the cooldown: {asked}");
     tokio::time::advance(Duration::from_secs(31)).await;
     for number in 0..100 {
         let _ = world.refused(&world.token(&json!({"kid": format!("more-{number}")}), &json!({}))).await;
     }
-    assert_eq!(world.keys.asked(), 2, "once more after it");
+    assert!(world.keys.asked() <= asked + 3, "a few more after it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,4 +106,31 @@ fn only_keys_that_verify_signatures_are_taken() {
         KeySet::parse(json!({ "keys": many }).to_string().as_bytes()).map(drop),
         Err(KeySetError::TooMany { limit: 64 })
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_in_the_middle_has_asked_all_the_same() {
+    let world = World::new();
+    assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
+    for number in 0..50 {
+        let token = world.token(&json!({"kid": format!("invented-{number}")}), &json!({}));
+        let verifying = world.verify(&token);
+        tokio::select! {
+            biased;
+            _ = verifying => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    tokio::task::yield_now().await;
+    assert!(world.keys.asked() <= 4, "{}", world.keys.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_not_seen_for_a_day_count_no_more() {
+    let world = World::new();
+    assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
+    world.keys.set(Err(KeyError::File("blocked".to_owned())));
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    let token = world.token(&json!({}), &json!({"jti": "later"}));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
 }

@@ -185,19 +185,25 @@ impl Issuer {
             read.leeway = Duration::from_secs(leeway);
         }
         read.actors = self.actors.unwrap_or(read.actors);
-        read.introspection = self.introspection.map(Asked::read);
+        read.introspection = self.introspection.map(Asked::read).transpose()?;
         Ok(read)
     }
 }
 
 impl Asked {
-    fn read(self) -> Introspection {
-        Introspection {
+    fn read(self) -> Result<Introspection, String> {
+        let cache = self.cache_seconds.unwrap_or(CACHE);
+        if cache > MOST_CACHE {
+            return Err(format!(
+                "cache_seconds = {cache} is more than {MOST_CACHE}: a revoked token passes for that long"
+            ));
+        }
+        Ok(Introspection {
             client: self.client_id,
             authentication: self.authentication.into(),
             every_token: self.every_token,
-            cache: Duration::from_secs(self.cache_seconds.unwrap_or(CACHE)),
-        }
+            cache: Duration::from_secs(cache),
+        })
     }
 }
 
@@ -213,6 +219,7 @@ fn position(text: &str, offset: usize) -> String {
 const MOST_LEEWAY: u64 = 300;
 /// Seconds that an answer of an issuer holds.
 const CACHE: u64 = 10;
+const MOST_CACHE: u64 = 300;
 
 #[cfg(test)]
 mod tests {
@@ -259,6 +266,7 @@ agent = "billing-bot"
             ("audience", "audiense", ":4:1: unknown field `audiense`"),
             ("\"keycloak\"", "\"auth0\"", ":9:11: unknown variant `auth0`"),
             ("realm_access.roles", "realm_access..roles", ":6:1: roles: `realm_access..roles`"),
+            ("cache_seconds = 3", "cache_seconds = 301", ":6:1: cache_seconds = 301 is more than 300"),
             ("ca = \"sso-ca.pem\"", "leeway_seconds = 301", ":6:1: leeway_seconds = 301 is more than 300"),
             (
                 "client_id = \"agent-a\"",
