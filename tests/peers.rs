@@ -9,6 +9,7 @@ mod conformance;
 mod curl;
 mod est;
 mod estate;
+mod keycloak;
 mod packaging;
 mod servers;
 mod set_up;

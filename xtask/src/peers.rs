@@ -4,6 +4,7 @@
 
 mod debian;
 mod java;
+mod keycloak;
 mod node;
 mod python;
 
@@ -27,6 +28,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "typescript", set_up: node::set_up },
     Peer { name: "python", set_up: python::set_up },
     Peer { name: "java", set_up: java::set_up },
+    Peer { name: "keycloak", set_up: keycloak::set_up },
     Peer { name: "rmcp", set_up: rmcp },
 ];
 
