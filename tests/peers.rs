@@ -10,6 +10,7 @@ mod curl;
 mod est;
 mod estate;
 mod keycloak;
+mod oidc_provider;
 mod packaging;
 mod servers;
 mod set_up;
