@@ -3,6 +3,7 @@
 //! `cargo xtask test` sets the programs up and says where they are: `COUNTERMARK_PEERS_DIR` holds them, `COUNTERMARK_BIN`
 //! is the binary under test. Without them each test prints `SKIP name: why` and does nothing.
 
+mod authlib;
 mod certificates;
 mod clients;
 mod conformance;
