@@ -2,6 +2,7 @@
 
 mod local;
 mod remote;
+mod token;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use crate::{
     failure::{Exit, Outcome},
     output::{self, BAD, DIM, GOOD, JsonFlag, WARN, line, styled},
     runtime,
+    token_client::ClientArgs,
 };
 
 /// Say step by step whether a call would work, and what mends it
@@ -35,6 +37,20 @@ pub(crate) struct DoctorArgs {
     /// Policy file of that server, to say what is granted
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// This agent's client id at the authorization server, where the server requires tokens
+    #[arg(long, value_name = "ID", requires = "issuer", help_heading = "Access tokens")]
+    client_id: Option<String>,
+    /// The authorization server
+    #[arg(long, value_name = "URL", requires = "client_id", help_heading = "Access tokens")]
+    issuer: Option<String>,
+    /// What the token is asked for (RFC 8707) [default: the server's URL]
+    #[arg(long, value_name = "URI", requires = "client_id", help_heading = "Access tokens")]
+    resource: Option<String>,
+    /// A scope to ask for; may be repeated
+    #[arg(long, value_name = "SCOPE", requires = "client_id", help_heading = "Access tokens")]
+    scope: Vec<String>,
+    #[command(flatten)]
+    client: ClientArgs,
     #[command(flatten)]
     json: JsonFlag,
 }

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use countermark_credential::{Bundle, directory};
+use countermark_credential::directory;
 use countermark_identity::{Clock, SystemClock, UnixTime};
-use countermark_oauth::{Bound, BoundToken, Question, Registration, Roots, TokenError, Tokens};
+use countermark_oauth::{Bound, BoundToken, Question, Registration, TokenError, Tokens};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -73,7 +73,9 @@ pub(crate) fn run(args: TokenArgs) -> Outcome<Exit> {
     let shown = args.identity.display();
     let loaded = directory::load(&args.identity, now)
         .or_failed(format!("cannot use the identity {shown}"), "see `countermark inspect` of it")?;
-    let roots = roots(&args, &loaded.bundles)?;
+    let domain = loaded.credential.spiffe_id().map(|id| id.trust_domain().clone());
+    let own = loaded.bundles.iter().find(|bundle| Some(bundle.trust_domain()) == domain.as_ref());
+    let roots = args.client.roots(own.or(loaded.bundles.first()))?;
     let mut registration = Registration::new(args.issuer.clone(), args.client_id.clone(), roots);
     registration.authentication = args.client.authentication()?;
     registration.dpop = args.client.dpop;
@@ -97,19 +99,6 @@ pub(crate) fn run(args: TokenArgs) -> Outcome<Exit> {
         }
         Ok(Exit::Done)
     })
-}
-
-fn roots(args: &TokenArgs, bundles: &[Bundle]) -> Outcome<Roots> {
-    if let Some(file) = &args.client.issuer_ca {
-        let text = std::fs::read(file)
-            .or_failed(format!("cannot read the CA {}", file.display()), "name a PEM file with the CA's certificate")?;
-        let domain = bundles.first().map(|bundle| bundle.trust_domain().clone());
-        let domain = domain.ok_or_else(|| failed("the identity has no trust bundle", "mint or join it again"))?;
-        let bundle = Bundle::from_pem(domain, &text)
-            .or_failed(format!("cannot use the CA {}", file.display()), "name a PEM file with the CA's certificate")?;
-        return Ok(bundle.roots().to_vec().into());
-    }
-    Ok(bundles.iter().flat_map(|bundle| bundle.roots().to_vec()).collect::<Vec<_>>().into())
 }
 
 fn show(args: &TokenArgs, token: &BoundToken) -> Outcome<()> {

@@ -3,12 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
+use countermark_credential::Bundle;
 use countermark_identity::Secret;
-use countermark_oauth::{ClientAuthentication, SigningKey};
+use countermark_oauth::{ClientAuthentication, Roots, SigningKey};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroize as _;
 
-use crate::failure::{Explain, Outcome, usage};
+use crate::failure::{Explain, Outcome, failed, usage};
 
 /// How this process proves to the authorization server who it is.
 #[derive(Debug, Args)]
@@ -56,17 +57,32 @@ impl ClientArgs {
         };
         match self.client_auth {
             Method::Certificate => Ok(ClientAuthentication::Certificate),
-            Method::PrivateKeyJwt => Ok(ClientAuthentication::PrivateKeyJwt { key: self.key()?, id: self.client_key_id.clone() }),
+            Method::PrivateKeyJwt => {
+                Ok(ClientAuthentication::PrivateKeyJwt { key: self.key()?, id: self.client_key_id.clone() })
+            }
             Method::JwtSvid => Ok(ClientAuthentication::JwtSvid { file: file("jwt-svid")? }),
             Method::Secret => {
                 let file = file("secret")?;
-                let mut text = std::fs::read_to_string(&file)
-                    .or_failed(format!("cannot read the secret {}", file.display()), "name a file that this user can read")?;
+                let mut text = std::fs::read_to_string(&file).or_failed(
+                    format!("cannot read the secret {}", file.display()),
+                    "name a file that this user can read",
+                )?;
                 let secret = text.trim_end_matches(['\r', '\n']).to_owned();
                 text.zeroize();
                 Ok(ClientAuthentication::Secret(Arc::new(Secret::new(secret))))
             }
         }
+    }
+
+    /// Who vouches for the authorization server: the CA that is named, or the roots of the own trust domain.
+    pub(crate) fn roots(&self, own: Option<&Bundle>) -> Outcome<Roots> {
+        let own = own.ok_or_else(|| failed("the identity has no trust bundle", "mint or join it again"))?;
+        let Some(file) = &self.issuer_ca else { return Ok(own.roots().to_vec().into()) };
+        let next = "name a PEM file with the CA's certificate";
+        let text = std::fs::read(file).or_failed(format!("cannot read the CA {}", file.display()), next)?;
+        let bundle = Bundle::from_pem(own.trust_domain().clone(), &text)
+            .or_failed(format!("cannot use the CA {}", file.display()), next)?;
+        Ok(bundle.roots().to_vec().into())
     }
 
     fn key(&self) -> Outcome<Option<Arc<SigningKey>>> {

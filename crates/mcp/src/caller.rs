@@ -1,18 +1,18 @@
 //! Who calls, for the handler behind the layer.
 
-use std::sync::Arc;
-
 use countermark_identity::AgentId;
 use countermark_mtls::VerifiedPeer;
-use countermark_oauth::VerifiedToken;
+use countermark_oauth::{UnverifiedToken, VerifiedToken};
 use countermark_policy::Permit;
 use http::Extensions;
+
+use crate::tokens::Shown;
 
 /// The caller of a permitted request: evidence that the layer has put into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Caller {
     peer: VerifiedPeer,
-    token: Option<Arc<VerifiedToken>>,
+    token: Option<Shown>,
     permit: Option<Permit>,
 }
 
@@ -24,7 +24,7 @@ impl Caller {
         extensions.get::<Self>().cloned()
     }
 
-    pub(crate) fn assertion(peer: VerifiedPeer, token: Option<Arc<VerifiedToken>>, permit: Option<Permit>) -> Self {
+    pub(crate) fn assertion(peer: VerifiedPeer, token: Option<Shown>, permit: Option<Permit>) -> Self {
         Self { peer, token, permit }
     }
 
@@ -43,7 +43,14 @@ impl Caller {
     /// Its token, where tokens are taken: on whose behalf it calls, and what that one may.
     #[must_use]
     pub fn token(&self) -> Option<&VerifiedToken> {
-        self.token.as_deref()
+        self.token.as_ref().map(|shown| &*shown.verified)
+    }
+
+    /// The token as it came, for whoever exchanges it ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)); `None` unless the layer
+    /// was told to keep it. Never send it anywhere but to an authorization server.
+    #[must_use]
+    pub fn subject_token(&self) -> Option<&UnverifiedToken> {
+        self.token.as_ref()?.subject.as_deref()
     }
 
     /// What permitted the call; `None` only where the layer merely observes (`danger_observe`).

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use countermark_oauth::{Challenge, ResourceMetadata, TokenRefusal, TokenVerifier, UnverifiedToken, VerifiedToken};
 use countermark_mtls::VerifiedPeer;
-use http::{HeaderMap, StatusCode};
+use countermark_oauth::{Challenge, ResourceMetadata, TokenRefusal, TokenVerifier, UnverifiedToken, VerifiedToken};
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 
 use crate::refusal::{Refusal, code};
 
@@ -33,6 +33,7 @@ pub struct TokenRules {
     resource: Arc<str>,
     /// Path and URL of the resource's metadata.
     metadata: (Arc<str>, Arc<str>),
+    keeps: bool,
 }
 
 impl TokenRules {
@@ -43,7 +44,14 @@ impl TokenRules {
         let mut url = resource.clone();
         url.set_path(&path);
         let resource = resource.as_str().trim_end_matches('/').into();
-        Self { verifier, resource, metadata: (path.into(), url.as_str().into()) }
+        Self { verifier, resource, metadata: (path.into(), url.as_str().into()), keeps: false }
+    }
+
+    /// Hands the token itself to what stands behind the layer ([`Caller::subject_token`](crate::Caller::subject_token)), which may
+    /// exchange it for another one. It still never stands in a header there.
+    #[must_use]
+    pub fn keeping_subject_tokens(self) -> Self {
+        Self { keeps: true, ..self }
     }
 
     /// Who judges.
@@ -68,11 +76,10 @@ impl TokenRules {
         Box::new(Challenge { error: error.map(str::to_owned), description, scope, resource_metadata })
     }
 
-    async fn verify(&self, headers: &HeaderMap, peer: &VerifiedPeer) -> Result<Option<Arc<VerifiedToken>>, TokenRefusal> {
-        match UnverifiedToken::of(headers)? {
-            Some(token) => self.verifier.verify(&token, peer).await.map(Some),
-            None => Ok(None),
-        }
+    async fn verify(&self, headers: &HeaderMap, peer: &VerifiedPeer) -> Result<Option<Shown>, TokenRefusal> {
+        let Some(subject) = UnverifiedToken::of(headers)? else { return Ok(None) };
+        let verified = self.verifier.verify(&subject, peer).await?;
+        Ok(Some(Shown { verified, subject: self.keeps.then(|| Arc::new(subject)) }))
     }
 
     fn refuse(&self, why: &TokenRefusal) -> Refusal {
@@ -85,6 +92,14 @@ impl TokenRules {
         refusal.challenge = Some(self.challenge(error, description, None));
         refusal
     }
+}
+
+/// The token of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) verified: Arc<VerifiedToken>,
+    /// As it came, where it is to be exchanged.
+    pub(crate) subject: Option<Arc<UnverifiedToken>>,
 }
 
 impl Tokens {
@@ -108,7 +123,7 @@ impl Tokens {
         &self,
         headers: &HeaderMap,
         peer: &VerifiedPeer,
-    ) -> Result<Option<Arc<VerifiedToken>>, (Refusal, TokenRefusal)> {
+    ) -> Result<Option<Shown>, (Refusal, TokenRefusal)> {
         match self {
             Self::Ignored => Ok(None),
             Self::Forbidden if headers.contains_key(AUTHORIZATION) => {

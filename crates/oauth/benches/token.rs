@@ -72,7 +72,8 @@ fn benches(criterion: &mut Criterion) {
         world.token(number)
     };
     let jwk = world.sso.keys()["keys"][0].clone();
-    let key = DecodingKey::from_ec_components(jwk["x"].as_str().unwrap_or_default(), jwk["y"].as_str().unwrap_or_default());
+    let key =
+        DecodingKey::from_ec_components(jwk["x"].as_str().unwrap_or_default(), jwk["y"].as_str().unwrap_or_default());
     let key = key.expect("a key");
     let mut group = criterion.benchmark_group("token");
     group.bench_function("the bare ES256 signature", |bencher| {
@@ -83,7 +84,10 @@ fn benches(criterion: &mut Criterion) {
     group.bench_function("verified for the first time", |bencher| {
         bencher.to_async(&runtime).iter_batched(
             || UnverifiedToken::parse(&next()).expect("a token"),
-            |token| async { world.verifier.verify(&token, world.met.server.peer()).await.expect("good"); token },
+            |token| async {
+                world.verifier.verify(&token, world.met.server.peer()).await.expect("good");
+                token
+            },
             BatchSize::SmallInput,
         );
     });

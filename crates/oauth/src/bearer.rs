@@ -102,7 +102,10 @@ mod tests {
         for wrong in ["Bearer ", "Bearer x y", "Bearer x\ty", "Bearer \u{e9}"] {
             assert_eq!(read(&[wrong]), Err(BearerFault::Characters), "{wrong}");
         }
-        assert_eq!(read(&[&format!("Bearer {}", "x".repeat(LONGEST + 1))]), Err(BearerFault::TooLong { limit: LONGEST }));
+        assert_eq!(
+            read(&[&format!("Bearer {}", "x".repeat(LONGEST + 1))]),
+            Err(BearerFault::TooLong { limit: LONGEST })
+        );
     }
 
     #[test]

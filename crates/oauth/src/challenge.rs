@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn one_challenge_of_several_and_no_nonsense() {
-        let one = read(r#"Basic realm="x, Bearer y", bearer ERROR=invalid_token , scope = "a b", Digest qop="auth""#).unwrap();
+        let one = read(r#"Basic realm="x, Bearer y", bearer ERROR=invalid_token , scope = "a b", Digest qop="auth""#)
+            .unwrap();
         assert_eq!((one.error.as_deref(), one.scope.as_deref()), (Some("invalid_token"), Some("a b")));
         assert_eq!(read("Bearer"), Some(Challenge::default()));
         for none in ["", "Basic realm=\"x\"", "Bearer scope=\"unclosed", "DPoP error=\"x\""] {

@@ -119,9 +119,9 @@ impl Http {
             .map_err(tls)?
             .with_root_certificates(store);
         let mut config = match credential {
-            Some(credential) => builder
-                .with_client_auth_cert(credential.chain().to_vec(), credential.key().clone_key())
-                .map_err(tls)?,
+            Some(credential) => {
+                builder.with_client_auth_cert(credential.chain().to_vec(), credential.key().clone_key()).map_err(tls)?
+            }
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();
@@ -166,7 +166,8 @@ impl Http {
         let url = Url::parse(&text).map_err(|_| HttpError::NotHttps { url: text })?;
         require_https(&url)?;
         let host = host(&url);
-        let unreachable = |error: reqwest::Error| HttpError::Unreachable { host: host.clone(), cause: causes(&error.without_url()) };
+        let unreachable =
+            |error: reqwest::Error| HttpError::Unreachable { host: host.clone(), cause: causes(&error.without_url()) };
         let request = reqwest::Request::try_from(request).map_err(unreachable)?;
         let mut answer = self.client.execute(request).await.map_err(unreachable)?;
         if answer.status().is_redirection() {
@@ -207,10 +208,7 @@ impl FollowingHttp {
     ///
     /// # Errors
     /// The credential or a root is unusable.
-    pub fn new(
-        credential: watch::Receiver<Arc<Credential>>,
-        roots: impl Into<Roots>,
-    ) -> Result<Self, HttpError> {
+    pub fn new(credential: watch::Receiver<Arc<Credential>>, roots: impl Into<Roots>) -> Result<Self, HttpError> {
         let roots = roots.into();
         let current = Current::new(credential.borrow().clone(), roots.now())?;
         Ok(Self { credential, roots, current: ArcSwap::from_pointee(current) })

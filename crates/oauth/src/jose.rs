@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::algorithm::Algorithm;
 pub(crate) use self::header::Header;
-pub use self::key::KeySetError;
 pub(crate) use self::key::KeySet;
+pub use self::key::KeySetError;
 pub use self::sign::{SigningKey, SigningKeyError};
 
 /// A token in three parts, taken apart and not yet believed.

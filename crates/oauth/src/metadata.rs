@@ -291,16 +291,16 @@ mod tests {
         assert_eq!(metadata.token_endpoint(true).unwrap().as_str(), "https://mtls.as.test/t");
         assert_eq!(metadata.token_endpoint(false).unwrap().as_str(), "https://as.test/t");
         assert!(matches!(metadata.jwks_uri(), Err(DiscoveryError::Lacks { what: "jwks_uri", .. })));
-        assert!(matches!(read(&document("http://mtls.as.test/t")), Err(DiscoveryError::Http(HttpError::NotHttps { .. }))));
+        assert!(matches!(
+            read(&document("http://mtls.as.test/t")),
+            Err(DiscoveryError::Http(HttpError::NotHttps { .. }))
+        ));
     }
 
     #[test]
     fn a_resource_answers_for_itself_alone() {
         let resource = "https://ledger.test/mcp";
-        assert_eq!(
-            ResourceMetadata::path(&Url::parse(resource).unwrap()),
-            "/.well-known/oauth-protected-resource/mcp"
-        );
+        assert_eq!(ResourceMetadata::path(&Url::parse(resource).unwrap()), "/.well-known/oauth-protected-resource/mcp");
         assert!(ResourceMetadata::read(br#"{"resource":"https://ledger.test/mcp"}"#, resource).is_ok());
         let other = ResourceMetadata::read(br#"{"resource":"https://evil.test/mcp"}"#, resource);
         assert!(matches!(other, Err(ResourceMetadataError::OtherResource { .. })));

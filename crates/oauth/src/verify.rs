@@ -94,7 +94,11 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// [`TokenRefusal`], with the one reason that decided.
-    pub async fn verify(&self, token: &UnverifiedToken, peer: &VerifiedPeer) -> Result<Arc<VerifiedToken>, TokenRefusal> {
+    pub async fn verify(
+        &self,
+        token: &UnverifiedToken,
+        peer: &VerifiedPeer,
+    ) -> Result<Arc<VerifiedToken>, TokenRefusal> {
         self.verify_for(token, *peer.leaf().thumbprint(), peer.agent()).await
     }
 

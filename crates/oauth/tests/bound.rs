@@ -73,8 +73,11 @@ async fn answer(
     let Ok(token) = verifier.verify(&token, &peer).await else { return challenge(StatusCode::UNAUTHORIZED, invalid()) };
     let needs = needs.lock().unwrap().clone();
     if !needs.iter().all(|scope| token.scopes().iter().any(|held| &**held == *scope)) {
-        let lack =
-            Challenge { error: Some("insufficient_scope".to_owned()), scope: Some(needs.join(" ")), ..Challenge::default() };
+        let lack = Challenge {
+            error: Some("insufficient_scope".to_owned()),
+            scope: Some(needs.join(" ")),
+            ..Challenge::default()
+        };
         return challenge(StatusCode::FORBIDDEN, lack);
     }
     serials.lock().unwrap().push(peer.leaf().serial().to_string());

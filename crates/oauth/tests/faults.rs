@@ -47,7 +47,10 @@ async fn no_redirect_is_followed() {
     let world = World::new().await;
     world.sso.fail(Fault::Redirect);
     let error = refused(&world).await;
-    assert!(matches!(error, TokenError::Discovery(DiscoveryError::Http(HttpError::Redirect { status: 302, .. }))), "{error}");
+    assert!(
+        matches!(error, TokenError::Discovery(DiscoveryError::Http(HttpError::Redirect { status: 302, .. }))),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -49,13 +49,8 @@ async fn keys_that_change_every_minute() {
 }
 
 fn introspecting(world: &World, always: bool) -> TokenVerifier {
-    let asks = Introspector::new(
-        world.http(),
-        world.sso.issuer(),
-        "ledger",
-        ClientAuthentication::Certificate,
-        world.clock(),
-    );
+    let asks =
+        Introspector::new(world.http(), world.sso.issuer(), "ledger", ClientAuthentication::Certificate, world.clock());
     let asks = if always { asks.for_every_token() } else { asks }.with_ttl(Duration::from_secs(5));
     let keys = PublishedKeys::new(world.http(), world.sso.issuer());
     TokenVerifier::new(world.clock()).with_issuer(world.rules(), Box::new(keys), Some(asks))

@@ -50,7 +50,8 @@ async fn other_questions_are_other_tokens_and_the_same_one_is_the_same() {
         async move { tokens.token(&question).await.unwrap() }
     };
     let one = ask(Question::of(RESOURCE).with_scopes(["ledger.read", "ledger.write"])).await;
-    let same = ask(Question::of(RESOURCE).with_scopes(["ledger.write"]).with_scopes(["ledger.read", "ledger.read"])).await;
+    let same =
+        ask(Question::of(RESOURCE).with_scopes(["ledger.write"]).with_scopes(["ledger.read", "ledger.read"])).await;
     assert!(Arc::ptr_eq(&one, &same));
     let other = ask(Question::of("https://crm.test/mcp")).await;
     assert!(!Arc::ptr_eq(&one, &other));
@@ -194,7 +195,10 @@ async fn tokens_end_when_they_are_revoked() {
 async fn an_exchange_names_subject_and_actor() {
     use countermark_oauth::UnverifiedToken;
     let world = World::new().await;
-    world.sso.register("relay", Client::of_certificate("spiffe://agents.internal/agent/relay").with_scopes(&["ledger.read"]));
+    world.sso.register(
+        "relay",
+        Client::of_certificate("spiffe://agents.internal/agent/relay").with_scopes(&["ledger.read"]),
+    );
     let first = world.tokens(world.ca.agent("billing-bot")).token(&question()).await.unwrap();
     let mut registration = world.registration();
     registration.client = "relay".to_owned();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use countermark_credential::{Credential, Source as _};
 use countermark_identity::{AgentId, Clock, SpiffeId};
-use countermark_oauth::{FollowingHttp, IssuerRules, PublishedKeys, Question, Registration, Roots, TokenVerifier, Tokens};
+use countermark_oauth::{
+    FollowingHttp, IssuerRules, PublishedKeys, Question, Registration, Roots, TokenVerifier, Tokens,
+};
 use countermark_testkit::{AuthorizationServer, Client, MockClock, TestCa, TestSource, TestTrust};
 
 pub(crate) const RESOURCE: &str = "https://ledger.test/mcp";
@@ -25,7 +27,10 @@ impl World {
         let trust = ca.trusted();
         let source = TestSource::new(ca.mint(&ca.server_spec("sso").dns("localhost")).credential());
         let sso = AuthorizationServer::start(source.watch(), trust.generations(), Arc::new(ca.clock().clone())).await;
-        sso.register("agent-a", Client::of_certificate(id("billing-bot")).with_scopes(&["ledger.read", "ledger.write"]));
+        sso.register(
+            "agent-a",
+            Client::of_certificate(id("billing-bot")).with_scopes(&["ledger.read", "ledger.write"]),
+        );
         Self { ca, trust, sso, _sso_source: source }
     }
 

@@ -47,13 +47,7 @@ pub struct Because {
 impl Policy {
     /// The decision on one call, exactly as [`Policy::authorize_with`] takes it, with what decides it.
     #[must_use]
-    pub fn explain(
-        &self,
-        caller: &AgentId,
-        server: &ServerId,
-        action: Action<'_>,
-        rights: Rights<'_>,
-    ) -> Explanation {
+    pub fn explain(&self, caller: &AgentId, server: &ServerId, action: Action<'_>, rights: Rights<'_>) -> Explanation {
         let decision = self.authorize_with(caller, server, action, rights).map(|permit| permit.rule());
         self.explanation(caller, server.name(), action, decision)
     }

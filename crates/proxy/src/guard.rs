@@ -32,7 +32,7 @@ use self::policy_file::PolicyFile;
 use self::service::Front;
 use self::state::State;
 pub(crate) use self::tokens::roots;
-pub use self::tokens::{Introspection, TokenIssuer, TokenMode, TokensConfig};
+pub use self::tokens::{Introspection, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
 
 /// A guard whose sockets are bound and whose files are read; nothing is served before [`Guard::serve`].
 #[derive(Debug)]

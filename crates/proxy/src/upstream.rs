@@ -1,6 +1,7 @@
 //! What stands behind guard, as a service that is reached only by permitted calls.
 
 mod connector;
+pub(crate) mod exchange;
 pub(crate) mod headers;
 pub(crate) mod http;
 mod paced;
@@ -26,7 +27,8 @@ use http_body_util::{BodyExt, Full};
 use tower_service::Service;
 
 pub(crate) use self::connector::Target;
-use self::http::{Http, HttpBody};
+use self::exchange::Exchange;
+use self::http::{Http, HttpBody, HttpError};
 use self::paced::Paced;
 use self::stdio::Stdio;
 use crate::answer;
@@ -45,6 +47,8 @@ struct Inner {
     server: Server,
     /// Whether the upstream learns who calls, and the trust domain whose agents go by their bare name.
     tells: Option<TrustDomain>,
+    /// How callers' tokens become tokens for the upstream, if they do.
+    exchange: Option<Exchange>,
     metrics: Arc<Metrics>,
 }
 
@@ -56,8 +60,13 @@ pub(crate) enum Server {
 }
 
 impl Behind {
-    pub(crate) fn new(server: Server, tells: Option<TrustDomain>, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Arc::new(Inner { server, tells, metrics }) }
+    pub(crate) fn new(
+        server: Server,
+        tells: Option<TrustDomain>,
+        exchange: Option<Exchange>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { server, tells, exchange, metrics }) }
     }
 
     /// Processes that run, if it is a stdio server.
@@ -112,7 +121,11 @@ impl Inner {
             tell(&mut request, own);
         }
         let body = request.body().clone();
-        match http.call(request).await {
+        let answered = match &self.exchange {
+            None => http.call(request).await,
+            Some(exchange) => self.exchanged(exchange, http, request).await,
+        };
+        match answered {
             Ok(response) => response.map(AnswerBody::Http),
             Err(error) => {
                 tracing::warn!(%error, kind = error.kind(), "the upstream failed");
@@ -123,6 +136,33 @@ impl Inner {
                 answer::error(error.status(), id, answer::INTERNAL, error.public()).map(AnswerBody::Own)
             }
         }
+    }
+}
+
+impl Inner {
+    /// With a token for the upstream. A refusal of that one is guard's own affair: it is tried once more with a fresh one, and
+    /// never handed to the caller, who would take it for a refusal of its own.
+    async fn exchanged(
+        &self,
+        exchange: &Exchange,
+        http: &Http,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Paced<HttpBody>>, HttpError> {
+        let Some(caller) = Caller::of(request.extensions()) else { return http.call(request).await };
+        let Some(exchanged) = exchange.for_caller(&caller).await.map_err(HttpError::Token)? else {
+            return http.call(request).await;
+        };
+        let mut again = Request::new(request.body().clone());
+        *again.method_mut() = request.method().clone();
+        *again.headers_mut() = request.headers().clone();
+        exchanged.put(&mut request);
+        let response = http.call(request).await?;
+        let Some(subject) = caller.subject_token().filter(|_| response.status() == StatusCode::UNAUTHORIZED) else {
+            return Ok(response);
+        };
+        exchange.anew(exchanged, subject).await.map_err(HttpError::Token)?.put(&mut again);
+        let response = http.call(again).await?;
+        if response.status() == StatusCode::UNAUTHORIZED { Err(HttpError::TokenRefused) } else { Ok(response) }
     }
 }
 

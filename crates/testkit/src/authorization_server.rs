@@ -84,7 +84,8 @@ impl AuthorizationServer {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let acceptor: Acceptor<Anyone> =
-            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default()).expect("an acceptor");
+            Acceptor::of_callers(credential, trust, Arc::clone(&clock), AcceptorConfig::default())
+                .expect("an acceptor");
         let inner = Inner {
             clients: HashMap::new(),
             keys: vec![Key::new("key-1")],
@@ -152,6 +153,13 @@ impl AuthorizationServer {
     #[must_use]
     pub fn issued(&self) -> Vec<String> {
         self.state.lock().issued.iter().map(|(token, _)| token.clone()).collect()
+    }
+
+    /// What the token with this place among [`Self::issued`] says.
+    #[must_use]
+    pub fn claims(&self, at: usize) -> Value {
+        let inner = self.state.lock();
+        inner.issued.get(at).map(|(_, claims)| Value::Object(claims.clone())).unwrap_or_default()
     }
 
     /// How often a token was asked for.

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use countermark_identity::{Identity, ServerId, SystemClock, UnixTime, Usage};
 use countermark_mtls::{Client, ClientConfig, ClientError, ExpectedServer, TrustGenerations};
 use countermark_policy::Policy;
-use http::{Response, StatusCode, Uri, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rustls::{AlertDescription, pki_types::CertificateDer};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Chart, DoctorArgs, local::Own};
+use super::{Chart, DoctorArgs, local::Own, token};
 use crate::{
     failure::{Outcome, sentence, usage},
     inspect::span,
@@ -86,7 +86,10 @@ pub(super) async fn examine(
     );
     let (_keep, credential) = watch::channel(Arc::clone(&own.credential));
     match Client::new(credential, generations.watch(), expected, Arc::new(SystemClock), ClientConfig::default()) {
-        Ok(client) => call(chart, &client, target, now).await?,
+        Ok(client) => {
+            let token = token::examine(chart, args, own, &target.url).await?;
+            call(chart, &client, target, token, now).await?;
+        }
         Err(error) => chart.failed("call", error.to_string(), "mint into the identity directory again")?,
     }
     Ok(Some(server))
@@ -164,8 +167,18 @@ fn expected(server: Option<&str>) -> Outcome<ExpectedServer> {
 }
 
 /// A real `tools/list`: what guard says to this certificate.
-async fn call(chart: &mut Chart, client: &Client, target: &Target, now: UnixTime) -> Outcome<()> {
-    let request = rpc::request(&target.url, 1, "tools/list", json!({}))?.map(|body| Full::new(Bytes::from(body)));
+async fn call(
+    chart: &mut Chart,
+    client: &Client,
+    target: &Target,
+    token: Option<HeaderValue>,
+    now: UnixTime,
+) -> Outcome<()> {
+    let mut request = rpc::request(&target.url, 1, "tools/list", json!({}))?.map(|body| Full::new(Bytes::from(body)));
+    let carried = token.is_some();
+    if let Some(token) = token {
+        request.headers_mut().insert(header::AUTHORIZATION, token);
+    }
     let response = match tokio::time::timeout(Duration::from_secs(15), client.request(request)).await {
         Err(_) => return chart.failed("call", "no answer within 15 s", "look into guard's log: is its upstream up?"),
         Ok(Err(error)) => return refused(chart, error),
@@ -173,6 +186,9 @@ async fn call(chart: &mut Chart, client: &Client, target: &Target, now: UnixTime
     };
     clock(chart, &response, now)?;
     let status = response.status();
+    if token::explain(chart, status, response.headers(), carried)? {
+        return Ok(());
+    }
     let body = Limited::new(response.into_body(), 4 * 1024 * 1024)
         .collect()
         .await

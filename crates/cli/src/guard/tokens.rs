@@ -56,9 +56,17 @@ pub(super) fn config(args: &TokenArgs) -> Outcome<TokensConfig> {
     for client in &args.client {
         let pair = client.rsplit_once('=').filter(|(client, agent)| !client.is_empty() && !agent.is_empty());
         let (client, agent) = pair.ok_or_else(|| {
-            usage(format!("--client {client} is no pair"), "write --client CLIENT_ID=AGENT, as in --client billing=billing-bot")
+            usage(
+                format!("--client {client} is no pair"),
+                "write --client CLIENT_ID=AGENT, as in --client billing=billing-bot",
+            )
         })?;
         issuer.clients.push((client.to_owned(), agent.to_owned()));
     }
-    Ok(TokensConfig { mode: TokenMode::Required, audience: args.audience.clone(), issuers: vec![issuer] })
+    Ok(TokensConfig {
+        mode: TokenMode::Required,
+        audience: args.audience.clone(),
+        issuers: vec![issuer],
+        upstream: None,
+    })
 }

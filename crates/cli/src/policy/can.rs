@@ -109,7 +109,9 @@ fn sentence(agent: &AgentId, action: Action<'_>, answer: &Explanation) -> String
     let verdict = if answer.permitted { styled(GOOD, "permitted") } else { styled(BAD, "denied") };
     let mut text = format!("{verdict}: {agent}, {what} on {}", answer.server);
     match (&answer.rule, &answer.denied) {
-        (_, Some(denied @ (Denied::LacksScopes { .. } | Denied::LacksRole { .. }))) => text.push_str(&format!(": {denied}")),
+        (_, Some(denied @ (Denied::LacksScopes { .. } | Denied::LacksRole { .. }))) => {
+            text.push_str(&format!(": {denied}"))
+        }
         (Some(rule), _) => text.push_str(&format!(": {rule}")),
         (None, Some(denied)) => text.push_str(&format!(": {denied}")),
         (None, None) => {}

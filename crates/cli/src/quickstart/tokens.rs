@@ -70,14 +70,19 @@ impl Act {
         let (source, trust) = follow(&sso, &own)?;
         let sso = AuthorizationServer::start(source.credential(), trust, Arc::new(SystemClock)).await;
         let agent = |name: &str| format!("spiffe://{own}/agent/{name}");
-        sso.register("billing", Registered::of_certificate(agent("billing-bot")).with_scopes(&["ledger.read", "ledger.write"]));
+        sso.register(
+            "billing",
+            Registered::of_certificate(agent("billing-bot")).with_scopes(&["ledger.read", "ledger.write"]),
+        );
         sso.register("audit", Registered::of_certificate(agent("audit-bot")).with_scopes(&["ledger.read"]));
         let mut issuer = TokenIssuer::new(sso.issuer());
-        issuer.clients = [("billing", "billing-bot"), ("audit", "audit-bot")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
+        issuer.clients =
+            [("billing", "billing-bot"), ("audit", "audit-bot")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
         let (policy, audit) = (estate.dir.join("tokens-policy.toml"), estate.dir.join("tokens-audit.jsonl"));
         std::fs::write(&policy, POLICY).or_failed(format!("cannot write {}", policy.display()), "")?;
         let audience = "https://ledger.quickstart.internal/mcp".to_owned();
-        let tokens = TokensConfig { mode: TokenMode::Required, audience: Some(audience), issuers: vec![issuer] };
+        let tokens =
+            TokensConfig { mode: TokenMode::Required, audience: Some(audience), issuers: vec![issuer], upstream: None };
         let address = estate.guard(policy, audit.clone(), tokens).await?;
         let url = format!("https://localhost:{}/mcp", address.port());
         let billing = Bearer::start(estate.billing.directory(), &own, &sso, "billing", &url, estate)?;
@@ -120,7 +125,10 @@ impl Act {
             return Err(format!("it was answered {}", response.status()));
         }
         let line = audit::last(&self.audit, |line| audit::is(line, "agent", "audit-bot")).unwrap_or_default();
-        Ok(vec![format!("401 invalid_token: {}", challenge.description.unwrap_or_default()), quoted(audit::shown(&line))])
+        Ok(vec![
+            format!("401 invalid_token: {}", challenge.description.unwrap_or_default()),
+            quoted(audit::shown(&line)),
+        ])
     }
 
     async fn scope(&self) -> Seen {
@@ -230,12 +238,16 @@ impl Bearer {
         let request = self.request(id, tool)?;
         let response = self.client.request(request).await.map_err(|error| sentence(&error.into()))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), 1024 * 1024).collect().await.map_err(|error| error.to_string())?;
+        let body =
+            Limited::new(response.into_body(), 1024 * 1024).collect().await.map_err(|error| error.to_string())?;
         rpc::answer(id, &body.to_bytes()).ok_or_else(|| format!("HTTP {status} without an answer"))
     }
 }
 
-fn follow(directory: &Path, own: &TrustDomain) -> Outcome<(Arc<DirectorySource>, watch::Receiver<Arc<TrustGeneration>>)> {
+fn follow(
+    directory: &Path,
+    own: &TrustDomain,
+) -> Outcome<(Arc<DirectorySource>, watch::Receiver<Arc<TrustGeneration>>)> {
     let source = DirectorySource::spawn(DirectoryConfig::new(directory), Arc::new(SystemClock))
         .or_failed(format!("cannot use {}", directory.display()), "")?;
     let (_, map) = watch::channel(Arc::new(SanMap::empty(own.clone())));

@@ -24,3 +24,5 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod tokens;

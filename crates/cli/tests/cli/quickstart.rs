@@ -15,7 +15,7 @@ fn once_every_step_holds_and_nothing_is_left() {
     let place = Place::empty();
     let ran =
         Ran::of(command().args(["quickstart", "--once"]).env("TMPDIR", place.dir.path()).output().unwrap()).done();
-    assert!(ran.out.contains("All 8 steps held."), "{ran:?}");
+    assert!(ran.out.contains("All 13 steps held."), "{ran:?}");
     for evidence in [
         "CertificateRequired",
         "UnknownCA",
@@ -67,7 +67,7 @@ fn it_stays_up_and_the_curl_line_works() {
         crate::run::skip("curl is not installed");
     } else {
         let answered = Ran::of(answered).done();
-        assert!(answered.out.contains("\"cents\":12500"), "{answered:?}");
+        assert!(answered.out.contains("\"cents\":12600"), "{answered:?}");
     }
     what_doctor_says(&place, &told);
     a_changed_policy_counts_at_once(&place, &told);
@@ -136,7 +136,7 @@ fn connect_carries_a_call(place: &Place, told: &str) {
     writeln!(input, "{initialize}").unwrap();
     assert!(answers.next().unwrap().contains("\"protocolVersion\":\"2025-11-25\""));
     writeln!(input, r#"{{"jsonrpc":"2.0","method":"notifications/initialized"}}"#).unwrap();
-    for (tool, said) in [("read_balance", "12500"), ("drop_ledger", "not available to `billing-bot`")] {
+    for (tool, said) in [("read_balance", "12600"), ("drop_ledger", "not available to `billing-bot`")] {
         writeln!(
             input,
             r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#

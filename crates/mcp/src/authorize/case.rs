@@ -1,7 +1,6 @@
 //! One request under judgement: what is known of it, for the audit and for the answer.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Instant;
 
 use countermark_mtls::VerifiedPeer;
@@ -14,13 +13,14 @@ use super::Authorization;
 use super::verdict::{Denial, Holder, Verdict};
 use crate::method::Demand;
 use crate::refusal::{Refusal, code};
+use crate::tokens::Shown;
 use crate::{AuditLine, DecisionId, Outcome, Recording, RequestId};
 
 /// The facts of one request, gathered as they become known.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) peer: VerifiedPeer,
-    pub(super) token: Option<Arc<VerifiedToken>>,
+    pub(super) token: Option<Shown>,
     pub(super) decision: DecisionId,
     pub(super) started: Instant,
     pub(super) method: Option<Box<str>>,
@@ -44,9 +44,13 @@ impl Case {
         }
     }
 
+    fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_ref().map(|shown| &*shown.verified)
+    }
+
     /// Who asks, and what its token gives it.
     pub(super) fn holder(&self) -> Holder<'_> {
-        let rights = self.token.as_ref().map_or(Rights::NONE, |token| Rights::new(token.scopes(), token.roles()));
+        let rights = self.token().map_or(Rights::NONE, |token| Rights::new(token.scopes(), token.roles()));
         Holder { agent: self.peer.agent(), rights }
     }
 
@@ -134,9 +138,9 @@ impl Case {
             trust_domain: agent.trust_domain().as_str(),
             serial: self.peer.leaf().serial(),
             server: config.server.name(),
-            client: self.token.as_ref().map(|token| token.client()),
-            subject: self.token.as_ref().map(|token| token.subject()),
-            actor: self.token.as_ref().and_then(|token| token.actors().first()).map(AsRef::as_ref),
+            client: self.token().map(VerifiedToken::client),
+            subject: self.token().map(VerifiedToken::subject),
+            actor: self.token().and_then(|token| token.actors().first()).map(AsRef::as_ref),
             method: method.as_deref(),
             kind: demand.map(Demand::kind),
             name: name.as_deref(),

@@ -34,7 +34,11 @@ impl Gate {
     {
         headers::strip(&mut parts.headers);
         parts.extensions.insert(case.peer.agent().clone());
-        parts.extensions.insert(Caller::assertion(case.peer.clone(), case.token.clone(), judged.verdict.permit.clone()));
+        parts.extensions.insert(Caller::assertion(
+            case.peer.clone(),
+            case.token.clone(),
+            judged.verdict.permit.clone(),
+        ));
         if let Some(permit) = judged.verdict.permit {
             parts.extensions.insert(permit);
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countermark_mtls::VerifiedPeer;
-use countermark_oauth::VerifiedToken;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -22,6 +21,7 @@ use crate::pending::Pending;
 use crate::refusal::{Refusal, code};
 use crate::sessions::{Record, Sessions};
 use crate::tasks::Tasks;
+use crate::tokens::Shown;
 use crate::{BoxError, Era, Message, parse};
 
 /// The configuration, and what is remembered between requests.
@@ -164,7 +164,7 @@ impl Gate {
     }
 
     /// The token, judged before anything of the body is read.
-    async fn token(&self, parts: &Parts, peer: &VerifiedPeer) -> Result<Option<Arc<VerifiedToken>>, Refusal> {
+    async fn token(&self, parts: &Parts, peer: &VerifiedPeer) -> Result<Option<Shown>, Refusal> {
         self.config.tokens.judge(&parts.headers, peer).await.map_err(|(refusal, why)| {
             tracing::info!(agent = %peer.agent(), %why, "a token was refused");
             refusal

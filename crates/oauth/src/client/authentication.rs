@@ -61,7 +61,9 @@ impl ClientAuthentication {
     ) -> Result<Vec<(&'static str, Secret<String>)>, HttpError> {
         let (kind, assertion) = match self {
             Self::Certificate | Self::Secret(_) => return Ok(Vec::new()),
-            Self::PrivateKeyJwt { key: Some(key), id } => (JWT_BEARER, assertion(key, id.as_deref(), client, issuer, now)?),
+            Self::PrivateKeyJwt { key: Some(key), id } => {
+                (JWT_BEARER, assertion(key, id.as_deref(), client, issuer, now)?)
+            }
             Self::PrivateKeyJwt { key: None, id } => {
                 let key = SigningKey::new(credential.key()).map_err(|error| unable(error.to_string()))?;
                 (JWT_BEARER, assertion(&key, id.as_deref(), client, issuer, now)?)
@@ -72,10 +74,7 @@ impl ClientAuthentication {
                 (JWT_SPIFFE, text.trim().to_owned())
             }
         };
-        Ok(vec![
-            ("client_assertion_type", Secret::new(kind.to_owned())),
-            ("client_assertion", Secret::new(assertion)),
-        ])
+        Ok(vec![("client_assertion_type", Secret::new(kind.to_owned())), ("client_assertion", Secret::new(assertion))])
     }
 }
 

@@ -34,7 +34,12 @@ impl Proofs {
 
     /// Puts a proof for this request into it ([RFC 9449 §4.2](https://www.rfc-editor.org/rfc/rfc9449#section-4.2)); with a token,
     /// one that belongs to that token alone.
-    pub(crate) fn prove<B>(&self, request: &mut Request<B>, token: Option<&str>, now: UnixTime) -> Result<(), HttpError> {
+    pub(crate) fn prove<B>(
+        &self,
+        request: &mut Request<B>,
+        token: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(), HttpError> {
         let mut uri = request.uri().to_string();
         uri.truncate(uri.find(['?', '#']).unwrap_or(uri.len()));
         let mut claims = json!({

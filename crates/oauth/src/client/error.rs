@@ -50,7 +50,9 @@ impl TokenError {
         let known = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let code = if known { code } else { "an error that is none of OAuth's" };
         let remedy = match code {
-            "invalid_client" => "compare the client's id and its registered certificate subject, key or secret with what is presented",
+            "invalid_client" => {
+                "compare the client's id and its registered certificate subject, key or secret with what is presented"
+            }
             "invalid_scope" => "one of the scopes is not this client's",
             "invalid_target" => "the server does not know the resource",
             "unauthorized_client" => "the client may not use this grant",

@@ -5,16 +5,17 @@ use std::pin::Pin;
 
 use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse};
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope, TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
+    TokenResponse as _, TokenUrl,
 };
 use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::Asking;
 use super::authentication::{ClientAuthentication, form_request};
 use super::error::TokenError;
 use super::question::Question;
 use super::token::Fresh;
-use super::Asking;
 use crate::bearer::UnverifiedToken;
 use crate::http::HttpError;
 
@@ -33,9 +34,9 @@ impl Asking<'_> {
         let url = TokenUrl::new(endpoint.to_string()).map_err(|_| self.malformed("its endpoint is no URL"))?;
         let mut client = BasicClient::new(ClientId::new(self.client.to_owned())).set_token_uri(url);
         client = match self.authentication {
-            ClientAuthentication::Secret(secret) => client
-                .set_client_secret(ClientSecret::new(secret.expose().clone()))
-                .set_auth_type(AuthType::BasicAuth),
+            ClientAuthentication::Secret(secret) => {
+                client.set_client_secret(ClientSecret::new(secret.expose().clone())).set_auth_type(AuthType::BasicAuth)
+            }
             _ => client.set_auth_type(AuthType::RequestBody),
         };
         let members = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
@@ -121,7 +122,9 @@ impl Asking<'_> {
             RequestTokenError::Request(error) => error.into(),
             RequestTokenError::Parse(_, mut body) => {
                 body.zeroize();
-                self.malformed("JSON with access_token, token_type and a whole number of seconds in expires_in is wanted")
+                self.malformed(
+                    "JSON with access_token, token_type and a whole number of seconds in expires_in is wanted",
+                )
             }
             RequestTokenError::Other(mut text) => {
                 text.zeroize();

@@ -3,10 +3,10 @@
 use url::Url;
 use zeroize::Zeroize as _;
 
+use super::Asking;
 use super::authentication::form_request;
 use super::error::TokenError;
 use super::token::BoundToken;
-use super::Asking;
 use crate::http::{HttpError, host};
 
 impl Asking<'_> {

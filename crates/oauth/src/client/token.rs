@@ -44,10 +44,14 @@ pub enum Bound {
 #[non_exhaustive]
 pub enum Misbound {
     /// It is bound to another certificate.
-    #[error("the new token is bound to another certificate than the one that it was asked for with; nothing may stand between us and the token endpoint")]
+    #[error(
+        "the new token is bound to another certificate than the one that it was asked for with; nothing may stand between us and the token endpoint"
+    )]
     Other,
     /// It is bound to nothing.
-    #[error("the new token is bound to no certificate (no cnf); have the server bind this client's tokens: tls_client_certificate_bound_access_tokens")]
+    #[error(
+        "the new token is bound to no certificate (no cnf); have the server bind this client's tokens: tls_client_certificate_bound_access_tokens"
+    )]
     Nothing,
 }
 
@@ -134,7 +138,9 @@ fn bound(token: &[u8], presented: Thumbprint, proof: Option<&str>) -> Result<Bou
     let text = |name: &str| cnf.get(name).and_then(Value::as_str);
     match (text("x5t#S256"), text("jkt"), proof) {
         (_, Some(bound), Some(ours)) if bound == ours => Ok(Bound::Key),
-        (Some(bound), None, None) if Thumbprint::from_base64url(bound) == Ok(presented) => Ok(Bound::Certificate(presented)),
+        (Some(bound), None, None) if Thumbprint::from_base64url(bound) == Ok(presented) => {
+            Ok(Bound::Certificate(presented))
+        }
         _ => Err(Misbound::Other),
     }
 }

@@ -130,7 +130,16 @@ impl Tokens {
 
     /// Forgets a token that a server refused, if it is still the one that is kept.
     pub(crate) fn forget(&self, question: &Question, refused: &Arc<BoundToken>) {
-        let key = Key { question: question.clone(), subject: None };
+        self.forget_for(question, None, refused);
+    }
+
+    /// Forgets what came of an exchange and was refused, if it is still what is kept.
+    pub fn forget_exchanged(&self, subject: &UnverifiedToken, question: &Question, refused: &Arc<BoundToken>) {
+        self.forget_for(question, Some(subject), refused);
+    }
+
+    fn forget_for(&self, question: &Question, subject: Option<&UnverifiedToken>, refused: &Arc<BoundToken>) {
+        let key = Key { question: question.clone(), subject: subject.map(hash) };
         if let Some(slot) = self.slots.load().get(&key) {
             let kept = slot.token.load();
             if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, refused)) {
@@ -143,7 +152,8 @@ impl Tokens {
     pub(crate) fn recent(&self, window: Duration) -> Vec<Question> {
         let since = self.clock.now().saturating_sub(window).as_secs();
         let slots = self.slots.load();
-        let recent = slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
+        let recent =
+            slots.iter().filter(|(key, slot)| key.subject.is_none() && slot.used.load(Ordering::Relaxed) >= since);
         recent.map(|(key, _)| key.question.clone()).collect()
     }
 

@@ -69,11 +69,5 @@ impl From<Algorithm> for jsonwebtoken::Algorithm {
 }
 
 /// What an RSA key may be used with, if it does not say.
-pub(crate) const RSA: [Algorithm; 6] = [
-    Algorithm::Rs256,
-    Algorithm::Rs384,
-    Algorithm::Rs512,
-    Algorithm::Ps256,
-    Algorithm::Ps384,
-    Algorithm::Ps512,
-];
+pub(crate) const RSA: [Algorithm; 6] =
+    [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];

@@ -34,7 +34,9 @@ pub enum KeySetError {
     #[error("it is not a JWKS: an object whose member `keys` is an array is wanted")]
     NotKeys,
     /// Nothing in it verifies signatures.
-    #[error("it holds no key that verifies signatures: RSA of 2048 bits or more, EC P-256 or P-384, or Ed25519 is wanted")]
+    #[error(
+        "it holds no key that verifies signatures: RSA of 2048 bits or more, EC P-256 or P-384, or Ed25519 is wanted"
+    )]
     NoneUsable,
     /// Two keys have one id.
     #[error("two of its keys have one id, so that a token does not say which it means")]
@@ -61,7 +63,8 @@ impl KeySet {
         if keys.is_empty() {
             return Err(KeySetError::NoneUsable);
         }
-        let twice = |(at, key): (usize, &Key)| key.id.is_some() && keys.iter().skip(at + 1).any(|other| other.id == key.id);
+        let twice =
+            |(at, key): (usize, &Key)| key.id.is_some() && keys.iter().skip(at + 1).any(|other| other.id == key.id);
         if keys.iter().enumerate().any(twice) {
             return Err(KeySetError::TwiceNamed);
         }
@@ -70,9 +73,8 @@ impl KeySet {
 
     /// The one key that a header means: by its id, or, without one, the only one of the algorithm.
     pub(crate) fn choose(&self, algorithm: Algorithm, id: Option<&str>) -> Result<&Key, JwsFault> {
-        let fits = |key: &&Key| {
-            key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
-        };
+        let fits =
+            |key: &&Key| key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id));
         let mut found = self.0.iter().filter(fits);
         match (found.next(), found.next()) {
             (Some(key), None) => Ok(key),

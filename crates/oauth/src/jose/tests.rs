@@ -15,7 +15,8 @@ fn accepts(jws: &str, keys: &Value) -> bool {
         return false;
     }
     let signed = jws.get(..head.len() + 1 + body.len()).unwrap();
-    keys.choose(header.algorithm, header.key.as_deref()).is_ok_and(|key| key.verifies(header.algorithm, signed, signature))
+    keys.choose(header.algorithm, header.key.as_deref())
+        .is_ok_and(|key| key.verifies(header.algorithm, signed, signature))
 }
 
 /// Every vector that is wrong is refused. Of those that are right, we refuse what we do not speak.

@@ -46,7 +46,12 @@ impl Cache {
     }
 
     /// The answer, if it still holds at `now`; `generation` says what its issuer's answers rest on at present.
-    pub(super) fn get(&self, key: &Key, now: UnixTime, generation: impl Fn(&str) -> Option<u64>) -> Option<Arc<VerifiedToken>> {
+    pub(super) fn get(
+        &self,
+        key: &Key,
+        now: UnixTime,
+        generation: impl Fn(&str) -> Option<u64>,
+    ) -> Option<Arc<VerifiedToken>> {
         let slot = self.slot(key)?.load();
         let entry = slot.as_ref().filter(|entry| entry.key == *key && now < entry.until)?;
         (generation(entry.token.issuer()) == Some(entry.generation)).then(|| Arc::clone(&entry.token))

@@ -81,7 +81,8 @@ impl Introspector {
         let endpoint = metadata.introspection_endpoint()?;
         let mut form = vec![("token".to_owned(), token.to_owned())];
         let now = self.clock.now();
-        let request = form_request(endpoint, &mut form, &self.client, &self.authentication, &credential, &self.issuer, now)?;
+        let request =
+            form_request(endpoint, &mut form, &self.client, &self.authentication, &credential, &self.issuer, now)?;
         form.iter_mut().for_each(|(_, value)| value.zeroize());
         let answer = http.send(request, LARGEST).await?;
         if answer.status() != StatusCode::OK {

@@ -66,8 +66,7 @@ impl World {
         let mut rules = IssuerRules::new(ISSUER, AUDIENCE);
         rules.clients = HashMap::from([("agent-a".to_owned(), vec![agent.clone()])]);
         change(&mut rules);
-        let verifier =
-            TokenVerifier::new(Arc::new(clock.clone())).with_issuer(rules, Box::new(keys.clone()), None);
+        let verifier = TokenVerifier::new(Arc::new(clock.clone())).with_issuer(rules, Box::new(keys.clone()), None);
         Self { key, keys, clock, verifier, presented: Thumbprint::of(b"a certificate"), agent }
     }
 
@@ -155,7 +154,11 @@ async fn keycloak_in_its_older_form() {
     for (typ, kind) in [("JWT", "ID"), ("JWT", "Refresh"), ("logout+jwt", "Bearer")] {
         let mut other = claims.clone();
         other["typ"] = kind.into();
-        assert_eq!(world.refused(&world.token(&json!({ "typ": typ }), &other)).await, TokenRefusal::Type, "{typ} {kind}");
+        assert_eq!(
+            world.refused(&world.token(&json!({ "typ": typ }), &other)).await,
+            TokenRefusal::Type,
+            "{typ} {kind}"
+        );
     }
     let two = world.token(&json!({"typ": "JWT"}), &json!({"typ": "Bearer", "azp": "agent-b"}));
     assert_eq!(world.refused(&two).await, TokenRefusal::Claim("azp"));

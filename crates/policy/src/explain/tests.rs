@@ -21,13 +21,15 @@ fn policy() -> Policy {
 
 #[test]
 fn says_which_words_decide() {
-    let explanation = policy().explain(&agent("audit-7"), &server("ledger"), Action::Tool("read_balance"), Rights::NONE);
+    let explanation =
+        policy().explain(&agent("audit-7"), &server("ledger"), Action::Tool("read_balance"), Rights::NONE);
     assert!(explanation.permitted);
     assert_eq!(explanation.rule.unwrap().to_string(), "grant 1 (line 7)");
     let because = explanation.because.unwrap();
     assert_eq!((because.who.as_str(), because.group.as_deref()), ("audit-*", Some("finance")));
     assert_eq!((because.servers.as_str(), because.name.as_deref()), ("ledger", Some("read_*")));
-    let theirs = policy().explain(&foreign("auditor"), &server("crm-us"), Action::Protocol, Rights::NONE).because.unwrap();
+    let theirs =
+        policy().explain(&foreign("auditor"), &server("crm-us"), Action::Protocol, Rights::NONE).because.unwrap();
     assert_eq!(theirs.who, "spiffe://partner.example/agent/auditor");
     assert_eq!((theirs.group, theirs.servers.as_str(), theirs.name), (None, "crm-*", None));
 }

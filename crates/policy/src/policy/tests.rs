@@ -300,7 +300,9 @@ fn a_grant_with_scopes_and_roles_asks_for_all_of_the_ones_and_any_of_the_others(
     let ask = |tool, scopes: &[&str], roles: &[&str]| {
         let (scopes, roles) = (held(scopes), held(roles));
         let rights = Rights::new(&scopes, &roles);
-        policy.authorize_with(&agent("a"), &server("s"), Action::Tool(tool), rights).map(|permit| permit.rule().number())
+        policy
+            .authorize_with(&agent("a"), &server("s"), Action::Tool(tool), rights)
+            .map(|permit| permit.rule().number())
     };
     let rule = RuleId::new(Effect::Grant, 1, 3);
     let (scopes, role) = (Err(Denied::LacksScopes { rule }), Err(Denied::LacksRole { rule }));

@@ -59,7 +59,12 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         None => None,
     };
     let tells = config.forward_identity.then(|| parts.server.spiffe_id().trust_domain().clone());
-    let behind = Behind::new(upstream, tells, Arc::clone(&parts.metrics));
+    let own = parts.server.trust_domain();
+    let exchange = config.tokens.exchange(&parts.identity, own, &parts.clock)?;
+    if exchange.is_some() && matches!(config.upstream, Upstream::Stdio(_)) {
+        return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
+    }
+    let behind = Behind::new(upstream, tells, exchange, Arc::clone(&parts.metrics));
     let acceptor = acceptor(&config, &parts)?;
     let room = room(&config);
     let audit = LastFailure::new(Arc::clone(&parts.clock));

@@ -9,12 +9,14 @@ use std::time::Duration;
 use countermark_identity::{AgentId, Clock, SpiffeId, TrustDomain};
 use countermark_mcp::{TokenRules, Tokens};
 use countermark_oauth::{
-    Binding, ClaimPath, ClientAuthentication, FollowingHttp, Introspector, IssuerRules, Profile, PublishedKeys, Roots,
-    TokenVerifier,
+    Binding, ClaimPath, ClientAuthentication, FollowingHttp, Generations, Introspector, IssuerRules, Profile,
+    PublishedKeys, Question, Registration, Roots, TokenVerifier,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::error::GuardError;
 use crate::identity::Identity;
+use crate::upstream::exchange::Exchange;
 
 /// What guard wants of access tokens.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,26 @@ pub struct TokensConfig {
     pub audience: Option<String>,
     /// Whose tokens are taken.
     pub issuers: Vec<TokenIssuer>,
+    /// How they become tokens for the server behind, if they do.
+    pub upstream: Option<UpstreamTokens>,
+}
+
+/// How a caller's token is exchanged for one that the server behind takes (RFC 8693).
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
+pub struct UpstreamTokens {
+    /// The authorization server.
+    pub issuer: String,
+    /// The CA of its certificate; without one, the roots of guard's trust domain.
+    pub ca: Option<PathBuf>,
+    /// Guard's client id there.
+    pub client: String,
+    /// How guard proves who it is.
+    pub authentication: ClientAuthentication,
+    /// What the token is for: the server behind.
+    pub resource: String,
+    /// With which scopes.
+    pub scopes: Vec<String>,
 }
 
 /// Whether a request must have a token.
@@ -110,7 +132,13 @@ impl TokensConfig {
     }
 
     /// The rules, for a guard that serves at `url`.
-    pub(super) fn prepare(&self, identity: &Identity, own: &TrustDomain, url: &str, clock: &Arc<dyn Clock>) -> Result<Tokens, GuardError> {
+    pub(super) fn prepare(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        url: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Tokens, GuardError> {
         let rules = |config: &Self| config.rules(identity, own, url, clock).map_err(GuardError::Tokens);
         match self.mode {
             TokenMode::Ignored => Ok(Tokens::Ignored),
@@ -120,10 +148,32 @@ impl TokensConfig {
         }
     }
 
-    fn rules(&self, identity: &Identity, own: &TrustDomain, url: &str, clock: &Arc<dyn Clock>) -> Result<TokenRules, String> {
+    /// How tokens for the server behind are had; followed until `shutdown`.
+    pub(super) fn exchange(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Exchange>, GuardError> {
+        let Some(upstream) = &self.upstream else { return Ok(None) };
+        if !matches!(self.mode, TokenMode::Optional | TokenMode::Required) {
+            let message = "tokens can be exchanged only where they are taken; write tokens = \"required\"";
+            return Err(GuardError::Tokens(message.to_owned()));
+        }
+        upstream.prepare(identity, own, clock).map(Some).map_err(GuardError::Tokens)
+    }
+
+    fn rules(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        url: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<TokenRules, String> {
         let resource = self.audience.as_deref().unwrap_or(url);
         let parsed = url::Url::parse(resource).ok().filter(|url| url.scheme() == "https" && url.fragment().is_none());
-        let parsed = parsed.ok_or_else(|| format!("the audience {resource} is no https:// URL; write the one that agents call"))?;
+        let parsed = parsed
+            .ok_or_else(|| format!("the audience {resource} is no https:// URL; write the one that agents call"))?;
         if self.issuers.is_empty() {
             return Err("tokens are wanted and no issuer is named; add --issuer URL or an [[issuer]]".to_owned());
         }
@@ -132,10 +182,27 @@ impl TokensConfig {
             let audience = parsed.as_str().trim_end_matches('/');
             let http = Arc::new(issuer.http(identity, own)?);
             let keys = Box::new(PublishedKeys::new(Arc::clone(&http), issuer.issuer.clone()));
-            let asks = issuer.introspection.as_ref().map(|introspection| introspection.prepare(&issuer.issuer, http, clock));
+            let asks =
+                issuer.introspection.as_ref().map(|introspection| introspection.prepare(&issuer.issuer, http, clock));
             verifier = verifier.with_issuer(issuer.rules(audience, own)?, keys, asks);
         }
-        Ok(TokenRules::new(Arc::new(verifier), &parsed))
+        let rules = TokenRules::new(Arc::new(verifier), &parsed);
+        Ok(if self.upstream.is_some() { rules.keeping_subject_tokens() } else { rules })
+    }
+}
+
+impl UpstreamTokens {
+    fn prepare(&self, identity: &Identity, own: &TrustDomain, clock: &Arc<dyn Clock>) -> Result<Exchange, String> {
+        let roots = roots(self.ca.as_deref(), identity, own)?;
+        let mut registration = Registration::new(self.issuer.clone(), self.client.clone(), roots);
+        registration.authentication = self.authentication.clone();
+        let question = Question::of(self.resource.clone()).with_scopes(self.scopes.clone());
+        let (credential, clock) = (identity.watch_credential(), Arc::clone(clock));
+        let generations = Generations::new(credential, registration, clock, |_| Ok(()));
+        let generations = generations.map_err(|error| format!("{}: {error}", self.issuer))?;
+        // Ends with the process: the credential is followed for as long as guard serves.
+        tokio::spawn(Arc::clone(&generations).follow(CancellationToken::new()));
+        Ok(Exchange::new(generations, question))
     }
 }
 
@@ -168,7 +235,8 @@ impl TokenIssuer {
 impl Introspection {
     fn prepare(&self, issuer: &str, http: Arc<FollowingHttp>, clock: &Arc<dyn Clock>) -> Introspector {
         let (client, authentication) = (self.client.clone(), self.authentication.clone());
-        let introspector = Introspector::new(http, issuer, client, authentication, Arc::clone(clock)).with_ttl(self.cache);
+        let introspector =
+            Introspector::new(http, issuer, client, authentication, Arc::clone(clock)).with_ttl(self.cache);
         if self.every_token { introspector.for_every_token() } else { introspector }
     }
 }
@@ -183,12 +251,15 @@ pub(crate) fn roots(file: Option<&Path>, identity: &Identity, own: &TrustDomain)
     };
     let cannot = |cause: String| format!("the CA file {} cannot be used: {cause}", file.display());
     let text = std::fs::read(file).map_err(|error| cannot(error.to_string()))?;
-    let bundle = countermark_credential::Bundle::from_pem(own.clone(), &text).map_err(|error| cannot(error.to_string()))?;
+    let bundle =
+        countermark_credential::Bundle::from_pem(own.clone(), &text).map_err(|error| cannot(error.to_string()))?;
     Ok(bundle.roots().to_vec().into())
 }
 
 fn agent_of(text: &str, own: &TrustDomain) -> Result<AgentId, String> {
-    let wrong = |cause: String| format!("the agent `{text}` of a client is none: {cause}; write its name or its full SPIFFE ID");
+    let wrong = |cause: String| {
+        format!("the agent `{text}` of a client is none: {cause}; write its name or its full SPIFFE ID")
+    };
     if !text.starts_with("spiffe://") {
         return AgentId::new(own, text).map_err(|error| wrong(error.to_string()));
     }

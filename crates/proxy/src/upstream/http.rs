@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countermark_mtls::{Client as TlsClient, ClientBody};
+use countermark_oauth::TokenError;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
@@ -52,6 +53,10 @@ pub(crate) enum HttpError {
     Slow(Duration),
     #[error("it answered {0} with neither JSON nor an event stream")]
     NotMcp(StatusCode),
+    #[error("the caller's token cannot be exchanged for one of its own: {0}")]
+    Token(#[source] TokenError),
+    #[error("it refuses the token that guard got for it, and a fresh one, too")]
+    TokenRefused,
     #[error("it answered in the encoding {0:?}, which was not asked for")]
     Encoded(HeaderValue),
 }
@@ -65,6 +70,8 @@ impl HttpError {
             Self::Slow(_) => "slow",
             Self::NotMcp(_) => "not_mcp",
             Self::Encoded(_) => "encoded",
+            Self::Token(_) => "token",
+            Self::TokenRefused => "token_refused",
         }
     }
 
@@ -77,6 +84,7 @@ impl HttpError {
         match self {
             Self::Unreachable(_) => "the MCP server behind guard cannot be reached",
             Self::Slow(_) => "the MCP server behind guard did not answer in time",
+            Self::Token(_) | Self::TokenRefused => "guard has no token that the MCP server behind it takes",
             Self::Broken(_) | Self::NotMcp(_) | Self::Encoded(_) => {
                 "the MCP server behind guard answered something that is not MCP"
             }

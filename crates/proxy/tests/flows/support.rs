@@ -342,7 +342,7 @@ pub fn json_response(value: &Value) -> Response<FakeBody> {
     Response::builder().header("content-type", "application/json").header("set-cookie", "a=b").body(body).unwrap()
 }
 
-fn ledger(request: &Request<Bytes>) -> Response<FakeBody> {
+pub fn ledger(request: &Request<Bytes>) -> Response<FakeBody> {
     let Ok(message) = serde_json::from_slice::<Value>(request.body()) else {
         return Response::builder().status(204).body(Full::default().boxed_unsync()).unwrap();
     };

@@ -3,7 +3,6 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countermark_identity::Identity;
 use countermark_mtls::Visitor;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -96,10 +95,9 @@ impl Client {
         issuer: &str,
     ) -> bool {
         match &self.proof {
-            Proof::Certificate(uri) => matches!(
-                visitor,
-                Visitor::Verified(peer) if matches!(peer.caller(), Identity::Agent(agent) if agent.spiffe_id().to_string() == *uri)
-            ),
+            Proof::Certificate(uri) => {
+                matches!(visitor, Visitor::Verified(peer) if peer.caller().spiffe_id().as_str() == uri)
+            }
             Proof::Secret(secret) => {
                 let wanted = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
                 headers.get(AUTHORIZATION).is_some_and(|value| *value == wanted)
@@ -112,6 +110,13 @@ impl Client {
     }
 }
 
+/// The client that a header names ([RFC 6749 §2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)).
+pub(super) fn named(headers: &HeaderMap) -> Option<String> {
+    let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    Some(text.split_once(':')?.0.to_owned())
+}
+
 fn asserts(assertion: &str, jwk: &Value, id: &str, issuer: &str) -> bool {
     let Some((signed, signature)) = assertion.rsplit_once('.') else { return false };
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
@@ -119,10 +124,8 @@ fn asserts(assertion: &str, jwk: &Value, id: &str, issuer: &str) -> bool {
     point.extend(bytes(jwk["x"].as_str().unwrap_or_default()));
     point.extend(bytes(jwk["y"].as_str().unwrap_or_default()));
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    let claims: Value = signed
-        .split_once('.')
-        .and_then(|(_, claims)| serde_json::from_slice(&bytes(claims)).ok())
-        .unwrap_or_default();
+    let claims: Value =
+        signed.split_once('.').and_then(|(_, claims)| serde_json::from_slice(&bytes(claims)).ok()).unwrap_or_default();
     key.verify(signed.as_bytes(), &bytes(signature)).is_ok()
         && claims["aud"] == issuer
         && claims["iss"] == id

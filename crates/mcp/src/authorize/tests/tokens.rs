@@ -89,8 +89,7 @@ impl Desk {
 
     async fn call(&self, tool: &str, token: Option<&str>) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
-        let headers: Vec<(&str, &str)> =
-            authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
         self.world.send(self.world.billing(), with(call(tool), &headers)).await
     }
 }
@@ -125,7 +124,10 @@ async fn a_token_of_the_callers_certificate_passes_and_goes_no_further() {
         assert_eq!(token.actors(), ["agent-a".into()]);
     });
     let line = desk.world.last_line();
-    assert_eq!((line["client"].as_str(), line["subject"].as_str(), line["actor"].as_str()), (Some("agent-a"), Some("alice"), Some("agent-a")));
+    assert_eq!(
+        (line["client"].as_str(), line["subject"].as_str(), line["actor"].as_str()),
+        (Some("agent-a"), Some("alice"), Some("agent-a"))
+    );
     assert!(!line.to_string().contains(&token));
 }
 
@@ -251,6 +253,7 @@ async fn a_policy_that_asks_for_more_scopes_counts_for_the_token_that_is_there()
     let desk = Desk::new(Tokens::Required).await;
     let token = desk.token(&json!({}));
     assert_eq!(desk.call("read_balance", Some(&token)).await.status, StatusCode::OK);
-    desk.world.set_policy(&POLICY.replace(r#"tools = ["read_balance"]"#, "tools = [\"read_balance\"]\nscopes = [\"new\"]"));
+    desk.world
+        .set_policy(&POLICY.replace(r#"tools = ["read_balance"]"#, "tools = [\"read_balance\"]\nscopes = [\"new\"]"));
     assert_eq!(desk.call("read_balance", Some(&token)).await.status, StatusCode::FORBIDDEN);
 }

@@ -102,5 +102,8 @@ fn only_keys_that_verify_signatures_are_taken() {
         assert_eq!(with(wrong.clone()), Err(KeySetError::NoneUsable), "{wrong}");
     }
     let many: Vec<Value> = (0..65).map(|number| jwk(&key, &number.to_string())).collect();
-    assert_eq!(KeySet::parse(json!({ "keys": many }).to_string().as_bytes()).map(drop), Err(KeySetError::TooMany { limit: 64 }));
+    assert_eq!(
+        KeySet::parse(json!({ "keys": many }).to_string().as_bytes()).map(drop),
+        Err(KeySetError::TooMany { limit: 64 })
+    );
 }

@@ -42,8 +42,19 @@ async fn algorithms() {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = part(&world.claims());
     for alg in [
-        json!("none"), json!("None"), json!("nOnE"), json!(""), json!(null), json!(["ES256"]), json!("HS256"), json!("HS512"),
-        json!("ES512"), json!("ES256K"), json!("es256"), json!("ML-DSA-44"), json!("RSA-OAEP"),
+        json!("none"),
+        json!("None"),
+        json!("nOnE"),
+        json!(""),
+        json!(null),
+        json!(["ES256"]),
+        json!("HS256"),
+        json!("HS512"),
+        json!("ES512"),
+        json!("ES256K"),
+        json!("es256"),
+        json!("ML-DSA-44"),
+        json!("RSA-OAEP"),
     ] {
         let mut header = json!({"alg": alg, "kid": "one", "typ": "at+jwt"});
         if alg.is_null() {
@@ -117,8 +128,15 @@ async fn encodings() {
     let spare = format!("{header}.{claims}.{}", spelled_otherwise(signature));
     assert_eq!(world.refused(&spare).await, TokenRefusal::Jws(JwsFault::Signature));
     for json in [
-        &b"\xef\xbb\xbf{}"[..], b"{\"a\":\"\xff\"}", b"[]", b"", br#"{"iss":"x"} x"#, br#"{"exp":1,"exp":2}"#,
-        br#"{"cnf":{"x5t#S256":"a","x5t#S256":"b"}}"#, "[".repeat(200).as_bytes(), br#"{"exp":1e999}"#,
+        &b"\xef\xbb\xbf{}"[..],
+        b"{\"a\":\"\xff\"}",
+        b"[]",
+        b"",
+        br#"{"iss":"x"} x"#,
+        br#"{"exp":1,"exp":2}"#,
+        br#"{"cnf":{"x5t#S256":"a","x5t#S256":"b"}}"#,
+        "[".repeat(200).as_bytes(),
+        br#"{"exp":1e999}"#,
     ] {
         let wrong = format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(json));
         assert!(form(&world.refused(&wrong).await), "{}", String::from_utf8_lossy(json));

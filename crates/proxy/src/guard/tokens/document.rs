@@ -7,7 +7,7 @@ use countermark_oauth::{Binding, ClientAuthentication, Profile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Introspection, TokenIssuer, TokenMode, TokensConfig};
+use super::{Introspection, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +19,20 @@ struct Document {
     issuer: Vec<Spanned<Issuer>>,
     #[serde(default)]
     client: Vec<Spanned<Client>>,
+    upstream: Option<Upstream>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Upstream {
+    issuer: String,
+    ca: Option<PathBuf>,
+    client_id: String,
+    #[serde(default)]
+    authentication: AuthenticationName,
+    resource: String,
+    #[serde(default)]
+    scopes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -80,6 +94,15 @@ enum AuthenticationName {
     PrivateKeyJwt,
 }
 
+impl From<AuthenticationName> for ClientAuthentication {
+    fn from(name: AuthenticationName) -> Self {
+        match name {
+            AuthenticationName::Certificate => Self::Certificate,
+            AuthenticationName::PrivateKeyJwt => Self::PrivateKeyJwt { key: None, id: None },
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Client {
@@ -99,8 +122,8 @@ pub(super) fn read(path: &Path) -> Result<TokensConfig, String> {
 type Wrong = (usize, String);
 
 fn parse(text: &str, beside: &Path) -> Result<TokensConfig, Wrong> {
-    let document: Document =
-        toml::from_str(text).map_err(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+    let document: Document = toml::from_str(text)
+        .map_err(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
     if document.version != 1 {
         return Err((0, format!("version {} is unknown; write version = 1", document.version)));
     }
@@ -129,7 +152,15 @@ fn parse(text: &str, beside: &Path) -> Result<TokensConfig, Wrong> {
         let of = of.ok_or_else(|| (at, "the client's issuer is none of the [[issuer]]s".to_owned()))?;
         of.clients.push((client.client_id, client.agent));
     }
-    Ok(TokensConfig { mode, audience: document.audience, issuers })
+    let upstream = document.upstream.map(|upstream| UpstreamTokens {
+        issuer: upstream.issuer,
+        ca: upstream.ca.map(|ca| beside.join(ca)),
+        client: upstream.client_id,
+        authentication: upstream.authentication.into(),
+        resource: upstream.resource,
+        scopes: upstream.scopes,
+    });
+    Ok(TokensConfig { mode, audience: document.audience, issuers, upstream })
 }
 
 impl Issuer {
@@ -163,10 +194,7 @@ impl Asked {
     fn read(self) -> Introspection {
         Introspection {
             client: self.client_id,
-            authentication: match self.authentication {
-                AuthenticationName::Certificate => ClientAuthentication::Certificate,
-                AuthenticationName::PrivateKeyJwt => ClientAuthentication::PrivateKeyJwt { key: None, id: None },
-            },
+            authentication: self.authentication.into(),
             every_token: self.every_token,
             cache: Duration::from_secs(self.cache_seconds.unwrap_or(CACHE)),
         }
@@ -232,7 +260,11 @@ agent = "billing-bot"
             ("\"keycloak\"", "\"auth0\"", ":9:11: unknown variant `auth0`"),
             ("realm_access.roles", "realm_access..roles", ":6:1: roles: `realm_access..roles`"),
             ("ca = \"sso-ca.pem\"", "leeway_seconds = 301", ":6:1: leeway_seconds = 301 is more than 300"),
-            ("client_id = \"agent-a\"", "issuer = \"https://x\"\nclient_id = \"a\"", ":13:1: the client's issuer is none"),
+            (
+                "client_id = \"agent-a\"",
+                "issuer = \"https://x\"\nclient_id = \"a\"",
+                ":13:1: the client's issuer is none",
+            ),
         ] {
             let found = wrong(&GOOD.replacen(from, to, 1));
             assert!(found.starts_with(expected), "{found}\nwanted {expected}");
