@@ -94,8 +94,13 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs a program to its end, which must come within a bound.
+/// Runs a program to its end, which must come within a minute.
 pub(crate) fn run(command: &mut Command) -> Result<Ended> {
+    run_within(command, PATIENCE)
+}
+
+/// Runs a program to its end, which must come within a bound.
+pub(crate) fn run_within(command: &mut Command, patience: Duration) -> Result<Ended> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -104,11 +109,11 @@ pub(crate) fn run(command: &mut Command) -> Result<Ended> {
         .with_context(|| format!("{command:?}"))?;
     let stdout = collect(child.stdout.take().context("stdout")?);
     let stderr = collect(child.stderr.take().context("stderr")?);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let (Ok(stdout), Ok(stderr)) = (await_end(&stdout, until), await_end(&stderr, until)) else {
         child.kill().ok();
         child.wait().ok();
-        bail!("{command:?} has not ended after {PATIENCE:?}");
+        bail!("{command:?} has not ended after {patience:?}");
     };
     Ok(Ended { succeeded: child.wait()?.success(), stdout, stderr })
 }

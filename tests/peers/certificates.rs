@@ -156,7 +156,7 @@ const KEYS: [(&str, &[&str]); 4] = [
 ];
 
 /// What pkilint finds, from warnings up, except that it takes every `spiffe://` URI for a malformed one.
-fn pkilint(python: &Command, linter: &str, file: &Path) -> Result<Vec<String>> {
+pub(super) fn pkilint(python: &Command, linter: &str, file: &Path) -> Result<Vec<String>> {
     let mut command = Command::new(python.get_program());
     let environment = python.get_envs().filter_map(|(name, value)| Some((name, value?)));
     command.envs(environment).args(["-m", &format!("pkilint.bin.{linter}"), "lint"]);
@@ -171,18 +171,21 @@ fn pkilint(python: &Command, linter: &str, file: &Path) -> Result<Vec<String>> {
 }
 
 /// The first certificate of an identity directory, in a file of its own.
-fn leaf(identity: &Path) -> Result<PathBuf> {
+pub(super) fn leaf(identity: &Path) -> Result<PathBuf> {
     let blocks = split(&identity.join("tls.crt"))?;
     blocks.into_iter().next().context("a chain has a leaf")
 }
 
 /// Each PEM block of a file in a file of its own beside it.
-fn split(file: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn split(file: &Path) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut files = Vec::new();
     for (number, block) in text.split("-----BEGIN ").skip(1).enumerate() {
         let path = file.with_extension(format!("{number}.pem"));
-        std::fs::write(&path, format!("-----BEGIN {block}"))?;
+        // What stands between two blocks belongs to neither.
+        let (body, _) = block.split_once("\n-----END ").context("a block has an end")?;
+        let label = block.split("-----").next().unwrap_or_default();
+        std::fs::write(&path, format!("-----BEGIN {body}\n-----END {label}-----\n"))?;
         files.push(path);
     }
     ensure!(!files.is_empty(), "{} holds no PEM block", file.display());

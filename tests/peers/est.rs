@@ -10,7 +10,8 @@ use super::set_up;
 use crate::program::{Ended, run, succeed};
 
 /// A client of nothing but curl and OpenSSL.
-struct Client<'a> {
+#[derive(Debug)]
+pub(super) struct Client<'a> {
     curl: PathBuf,
     openssl: PathBuf,
     estate: &'a Estate,
@@ -19,14 +20,14 @@ struct Client<'a> {
 
 #[test]
 fn curl_and_openssl_enrol_and_renew() -> Result<()> {
-    let (Some(binary), Some(curl), Some(openssl)) =
-        (set_up::countermark(), set_up::installed("curl"), set_up::installed("openssl"))
-    else {
+    let Some(binary) = set_up::countermark() else {
         return Ok(());
     };
     let estate = Estate::new(&binary, "tools = [\"*\"]")?;
     let (_authority, url) = estate.authority()?;
-    let client = Client { curl, openssl, estate: &estate, url };
+    let Some(client) = Client::new(&estate, &url) else {
+        return Ok(());
+    };
 
     let bag = client.fetch("cacerts", &[])?;
     ensure!(bag.succeeded, "{bag:?}");
@@ -37,7 +38,7 @@ fn curl_and_openssl_enrol_and_renew() -> Result<()> {
     client.request("first")?;
     let login = format!("invite:{secret}");
     let enrolled = client.post("simpleenroll", "first", &["--user", &login])?;
-    client.keep("first", &enrolled)?;
+    client.keep("est-bot", "first", &enrolled)?;
     let again = client.post("simpleenroll", "first", &["--user", &login])?;
     ensure!(again.stdout == enrolled.stdout, "the same key gets the same answer");
     client.request("thief")?;
@@ -48,17 +49,47 @@ fn curl_and_openssl_enrol_and_renew() -> Result<()> {
     let certificate = estate.path("first.crt").display().to_string();
     let key = estate.path("first.key").display().to_string();
     let renewed = client.post("simplereenroll", "second", &["--cert", &certificate, "--key", &key])?;
-    client.keep("second", &renewed)?;
+    client.keep("est-bot", "second", &renewed)?;
     let nobody = client.post("simplereenroll", "second", &[])?;
     ensure!(nobody.stdout.contains("certificate"), "without a certificate: {nobody:?}");
     Ok(())
 }
 
-impl Client<'_> {
-    fn fetch(&self, path: &str, words: &[&str]) -> Result<Ended> {
+impl<'a> Client<'a> {
+    /// A client of the authority at `url`, or `None` after the skip has been printed.
+    pub(super) fn new(estate: &'a Estate, url: &str) -> Option<Self> {
+        let (curl, openssl) = (set_up::installed("curl")?, set_up::installed("openssl")?);
+        Some(Self { curl, openssl, estate, url: url.to_owned() })
+    }
+
+    /// A first certificate by an invite, and the next one by that: in `NAME-1.crt` and `NAME-2.crt`.
+    pub(super) fn enrol_and_renew(&self, name: &str) -> Result<[PathBuf; 2]> {
+        let secret = self.invite(name)?;
+        let [first, second] = [1, 2].map(|number| format!("{name}-{number}"));
+        self.request(&first)?;
+        self.keep(name, &first, &self.post("simpleenroll", &first, &["--user", &format!("invite:{secret}")])?)?;
+        self.request(&second)?;
+        let [certificate, key] =
+            ["crt", "key"].map(|end| self.estate.path(&format!("{first}.{end}")).display().to_string());
+        self.keep(name, &second, &self.post("simplereenroll", &second, &["--cert", &certificate, "--key", &key])?)?;
+        Ok([first, second].map(|name| self.estate.path(&format!("{name}.crt"))))
+    }
+
+    /// The revocation lists, as anybody may have them.
+    pub(super) fn lists(&self) -> Result<String> {
+        let mut command = self.curl();
+        succeed(command.arg(format!("{}/v1/crl", self.url)))
+    }
+
+    fn curl(&self) -> Command {
         let mut command = Command::new(&self.curl);
         command.args(["--silent", "--show-error", "--max-time", "20", "--cacert"]);
         command.arg(self.estate.path("ca").join("root.crt"));
+        command
+    }
+
+    fn fetch(&self, path: &str, words: &[&str]) -> Result<Ended> {
+        let mut command = self.curl();
         run(command.args(words).arg(format!("{}/.well-known/est/{path}", self.url)))
     }
 
@@ -101,7 +132,7 @@ impl Client<'_> {
     }
 
     /// Keeps the certificate that was answered, which must be for the key and lead to the root.
-    fn keep(&self, name: &str, answer: &Ended) -> Result<()> {
+    fn keep(&self, agent: &str, name: &str, answer: &Ended) -> Result<()> {
         let certificates = self.certificates(name, &answer.stdout).with_context(|| format!("{answer:?}"))?;
         let path = |end: &str| self.estate.path(&format!("{name}.{end}"));
         std::fs::write(path("crt"), &certificates)?;
@@ -116,7 +147,7 @@ impl Client<'_> {
         let certified = public(&["x509", "-noout", "-pubkey"], &path("crt"))?;
         ensure!(certified == public(&["pkey", "-pubout"], &path("key"))?, "another key was certified");
         let text = public(&["x509", "-noout", "-ext", "subjectAltName"], &path("crt"))?;
-        ensure!(text.contains("spiffe://agents.internal/agent/est-bot"), "{text}");
+        ensure!(text.contains(&format!("spiffe://agents.internal/agent/{agent}")), "{text}");
         Ok(())
     }
 }

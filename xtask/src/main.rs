@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod context;
+mod dist;
 mod peers;
 mod report;
 mod steps;
@@ -29,6 +30,8 @@ enum Task {
     Test(TestArguments),
     /// Measure: criterion for the pure parts, whole processes on loopback for the rest
     Bench(bench::BenchArguments),
+    /// Pack what is shipped: binary, completions, manual pages, units, licences
+    Dist(dist::DistArguments),
     /// Enforce deny.toml: dependency direction, bans, licences, sources
     Deny,
     /// List source files that are too long
@@ -66,6 +69,7 @@ fn main() -> Result<ExitCode> {
         }
         Task::Test(test) => steps::run(&context, &test.only, &mut report)?,
         Task::Bench(bench) => return bench::run(&context, &bench),
+        Task::Dist(dist) => return dist::run(&context, &dist),
         Task::Deny => steps::run(&context, &["deny".to_owned()], &mut report)?,
         Task::Sizes => steps::run(&context, &["sizes".to_owned()], &mut report)?,
     }

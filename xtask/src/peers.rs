@@ -3,6 +3,7 @@
 //! What cannot be set up leaves `NAME.missing` with the reason beside the others, which the tests report as their skip.
 
 mod debian;
+mod envoy;
 mod java;
 mod keycloak;
 mod node;
@@ -17,6 +18,8 @@ use crate::context::Context;
 use crate::report::Row;
 use crate::steps::LibTest;
 
+pub(crate) use envoy::binary as envoy;
+
 /// One set of peers: its folder under `tests/peers` and under the target directory, and how it gets there.
 struct Peer {
     name: &'static str,
@@ -27,6 +30,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "debian", set_up: debian::set_up },
     Peer { name: "typescript", set_up: node::set_up },
     Peer { name: "python", set_up: python::set_up },
+    Peer { name: "envoy", set_up: envoy::set_up },
     Peer { name: "java", set_up: java::set_up },
     Peer { name: "keycloak", set_up: keycloak::set_up },
     Peer { name: "rmcp", set_up: rmcp },

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "manual")]
+use crate::manual;
 use crate::{ca, connect, ctl, doctor, guard, inspect, join, mint, policy, quickstart, rotate, token};
 
 /// Every internal agent has an identity, and every MCP tool call proves it.
@@ -91,6 +93,10 @@ pub(crate) enum Verb {
     Token(token::TokenArgs),
     /// Check, question or draft a policy file
     Policy(policy::PolicyArgs),
+    /// Write shell completions and manual pages
+    #[cfg(feature = "manual")]
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 impl Verb {
@@ -98,9 +104,19 @@ impl Verb {
     pub(crate) const fn log(&self) -> &'static str {
         match self {
             Self::Quickstart(_) => "error",
-            Self::Guard(_) | Self::Connect(_) | Self::Rotate(_) => "info",
-            Self::Ca(args) if args.is_serving() => "info",
+            _ if self.service().is_some() => "info",
             _ => "warn",
+        }
+    }
+
+    /// What it is to those who look at many services; none, if it ends when its work is done.
+    pub(crate) const fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Guard(_) => Some("countermark-guard"),
+            Self::Connect(_) => Some("countermark-connect"),
+            Self::Rotate(_) => Some("countermark-rotate"),
+            Self::Ca(args) if args.is_serving() => Some("countermark-ca"),
+            _ => None,
         }
     }
 }

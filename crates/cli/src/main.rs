@@ -14,6 +14,8 @@ mod inspect;
 mod issuing;
 mod join;
 mod logging;
+#[cfg(feature = "manual")]
+mod manual;
 mod material;
 mod mint;
 mod notify;
@@ -28,6 +30,7 @@ mod renewing;
 mod rotate;
 mod rpc;
 mod runtime;
+mod telemetry;
 mod token;
 mod token_client;
 
@@ -48,8 +51,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(typed);
     cli.global.color.write_global();
     let filter = cli.global.log.as_deref().unwrap_or_else(|| cli.verb.log());
-    logging::start(cli.global.log_format, filter);
-    match run(cli.verb) {
+    let traces = match cli.verb.service().map_or(Ok(None), telemetry::configured) {
+        Ok(traces) => traces,
+        Err(error) => return failure::report(&error).into(),
+    };
+    logging::start(cli.global.log_format, filter, traces.as_ref());
+    let outcome = run(cli.verb);
+    drop(traces);
+    match outcome {
         Ok(exit) => exit.into(),
         Err(error) => failure::report(&error).into(),
     }
@@ -69,5 +78,7 @@ fn run(verb: Verb) -> Outcome<Exit> {
         Verb::Connect(args) => connect::run(args),
         Verb::Token(args) => token::run(args),
         Verb::Policy(args) => policy::run(args),
+        #[cfg(feature = "manual")]
+        Verb::Manual(args) => manual::run(&args),
     }
 }

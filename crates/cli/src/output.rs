@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::failure::Outcome;
@@ -43,18 +43,27 @@ pub(crate) fn raw(text: &str) -> Outcome<()> {
 
 /// A table without borders, as `ls` or `kubectl get` would print it.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Outcome<()> {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    let rows: Vec<[String; N]> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+    aligned(&rows).into_iter().try_for_each(line)
+}
+
+/// Cells under each other. What a style adds to a cell takes no room on the screen, and none here.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |cell: &str| strip_str(cell).to_string().chars().count();
+    let mut widths = [0; N];
     for row in rows {
-        table.add_row(row);
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width(cell).max(*widest);
+        }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    for text in table.to_string().lines() {
-        line(text.trim_end())?;
-    }
-    Ok(())
+    let text = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, widest)| {
+            let gap = " ".repeat(widest - width(cell) + GAP);
+            format!("{cell}{gap}")
+        });
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    rows.iter().map(text).collect()
 }
 
 /// Aligned `name  value` lines.
@@ -68,4 +77,27 @@ pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> O
 /// `value` in `style`.
 pub(crate) fn styled(style: Style, value: impl std::fmt::Display) -> String {
     format!("{style}{value}{style:#}")
+}
+
+/// Between two columns.
+const GAP: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other_whatever_their_colour() {
+        let row = |name: &str, health: String| [name.to_owned(), health, "7".to_owned()];
+        let rows = [
+            row("NAME", "HEALTH".to_owned()),
+            row("ledger", styled(GOOD, "green")),
+            row("billing-bot", styled(BAD, "red")),
+        ];
+        let lines = aligned(&rows).into_iter().map(|line| strip_str(&line).to_string());
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            ["NAME         HEALTH  7", "ledger       green   7", "billing-bot  red     7"]
+        );
+    }
 }

@@ -23,6 +23,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 pub use self::anonymous::{AnonymousClient, danger_fetch_unverified, danger_served_certificate};
 pub use self::body::ClientBody;
@@ -33,7 +34,7 @@ use crate::config::{TlsClock, alpn, presented, versions};
 use crate::demand::ExpectedServer;
 use crate::registry::Registry;
 use crate::verifier::ServerVerifier;
-use crate::{HandshakeError, TrustGeneration, UnusableCredential, VerifiedServer};
+use crate::{HandshakeError, TrustGeneration, UnusableCredential, VerifiedServer, trace};
 
 /// What a client may be told beyond whom it expects.
 #[derive(Clone, Debug)]
@@ -177,7 +178,20 @@ impl Client {
     ///
     /// # Errors
     /// Says who refused whom, and why.
-    pub async fn request(&self, mut request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
+    pub async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
+        let span = tracing::debug_span!(
+            target: trace::TARGET, "http.client", otel.kind = "client", http.request.method = %request.method(),
+            server.address = request.uri().host(), url.path = trace::path(request.uri()),
+            http.response.status_code = tracing::field::Empty,
+        );
+        let answer = self.send(request).instrument(span.clone()).await;
+        if let Ok(answer) = &answer {
+            span.record("http.response.status_code", answer.status().as_u16());
+        }
+        answer
+    }
+
+    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
         if request.uri().scheme() != Some(&Scheme::HTTPS) {
             return Err(ClientError::NotHttps { uri: request.uri().to_string() });
         }

@@ -26,6 +26,7 @@ mod refusal;
 mod registry;
 mod server;
 mod stream;
+mod trace;
 mod verifier;
 
 pub use acceptor::{Acceptor, AcceptorConfig, MtlsStream};

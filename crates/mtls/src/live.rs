@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countermark_identity::{Identity, Leaf, UnixTime};
@@ -70,7 +71,7 @@ impl Live {
     pub(crate) fn retire_at(&self) -> UnixTime {
         let not_after = self.not_after();
         let life = not_after.duration_since(self.leaf.not_before());
-        not_after.saturating_sub(life.mul_f64(EARLY * roll(self.leaf.serial().as_bytes())))
+        not_after.saturating_sub(lead(life, roll(self.leaf.serial().as_bytes())))
     }
 
     /// Whether the right still stands: two compares when nothing has moved.
@@ -193,6 +194,13 @@ impl Drop for Live {
     }
 }
 
+/// By how much a connection retires before its end: from a half of the share to the whole of it, in the whole seconds that
+/// certificates count in, and at least two. What retires with its end cuts off whatever is under way.
+fn lead(life: Duration, roll: f64) -> Duration {
+    let early = life.mul_f64(EARLY * (1.0 + roll) / 2.0);
+    Duration::from_secs(early.as_secs().saturating_add(1).max(2))
+}
+
 /// A number in [0, 1) that depends on the serial alone: the same after every reconnect.
 fn roll(serial: &[u8]) -> f64 {
     // FNV-1a with a finalizer, so that serials that count spread, too; nothing secret depends on it.
@@ -206,7 +214,19 @@ fn roll(serial: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::roll;
+    use std::time::Duration;
+
+    use super::{lead, roll};
+
+    #[test]
+    fn whatever_is_rolled_a_connection_has_time_to_wind_down() {
+        for (life, least, most) in [(45, 2, 3), (3660, 92, 184), (86_460, 2162, 4324)] {
+            for roll in [0.0, 0.01, 0.5, 0.999] {
+                let lead = lead(Duration::from_secs(life), roll).as_secs();
+                assert!((least..=most).contains(&lead), "{lead} of {life} at {roll}");
+            }
+        }
+    }
 
     #[test]
     fn a_serial_rolls_the_same_number_each_time_and_serials_spread() {

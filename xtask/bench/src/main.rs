@@ -1,5 +1,6 @@
 //! The other ends of `cargo xtask bench`, each a process of its own on one thread.
 
+mod issue;
 mod limit;
 mod load;
 mod tls;
@@ -20,6 +21,8 @@ enum End {
     Upstream,
     /// A bare hyper + tokio-rustls proxy: client certificate required, nothing else looked at
     Limit(limit::LimitArguments),
+    /// Clients that ask an authority for certificates, and count
+    Issue(issue::IssueArguments),
     /// Clients that keep a server busy, and count
     Load(load::LoadArguments),
 }
@@ -27,6 +30,7 @@ enum End {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     match Arguments::parse().end {
+        End::Issue(arguments) => issue::run(arguments).await,
         End::Upstream => upstream::run().await,
         End::Limit(arguments) => limit::run(arguments).await,
         End::Load(arguments) => load::run(arguments).await,

@@ -13,7 +13,8 @@ use super::servers::Kind;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    /// Which of those that are put before an MCP server, if it is one.
+    pub(crate) kind: Option<Kind>,
     pub(crate) url: String,
     child: Child,
 }
@@ -21,9 +22,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on the first core; the load and the upstream have the others.
     pub(crate) fn start(kind: Kind, command: &mut Command, url: Option<String>) -> Result<Self> {
+        let mut server = Self::named(kind.name(), command, url)?;
+        server.kind = Some(kind);
+        Ok(server)
+    }
+
+    /// Starts another kind of server.
+    pub(crate) fn named(name: &'static str, command: &mut Command, url: Option<String>) -> Result<Self> {
         let (child, said) = start(command, url.is_none())?;
         let url = url.or(said).context("it prints no URL")?;
-        let server = Self { name: kind.name(), kind, url, child };
+        let server = Self { name, kind: None, url, child };
         server.listens()?;
         Ok(server)
     }

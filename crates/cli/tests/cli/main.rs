@@ -8,6 +8,8 @@ mod files;
 mod help;
 #[cfg(test)]
 mod inspect;
+#[cfg(all(test, feature = "manual"))]
+mod manual;
 #[cfg(test)]
 mod mint;
 #[cfg(test)]
@@ -26,3 +28,5 @@ mod serve;
 mod service;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod traces;

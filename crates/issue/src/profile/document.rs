@@ -53,7 +53,7 @@ impl Document {
         if min < MIN_TTL {
             return Err((
                 self.min_ttl.span().start,
-                "min_ttl is below 1m; certificates that short cannot be renewed in time".into(),
+                "min_ttl is below 30s; certificates that short cannot be renewed in time".into(),
             ));
         }
         if max > MAX_TTL {
@@ -149,5 +149,6 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
         .ok_or_else(|| D::Error::custom(format!("`{text}` is no role; write agent, server or admin")))
 }
 
-const MIN_TTL: Duration = Duration::from_secs(60);
+/// Renewed at half of it and tried again every second, it leaves a quarter of a minute to an authority that is down.
+const MIN_TTL: Duration = Duration::from_secs(30);
 const MAX_TTL: Duration = Duration::from_secs(24 * 3600);

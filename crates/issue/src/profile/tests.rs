@@ -35,7 +35,7 @@ fn an_unknown_key_is_refused_where_it_stands() {
 fn values_out_of_bounds_are_refused_where_they_stand() {
     let line = |text: &str| AGENT.lines().position(|line| line.starts_with(text)).unwrap() + 1;
     for (from, to, at, says) in [
-        ("min_ttl = \"5m\"", "min_ttl = \"30s\"", "min_ttl", "below 1m"),
+        ("min_ttl = \"5m\"", "min_ttl = \"29s\"", "min_ttl", "below 30s"),
         ("max_ttl = \"24h\"", "max_ttl = \"25h\"", "max_ttl", "above 24h"),
         ("default_ttl = \"1h\"", "default_ttl = \"2m\"", "default_ttl", "outside"),
         ("default_ttl = \"1h\"", "default_ttl = \"1 hour\"", "default_ttl", "not a duration"),
@@ -54,6 +54,14 @@ fn values_out_of_bounds_are_refused_where_they_stand() {
         assert_eq!(error.line, line(at), "{to}: {error}");
         assert!(error.message.contains(says), "{to}: {error}");
     }
+}
+
+#[test]
+fn half_a_minute_is_enough_where_the_file_says_so() {
+    let text =
+        AGENT.replace("min_ttl = \"5m\"", "min_ttl = \"30s\"").replace("default_ttl = \"1h\"", "default_ttl = \"30s\"");
+    let profile = Profile::parse(&text).unwrap();
+    assert_eq!((profile.min_ttl(), profile.default_ttl()), (Duration::from_secs(30), Duration::from_secs(30)));
 }
 
 #[test]

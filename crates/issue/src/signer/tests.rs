@@ -114,7 +114,7 @@ fn life_counts_from_issuance_and_the_beginning_is_backdated() {
     let identity = id("agent/a");
     let key = key();
     let profile =
-        Profile::parse(&Profile::embedded_text(Role::Agent).replace("min_ttl = \"5m\"", "min_ttl = \"1m\"")).unwrap();
+        Profile::parse(&Profile::embedded_text(Role::Agent).replace("min_ttl = \"5m\"", "min_ttl = \"30s\"")).unwrap();
     let at = |ttl: u64| {
         let ttl = Some(Duration::from_secs(ttl));
         let request = LeafRequest { identity: &identity, public_key: key.public_key(), ttl, dns: &[], ip: &[] };
@@ -124,6 +124,7 @@ fn life_counts_from_issuance_and_the_beginning_is_backdated() {
     };
     assert_eq!(at(3600), (60, 3600));
     assert_eq!(at(60), (30, 60), "never more than half of its life");
+    assert_eq!(at(30), (15, 30), "nor of the shortest one");
 }
 
 #[test]

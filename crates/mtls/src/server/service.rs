@@ -10,10 +10,11 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::BoxError;
 use super::activity::{Activity, InFlight};
-use crate::Presence;
+use crate::{Presence, trace};
 
 /// The service of one connection.
 #[derive(Debug)]
@@ -50,11 +51,18 @@ where
         }
         request.extensions_mut().insert(self.peer.clone());
         let mut service = self.service.clone();
-        Box::pin(async move {
+        let span = tracing::debug_span!(
+            target: trace::TARGET, "http.server", otel.kind = "server", http.request.method = %request.method(),
+            url.path = trace::path(request.uri()), http.response.status_code = tracing::field::Empty,
+        );
+        let told = span.clone();
+        let answer = async move {
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             let response = service.call(request).await.map_err(Into::into)?;
+            told.record("http.response.status_code", response.status().as_u16());
             Ok(response.map(|body| Counted { body: Some(body), _in_flight: in_flight }))
-        })
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 

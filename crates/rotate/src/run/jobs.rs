@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countermark_identity::{Clock, Serial};
+use tracing::Instrument as _;
 
 use super::look::Fingerprint;
 use super::slot;
@@ -89,7 +90,8 @@ pub(super) struct Tools {
 }
 
 pub(super) async fn renew(id: u64, entry: Arc<CredentialEntry>, tools: Tools) -> Done {
-    let result = renew::renew(Arc::clone(&entry), tools.stations, tools.clock).await;
+    let span = tracing::debug_span!(target: "countermark_trace", "renewal", credential = %entry.name, identity = %entry.identity);
+    let result = renew::renew(Arc::clone(&entry), tools.stations, tools.clock).instrument(span).await;
     let dir = entry.directory.clone();
     let seen = blocking(move || Ok(Fingerprint::of(&dir))).await.unwrap_or_default();
     Done { id, entry, what: What::Renewed { result, seen } }

