@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 
 use super::config::ConnectTokens;
 use super::error::ConnectError;
@@ -86,14 +87,18 @@ impl TokenClient {
     /// From the server's challenge to its authorization server ([RFC 9728 §5](https://www.rfc-editor.org/rfc/rfc9728#section-5)).
     async fn discover(&self, endpoint: &Uri, challenge: Challenge) -> Result<(BoundClient, DropGuard), TokenFailure> {
         let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
-        let url = challenge.resource_metadata.ok_or_else(|| wrong("its 401 has no resource_metadata"))?;
-        let url: Uri = url.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
-        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
-            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
+        let mut answer = None;
+        for place in places(&self.resource, endpoint, challenge.resource_metadata.as_deref())? {
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = place;
+            let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
+            let found = response.status() == StatusCode::OK;
+            answer = Some(response);
+            if found {
+                break;
+            }
         }
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = url;
-        let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
+        let response = answer.ok_or_else(|| wrong("it has no place for metadata"))?;
         if response.status() != StatusCode::OK {
             return Err(TokenFailure::Metadata(format!("its metadata answers {}", response.status())));
         }
@@ -127,6 +132,30 @@ impl TokenClient {
     }
 }
 
+/// Where a server's metadata is looked for: where its challenge says, else at the well-known place of the resource
+/// ([RFC 9728 §3.1](https://www.rfc-editor.org/rfc/rfc9728#section-3.1)) and at that of its host.
+fn places(resource: &str, endpoint: &Uri, named: Option<&str>) -> Result<Vec<Uri>, TokenFailure> {
+    let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
+    if let Some(named) = named {
+        let url: Uri = named.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
+        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
+            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
+        }
+        return Ok(vec![url]);
+    }
+    let mut resource = Url::parse(resource).map_err(|_| wrong("the resource is no URL"))?;
+    let mut paths = vec![ResourceMetadata::path(&resource)];
+    resource.set_path("");
+    paths.push(ResourceMetadata::path(&resource));
+    paths.dedup();
+    let at_endpoint = |path: String| {
+        let mut parts = endpoint.clone().into_parts();
+        parts.path_and_query = Some(path.parse().map_err(|_| wrong("the resource's path cannot be asked for"))?);
+        Uri::from_parts(parts).map_err(|_| wrong("the resource's path cannot be asked for"))
+    };
+    paths.into_iter().map(at_endpoint).collect()
+}
+
 fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let mut copy = Request::new(request.body().clone());
     *copy.method_mut() = request.method().clone();
@@ -137,3 +166,24 @@ fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
 
 /// Bytes of a resource's metadata.
 const LARGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_where_the_server_says_or_at_the_well_known_places() {
+        let endpoint: Uri = "https://ledger.test:8443/mcp".parse().unwrap();
+        let found = |resource: &str, named| {
+            let places = places(resource, &endpoint, named).ok()?;
+            Some(places.iter().map(Uri::to_string).collect::<Vec<_>>())
+        };
+        let (own, root) = ("https://ledger.test:8443/.well-known/oauth-protected-resource/mcp", "https://ledger.test:8443/.well-known/oauth-protected-resource");
+        assert_eq!(found("https://ledger.test/mcp", None).unwrap(), [own, root]);
+        assert_eq!(found("https://ledger.test", None).unwrap(), [root]);
+        assert_eq!(found("https://ledger.test/mcp", Some("https://ledger.test:8443/other")).unwrap(), ["https://ledger.test:8443/other"]);
+        for elsewhere in ["https://ledger.test/other", "http://ledger.test:8443/other", "https://evil.test:8443/other", "/other"] {
+            assert_eq!(found("https://ledger.test/mcp", Some(elsewhere)), None, "{elsewhere}");
+        }
+    }
+}
