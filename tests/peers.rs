@@ -4,6 +4,7 @@
 //! is the binary under test. Without them each test prints `SKIP name: why` and does nothing.
 
 mod authlib;
+mod authorization;
 mod certificates;
 mod clients;
 mod conformance;
