@@ -75,7 +75,7 @@ pub(crate) fn run(args: TokenArgs) -> Outcome<Exit> {
         .or_failed(format!("cannot use the identity {shown}"), "see `countermark inspect` of it")?;
     let domain = loaded.credential.spiffe_id().map(|id| id.trust_domain().clone());
     let own = loaded.bundles.iter().find(|bundle| Some(bundle.trust_domain()) == domain.as_ref());
-    let roots = args.client.roots(own.or(loaded.bundles.first()))?;
+    let roots = args.client.roots(own.or_else(|| loaded.bundles.first()))?;
     let mut registration = Registration::new(args.issuer.clone(), args.client_id.clone(), roots);
     registration.authentication = args.client.authentication()?;
     registration.dpop = args.client.dpop;

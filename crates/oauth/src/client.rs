@@ -15,7 +15,6 @@ use countermark_credential::Credential;
 use countermark_identity::UnixTime;
 
 pub use self::authentication::ClientAuthentication;
-pub(crate) use self::authentication::form_request;
 pub use self::bound::{BoundClient, BoundClientConfig, BoundClientError};
 use self::dpop::Proofs;
 pub use self::error::TokenError;
@@ -51,12 +50,12 @@ impl Registration {
 }
 
 /// One request to an authorization server: who asks, and with what.
-struct Asking<'a> {
-    issuer: &'a str,
-    client: &'a str,
-    authentication: &'a ClientAuthentication,
-    credential: &'a Credential,
-    http: &'a Http,
-    proofs: Option<&'a Proofs>,
-    now: UnixTime,
+pub(crate) struct Asking<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) authentication: &'a ClientAuthentication,
+    pub(crate) credential: &'a Credential,
+    pub(crate) http: &'a Http,
+    pub(crate) proofs: Option<&'a Proofs>,
+    pub(crate) now: UnixTime,
 }

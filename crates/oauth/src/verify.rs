@@ -115,7 +115,7 @@ impl TokenVerifier {
         }
         let Vouched { issuer, claims, generation, holds } = self.vouched(token.expose()).await?;
         let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
-        let until = holds.map_or(token.not_after(), |holds| token.not_after().min(now.saturating_add(holds)));
+        let until = holds.map_or_else(|| token.not_after(), |holds| token.not_after().min(now.saturating_add(holds)));
         self.cache.put(key, Arc::clone(&token), generation, until);
         Ok(token)
     }

@@ -1,5 +1,7 @@
 //! Both sides against an authorization server in memory: real handshakes, real HTTP, nothing of it mocked.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot make its estate should stop there")]
+
 mod bound;
 mod faults;
 mod secrets;

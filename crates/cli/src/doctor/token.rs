@@ -46,10 +46,13 @@ pub(super) async fn examine(
         }
     }
     let resource = args.resource.as_deref().unwrap_or(resource).trim_end_matches('/');
-    let question = Question::of(resource).with_scopes(args.scope.clone());
-    match tokens.token(&question).await {
+    ask(chart, &tokens, &Question::of(resource).with_scopes(args.scope.clone())).await
+}
+
+async fn ask(chart: &mut Chart, tokens: &Arc<Tokens>, question: &Question) -> Outcome<Option<HeaderValue>> {
+    match tokens.token(question).await {
         Ok(token) => {
-            chart.passed("token", format!("given to {client} for {resource}, until {}", token.not_after()))?;
+            chart.passed("token", format!("given for {question}, until {}", token.not_after()))?;
             match token.binding() {
                 Bound::Certificate(_) => chart.passed("binding", "cnf.x5t#S256 is this certificate's")?,
                 Bound::Key => {

@@ -12,6 +12,7 @@ use serde_json::json;
 use ulid::Ulid;
 use url::{Url, form_urlencoded};
 
+use super::Asking;
 use crate::http::{HttpError, uri};
 use crate::jose::SigningKey;
 
@@ -58,7 +59,7 @@ impl ClientAuthentication {
         issuer: &str,
         credential: &Credential,
         now: UnixTime,
-    ) -> Result<Vec<(&'static str, Secret<String>)>, HttpError> {
+    ) -> Result<Vec<Member>, HttpError> {
         let (kind, assertion) = match self {
             Self::Certificate | Self::Secret(_) => return Ok(Vec::new()),
             Self::PrivateKeyJwt { key: Some(key), id } => {
@@ -98,37 +99,31 @@ fn assertion(
     key.sign(header, &claims).map_err(|error| unable(error.to_string()))
 }
 
-/// A form POST that proves who sends it.
-pub(crate) fn form_request(
-    endpoint: &Url,
-    form: &mut Vec<(String, String)>,
-    client: &str,
-    authentication: &ClientAuthentication,
-    credential: &Credential,
-    issuer: &str,
-    now: UnixTime,
-) -> Result<http::Request<Vec<u8>>, HttpError> {
-    let members = authentication.members(client, issuer, credential, now)?;
-    let mut body = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form.iter() {
-        body.append_pair(name, value);
+/// A form's member; its value is wiped with it.
+pub(crate) type Member = (&'static str, Secret<String>);
+
+impl Asking<'_> {
+    /// A form POST that proves who sends it.
+    pub(crate) fn form(&self, endpoint: &Url, form: &[Member]) -> Result<http::Request<Vec<u8>>, HttpError> {
+        let proof = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form.iter().chain(&proof) {
+            body.append_pair(name, value.expose());
+        }
+        let mut request = http::Request::new(Vec::new());
+        if let ClientAuthentication::Secret(secret) = self.authentication {
+            request.headers_mut().insert(AUTHORIZATION, basic(self.client, secret.expose())?);
+        } else {
+            // RFC 8705 §2: with a certificate, the client's id must be there.
+            body.append_pair("client_id", self.client);
+        }
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri(endpoint)?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        *request.body_mut() = body.finish().into_bytes();
+        Ok(request)
     }
-    for (name, value) in &members {
-        body.append_pair(name, value.expose());
-    }
-    let mut request = http::Request::new(Vec::new());
-    if let ClientAuthentication::Secret(secret) = authentication {
-        request.headers_mut().insert(AUTHORIZATION, basic(client, secret.expose())?);
-    } else {
-        // RFC 8705 §2: with a certificate, the client's id must be there.
-        body.append_pair("client_id", client);
-    }
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri(endpoint)?;
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-    *request.body_mut() = body.finish().into_bytes();
-    Ok(request)
 }
 
 /// [RFC 6749 §2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use countermark_identity::Secret;
 use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse};
 use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
@@ -12,7 +13,7 @@ use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Asking;
-use super::authentication::{ClientAuthentication, form_request};
+use super::authentication::ClientAuthentication;
 use super::error::TokenError;
 use super::question::Question;
 use super::token::Fresh;
@@ -58,24 +59,18 @@ impl Asking<'_> {
         question: &Question,
         subject: &UnverifiedToken,
     ) -> Result<Fresh, TokenError> {
-        let mut form: Vec<(String, String)> = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", subject.expose()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        if let Some(resource) = question.resource() {
-            form.push(("resource".to_owned(), resource.to_owned()));
-        }
+        let member = |name, value: &str| (name, Secret::new(value.to_owned()));
+        let mut form = vec![
+            member("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            member("subject_token", subject.expose()),
+            member("subject_token_type", ACCESS_TOKEN),
+            member("requested_token_type", ACCESS_TOKEN),
+        ];
+        form.extend(question.resource().map(|resource| member("resource", resource)));
         if !question.scopes().is_empty() {
-            form.push(("scope".to_owned(), question.scopes().join(" ")));
+            form.push(member("scope", &question.scopes().join(" ")));
         }
-        let request =
-            form_request(endpoint, &mut form, self.client, self.authentication, self.credential, self.issuer, self.now);
-        form.iter_mut().for_each(|(_, value)| value.zeroize());
-        let response = self.send(request?).await?;
+        let response = self.send(self.form(endpoint, &form)?).await?;
         self.read(parse(response), question)
     }
 
@@ -166,5 +161,6 @@ fn parse(response: HttpResponse) -> Answer {
     serde_json::from_slice(&body).map_err(|_| RequestTokenError::Other(String::new()))
 }
 
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// Bytes of an answer.
 const LARGEST: usize = 64 * 1024;

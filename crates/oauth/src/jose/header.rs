@@ -44,7 +44,7 @@ impl Header {
     /// The `typ`, in lower case and without `application/` ([RFC 7515 §4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)).
     pub(crate) fn media_type(&self) -> Option<String> {
         let kind = self.kind.as_deref()?.to_ascii_lowercase();
-        Some(kind.strip_prefix("application/").map_or(kind.clone(), str::to_owned))
+        Some(kind.strip_prefix("application/").map_or_else(|| kind.clone(), str::to_owned))
     }
 }
 

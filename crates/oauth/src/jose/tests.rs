@@ -24,7 +24,7 @@ fn run(name: TestName) -> (usize, usize, usize) {
     let set = TestSet::load(name).unwrap();
     let (mut refused, mut accepted, mut unspoken) = (0, 0, 0);
     for group in set.test_groups {
-        let key = group.public_key.clone().or(group.private_key.clone()).unwrap_or_default();
+        let key = group.public_key.clone().or_else(|| group.private_key.clone()).unwrap_or_default();
         let keys = if key.get("keys").is_some() { key } else { json!({ "keys": [key] }) };
         for test in group.tests {
             let Some(Value::String(jws)) = test.jws else { continue };

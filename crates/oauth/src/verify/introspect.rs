@@ -7,10 +7,9 @@ use countermark_identity::{Clock, Secret};
 use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
-use zeroize::Zeroize as _;
 
 use super::refusal::TokenRefusal;
-use crate::client::{ClientAuthentication, form_request};
+use crate::client::{Asking, ClientAuthentication};
 use crate::http::{FollowingHttp, HttpError};
 use crate::jose::json;
 use crate::metadata::{DiscoveryError, ServerMetadata};
@@ -79,11 +78,16 @@ impl Introspector {
         let (credential, http) = self.http.now()?;
         let metadata = self.metadata.get_or_try_init(|| ServerMetadata::discover(&http, &self.issuer)).await?;
         let endpoint = metadata.introspection_endpoint()?;
-        let mut form = vec![("token".to_owned(), token.to_owned())];
-        let now = self.clock.now();
-        let request =
-            form_request(endpoint, &mut form, &self.client, &self.authentication, &credential, &self.issuer, now)?;
-        form.iter_mut().for_each(|(_, value)| value.zeroize());
+        let asking = Asking {
+            issuer: &self.issuer,
+            client: &self.client,
+            authentication: &self.authentication,
+            credential: &credential,
+            http: &http,
+            proofs: None,
+            now: self.clock.now(),
+        };
+        let request = asking.form(endpoint, &[("token", Secret::new(token.to_owned()))])?;
         let answer = http.send(request, LARGEST).await?;
         if answer.status() != StatusCode::OK {
             let host = crate::http::host(endpoint);

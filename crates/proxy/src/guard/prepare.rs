@@ -58,13 +58,7 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         }
         None => None,
     };
-    let tells = config.forward_identity.then(|| parts.server.spiffe_id().trust_domain().clone());
-    let own = parts.server.trust_domain();
-    let exchange = config.tokens.exchange(&parts.identity, own, &parts.clock)?;
-    if exchange.is_some() && matches!(config.upstream, Upstream::Stdio(_)) {
-        return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
-    }
-    let behind = Behind::new(upstream, tells, exchange, Arc::clone(&parts.metrics));
+    let behind = behind(&config, &parts, upstream)?;
     let acceptor = acceptor(&config, &parts)?;
     let room = room(&config);
     let audit = LastFailure::new(Arc::clone(&parts.clock));
@@ -104,6 +98,17 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
         server: parts.server,
         observing: config.danger_observe,
     })
+}
+
+/// The upstream, with what it is told of callers.
+fn behind(config: &GuardConfig, parts: &Parts, upstream: Server) -> Result<Behind, GuardError> {
+    let own = parts.server.trust_domain();
+    let tells = config.forward_identity.then(|| own.clone());
+    let exchange = config.tokens.exchange(&parts.identity, own, &parts.clock)?;
+    if exchange.is_some() && matches!(config.upstream, Upstream::Stdio(_)) {
+        return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
+    }
+    Ok(Behind::new(upstream, tells, exchange, Arc::clone(&parts.metrics)))
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.

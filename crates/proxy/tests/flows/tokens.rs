@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countermark_credential::Source as _;
@@ -7,6 +8,7 @@ use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens};
 use countermark_proxy::guard::{Guard, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
 use countermark_testkit::{AuthorizationServer, Client, Fault, TestSource};
 use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
 use crate::connect::Host;
@@ -174,29 +176,27 @@ async fn tokens_end_with_connect_where_that_is_asked_for() {
     assert!(world.sso.revoked() > 0);
 }
 
+/// A server that answers 401 as often as `refusals` says.
+async fn refusing(refusals: Arc<AtomicUsize>) -> Fake {
+    Fake::new(move |request| {
+        let refuse = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        async move {
+            if !refuse {
+                return ledger(&request);
+            }
+            http::Response::builder().status(401).body(Full::default().boxed_unsync()).unwrap()
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_server_behind_gets_a_token_of_its_own() {
     let world = World::new().await;
     let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
     world.sso.register("guard", guard_client);
-    let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(1));
-    let left = Arc::clone(&refusals);
-    let upstream = Fake::new(move |request| {
-        let refuse =
-            left.fetch_update(std::sync::atomic::Ordering::SeqCst, std::sync::atomic::Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
-        async move {
-            if refuse.is_ok() {
-                return http::Response::builder()
-                    .status(401)
-                    .body(http_body_util::BodyExt::boxed_unsync(http_body_util::Full::default()))
-                    .unwrap();
-            }
-            ledger(&request)
-        }
-    })
-    .await;
+    let refusals = Arc::new(AtomicUsize::new(1));
+    let upstream = refusing(Arc::clone(&refusals)).await;
     let mut config = world.estate.config(upstream.upstream());
     config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
     config.tokens = tokens(&world.sso);
@@ -219,9 +219,10 @@ async fn the_server_behind_gets_a_token_of_its_own() {
     let mut host = Host::start(connect);
     host.initialize().await;
     assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
-    let seen = upstream.seen.lock().unwrap();
-    let shown: Vec<String> =
-        seen.iter().map(|request| request.headers()["authorization"].to_str().unwrap().to_owned()).collect();
+    let shown: Vec<String> = {
+        let seen = upstream.seen.lock().unwrap();
+        seen.iter().map(|request| request.headers()["authorization"].to_str().unwrap().to_owned()).collect()
+    };
     assert_ne!(shown[0], shown[1], "after the 401 a fresh one");
     let issued = world.sso.issued();
     for token in &shown {
@@ -233,8 +234,7 @@ async fn the_server_behind_gets_a_token_of_its_own() {
             (&json!("https://books.internal"), &json!("billing"), &json!("guard"))
         );
     }
-    drop(seen);
-    refusals.store(2, std::sync::atomic::Ordering::SeqCst);
+    refusals.store(2, Ordering::SeqCst);
     let refused = host.ask(&call(2, "read_balance", json!({}))).await;
     let said = refused["error"]["message"].as_str().unwrap();
     assert!(said.contains("guard has no token"), "the caller is told no 401 of guard's: {refused}");
