@@ -14,8 +14,8 @@ from needs import ROOT
 from parts import Part
 
 REALM = ROOT / "tests/peers/keycloak/mcp-realm.json"
-# Whom the tokens of that file are for.
-WRITTEN = "https://localhost:8443/mcp"
+# Whom the tokens of that file are for, and whose certificates its clients have.
+AUDIENCE, ROOT_NAME = "https://localhost:8443/mcp", "CN=Countermark root,O=agents.internal"
 
 CONFIGURATION = """http-enabled=false
 http-host=127.0.0.1
@@ -46,7 +46,8 @@ class Keycloak:
         self.password = secrets.token_urlsafe(24)
         own = home / "keycloak"
         (own / "data/import").mkdir(parents=True)
-        (own / "data/import" / REALM.name).write_text(REALM.read_text().replace(WRITTEN, audience))
+        realm = REALM.read_text().replace(AUDIENCE, audience).replace(ROOT_NAME, self.root_name())
+        (own / "data/import" / REALM.name).write_text(realm)
         for shared in ("lib", "providers", "themes"):
             (own / shared).symlink_to(installed / shared)
         shutil.copytree(installed / "conf", own / "conf")
@@ -56,6 +57,12 @@ class Keycloak:
         homes = [f"-Dkc.home.dir={own}", f"-Djboss.server.config.dir={own}/conf"]
         start = ["-cp", own / "lib/quarkus-run.jar", MAIN, "start", "--optimized", "--import-realm"]
         self.part = Part("keycloak", home, ["java", *JAVA, *homes, *start])
+
+    def root_name(self) -> str:
+        """The name of the agents' CA as RFC 4514 writes it."""
+        [root] = self.tls.get_ca_certs()
+        short = {"commonName": "CN", "organizationName": "O"}
+        return ",".join(f"{short[kind]}={value}" for ((kind, value),) in reversed(root["subject"]))
 
     def start(self) -> float:
         """Returns how long it took."""
