@@ -72,7 +72,10 @@ fn judged(server: &mut Running, ask: &mut Command, client: &str, algorithm: &str
         let seen: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
         ensure!(seen["faults"] == Value::Array(Vec::new()), "{client}: {line}");
         ensure!(seen["nonce"] == nonce && seen["algorithm"] == algorithm && seen["client_id"] == client, "{line}");
-        ensure!(seen["grant_type"] == "client_credentials" && seen["resource"] == "https://ledger.example/mcp", "{line}");
+        ensure!(
+            seen["grant_type"] == "client_credentials" && seen["resource"] == "https://ledger.example/mcp",
+            "{line}"
+        );
         ensure!(seen["scope"] == "ledger.read ledger.write", "{line}");
     }
     ensure!(asked.succeeded, "{client}: {asked:?}");

@@ -64,6 +64,13 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "metadata-default", era: None, passes: DISCOVERY, not_ours: OF_PEOPLE, scopes: &[""] },
     Scenario { name: "metadata-var1", era: None, passes: DISCOVERY, not_ours: OF_PEOPLE, scopes: &[""] },
+    Scenario {
+        name: "metadata-var2",
+        era: None,
+        passes: &["authorization-server-metadata", "token-request", "resource-parameter-matches-prm"],
+        not_ours: OF_PEOPLE,
+        scopes: &[""],
+    },
     Scenario { name: "metadata-var3", era: None, passes: DISCOVERY, not_ours: OF_PEOPLE, scopes: &[""] },
     Scenario {
         name: "scope-from-www-authenticate",
@@ -144,7 +151,8 @@ impl Scenario {
         ensure!(missing.is_empty(), "these do not pass: {missing:?}");
         let unexpected: Vec<_> = failed.iter().filter(|check| !self.not_ours.contains(*check)).collect();
         ensure!(unexpected.is_empty(), "these fail: {unexpected:?}");
-        let requests = checks.iter().filter(|check| check["id"] == "incoming-auth-request").map(|check| &check["details"]);
+        let requests =
+            checks.iter().filter(|check| check["id"] == "incoming-auth-request").map(|check| &check["details"]);
         let asked = requests.filter(|seen| seen["path"].as_str().is_some_and(|path| path.ends_with("/token")));
         let scopes: Vec<_> = asked.map(|seen| seen["body"]["scope"].as_str().unwrap_or_default()).collect();
         ensure!(scopes == self.scopes, "the token requests ask for {scopes:?}, and not for {:?}", self.scopes);

@@ -19,7 +19,9 @@ fn bound_tokens_of_a_real_keycloak() -> Result<()> {
     let mut example = Command::new("python3");
     example.arg(set_up::examples().join("keycloak/run.py")).arg("--binary").arg(binary);
     example.arg("--keycloak").arg(keycloak).arg("--python").arg(python.get_program());
-    example.envs(python.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("PYTHONDONTWRITEBYTECODE", "1");
+    example
+        .envs(python.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     let ended = run_within(&mut example, PATIENCE)?;
     ensure!(ended.succeeded && ended.stdout.contains("every step held"), "{}\n{}", ended.stdout, ended.stderr);
     for step in STEPS {

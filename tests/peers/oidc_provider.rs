@@ -131,7 +131,8 @@ fn opaque_tokens_count_until_they_are_revoked() -> Result<()> {
 
 #[test]
 fn connect_has_opaque_tokens_and_revokes_them_at_its_end() -> Result<()> {
-    let (Some(mut sso), Some(mut python), Some(curl)) = (Sso::start()?, set_up::python(), set_up::installed("curl")) else {
+    let (Some(mut sso), Some(mut python), Some(curl)) = (Sso::start()?, set_up::python(), set_up::installed("curl"))
+    else {
         return Ok(());
     };
     let mut server = Running::start(python.arg(set_up::sources().join("python/server.py")))?;
