@@ -4,6 +4,7 @@ import json
 import pathlib
 import socket
 import subprocess
+import time
 
 from calls import Token, ask_for
 from needs import ROOT
@@ -82,6 +83,7 @@ class Estate:
         """What needs Keycloak."""
         self.guard = self.start_guard("guard", self.port, ASKS)
         self.trusting = self.start_guard("trusting-guard", 0, "")
+        self.since = time.monotonic()
         # This one is told its authorization server; the other one learns it from guard (RFC 9728).
         self.billing = self.start_connect("billing", "--issuer", self.sso.issuer)
         self.intern = self.start_connect("intern")

@@ -68,7 +68,8 @@ class Story:
     def stolen(self) -> None:
         estate = self.estate
         token = estate.token("billing", "ledger.read").value
-        own, other = (call(estate.guard, "read_balance", {}, estate.home / agent, token) for agent in ("billing-bot", "intern-bot"))
+        agents = [estate.home / agent for agent in ("billing-bot", "intern-bot")]
+        own, other = (call(estate.guard, "read_balance", {}, agent, token) for agent in agents)
         self.saw("token with its certificate", own.text == "cash: 42", own)
         refused = other.status == 401 and 'error="invalid_token"' in other.challenge and other.text is None
         self.saw("stolen token: refused", refused, other)
@@ -99,7 +100,7 @@ class Story:
         estate, agent = self.estate, self.estate.home / "billing-bot"
         old = estate.token("billing", "ledger.read")
         # A guard asks for keys that it does not know twice a minute at most.
-        time.sleep(COOLDOWN)
+        time.sleep(max(0, estate.since + COOLDOWN - time.monotonic()))
         kid = estate.sso.add_signing_key("second", 200)
         new = estate.token("billing", "ledger.read")
         answer = call(estate.trusting, "read_balance", {}, agent, new.value)
@@ -135,7 +136,8 @@ class Story:
         self.saw("disabled, introspection: refused", held, f"after {took:.1f} s: {answer}")
         answer = call(estate.trusting, "read_balance", {}, agent, token.value)
         left = token.claims["exp"] - time.time()
-        self.saw("disabled, none: still permitted", answer.text == "cash: 42" and left > 0, f"{answer}, {left:.0f} s before its end")
+        held = answer.text == "cash: 42" and left > 0
+        self.saw("disabled, none: still permitted", held, f"{answer}, {left:.0f} s before its end")
         time.sleep(max(0, left) + 1)
         answer = call(estate.trusting, "read_balance", {}, agent, token.value)
         self.saw("disabled, none: refused at its end", answer.status == 401 and answer.text is None, answer)
@@ -160,7 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", metavar="PATH", help="countermark [default: built from this checkout]")
     parser.add_argument("--python", metavar="PATH", help="a Python with the official SDK [default: found or set up]")
-    parser.add_argument("--keycloak", metavar="DIR", help="where install.py has set it up [default: found or set up below target/]")
+    parser.add_argument("--keycloak", metavar="DIR", help="where install.py has set it up [default: found or made]")
     parser.add_argument("--keep", metavar="DIR", help="keep logs and keys in this new directory")
     given = parser.parse_args()
     try:

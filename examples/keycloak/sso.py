@@ -31,7 +31,8 @@ bootstrap-admin-password={password}
 """
 
 # As its kc.sh does, without a shell in between, so that ending the process ends Keycloak.
-OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.util", "java.util.concurrent", "java.security", "java.lang")]
+PACKAGES = ("java.util", "java.util.concurrent", "java.security", "java.lang")
+OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in PACKAGES]
 JAVA = ["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", *OPENS, "-Djava.util.logging.manager=org.jboss.logmanager.LogManager"]
 MAIN = "io.quarkus.bootstrap.runner.QuarkusEntryPoint"
 
@@ -101,7 +102,8 @@ class Keycloak:
 
     def add_signing_key(self, name: str, priority: int) -> str:
         """A new key, with which it signs from now on if its priority is the highest."""
-        config = {"priority": [str(priority)], "enabled": ["true"], "active": ["true"], "algorithm": ["RS256"], "keySize": ["2048"]}
+        config = {"priority": str(priority), "enabled": "true", "active": "true", "algorithm": "RS256", "keySize": "2048"}
+        config = {name: [value] for name, value in config.items()}
         provider = {"providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider"}
         realm = self.admin("GET", "")["id"]
         self.admin("POST", "/components", {"name": name, "parentId": realm, "config": config, **provider})

@@ -38,7 +38,9 @@ const fronts = new Map();
 
 async function front(port) {
   if (!fronts.has(port)) {
-    const server = createServer(tls, (incoming, outgoing) => pass(port, incoming, outgoing).catch((error) => outgoing.destroy(error)));
+    const server = createServer(tls, (incoming, outgoing) => {
+      pass(port, incoming, outgoing).catch((error) => outgoing.destroy(error));
+    });
     fronts.set(port, new Promise((listens) => server.listen(0, '127.0.0.1', () => listens(server.address().port))));
   }
   return fronts.get(port);
@@ -55,8 +57,8 @@ async function secured(text) {
 async function plain(text) {
   for (const [port, listens] of fronts) {
     const own = await listens;
-    const pairs = [['https://localhost:', 'http://localhost:'].map((start, index) => start + [own, port][index])];
-    for (const [from, to] of [...pairs, ...pairs.map((pair) => pair.map(encodeURIComponent))]) {
+    const pair = [`https://localhost:${own}`, `http://localhost:${port}`];
+    for (const [from, to] of [pair, pair.map(encodeURIComponent)]) {
       text = text.replaceAll(from, to);
     }
   }
@@ -105,8 +107,8 @@ function authentication() {
 
 const to = `https://localhost:${await front(served.port)}${served.pathname}`;
 const flags = ['--to', to, '--server', given.server, '--identity', `${given.home}/billing-bot`, '--listen', '127.0.0.1:0'];
-const client_id = ['--client-id', context.client_id ?? 'conformance'];
-const connect = spawn(given.binary, ['connect', ...flags, ...client_id, ...authentication()], { stdio: ['ignore', 'pipe', 'pipe'] });
+const known = ['--client-id', context.client_id ?? 'conformance', ...authentication()];
+const connect = spawn(given.binary, ['connect', ...flags, ...known], { stdio: ['ignore', 'pipe', 'pipe'] });
 const url = await new Promise((serves, fails) => {
   for (const stream of [connect.stdout, connect.stderr]) {
     createInterface(stream).on('line', (line) => {

@@ -30,7 +30,13 @@ const agent = 'spiffe://agents.internal/agent/billing-bot';
 
 const clients = [
   { ...byUri, ...bound, client_id: 'san', tls_client_auth_san_uri: agent },
-  { ...machine, ...bound, client_id: 'pinned', token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: { keys: [pinned(given.pinned)] } },
+  {
+    ...machine,
+    ...bound,
+    client_id: 'pinned',
+    token_endpoint_auth_method: 'self_signed_tls_client_auth',
+    jwks: { keys: [pinned(given.pinned)] },
+  },
   { ...byUri, client_id: 'prover', tls_client_auth_san_uri: agent, dpop_bound_access_tokens: true },
   { ...byUri, client_id: 'ledger-guard', tls_client_auth_san_uri: 'spiffe://agents.internal/server/ledger' },
 ];
@@ -107,7 +113,8 @@ const provider = new Provider(issuer, {
 });
 provider.on('client_credentials.destroyed', (token) => console.log(`forgotten: a token of ${token.clientId}`));
 for (const refusal of ['grant.error', 'introspection.error', 'revocation.error']) {
-  provider.on(refusal, (ctx, error) => console.log(`${refusal}: ${error.error}: ${error.error_detail ?? error.error_description}`));
+  const why = (error) => error.error_detail ?? error.error_description;
+  provider.on(refusal, (ctx, error) => console.log(`${refusal}: ${error.error}: ${why(error)}`));
 }
 provider.on('server_error', (ctx, error) => console.error(error));
 server.on('request', provider.callback());
