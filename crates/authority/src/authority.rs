@@ -5,6 +5,7 @@ mod init;
 mod mint;
 mod renew;
 mod revoke;
+mod revoke_issuer;
 mod work;
 
 use std::{
@@ -27,6 +28,7 @@ pub use self::{
     mint::{Issued, MintRequest, SubjectKey},
     renew::Renewal,
     revoke::{Revocation, Target},
+    revoke_issuer::IssuerRevocation,
 };
 use crate::{
     directory::{Directory, is_sealed, read, read_certificate},
@@ -39,6 +41,9 @@ use crate::{
 /// How long after its end a certificate may still be renewed by its key. Until then a revocation of its identity concerns it, too.
 pub(crate) const GRACE: Duration = Duration::from_secs(72 * 3600);
 
+/// How long another process that holds the directory is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A CA in a directory.
 pub struct Authority {
     directory: Directory,
@@ -47,6 +52,7 @@ pub struct Authority {
     passphrase: Option<Secret<Vec<u8>>>,
     clock: Arc<dyn Clock>,
     crl_life: Duration,
+    patience: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -81,13 +87,19 @@ impl Authority {
         }
         let (root, domain) = CaCertificate::read_root(&root)?;
         let inner = Mutex::new(Inner::default());
-        Ok(Self { directory, domain, root, passphrase, clock, crl_life: CRL_LIFE, inner })
+        Ok(Self { directory, domain, root, passphrase, clock, crl_life: CRL_LIFE, patience: PATIENCE, inner })
     }
 
     /// With another life of the intermediates' CRLs than [`CRL_LIFE`].
     #[must_use]
     pub fn with_crl_life(self, crl_life: Duration) -> Self {
         Self { crl_life, ..self }
+    }
+
+    /// Gives up on another process that holds the directory after so long, instead of a minute.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Whether signing with the authority in `directory` takes a passphrase.

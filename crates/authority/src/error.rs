@@ -28,6 +28,17 @@ pub enum AuthorityError {
     /// Another process makes an authority there.
     #[error("another process is making an authority in {}; wait for it, then look with `countermark ca list`", .0.display())]
     Busy(PathBuf),
+    /// Another process works in the directory and does not come to an end.
+    #[error("another process has held {} for more than {waited:?}; let it finish, or end it, and try again", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
+    /// No intermediate has that key id.
+    #[error("no intermediate has the key id {0}; `countermark ca list --json` names the issuer of each certificate")]
+    UnknownIssuer(String),
     /// The directory holds no authority.
     #[error("{} holds no authority ({missing} is missing); make one with `countermark ca init`", path.display())]
     NotAnAuthority {

@@ -45,8 +45,8 @@ mod warning;
 
 pub use crate::{
     authority::{
-        Authority, CRL_LIFE, CrlReport, Issued, KeyProtection, MintRequest, Renewal, Revocation, Status, SubjectKey,
-        Target,
+        Authority, CRL_LIFE, CrlReport, Issued, IssuerRevocation, KeyProtection, MintRequest, Renewal, Revocation,
+        Status, SubjectKey, Target,
     },
     error::AuthorityError,
     issuer::IdentityIssuer,

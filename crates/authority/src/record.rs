@@ -143,6 +143,8 @@ pub struct IssuerRecord {
     pub not_after: UnixTime,
     /// Its newest CRL, DER.
     pub crl: Option<Vec<u8>>,
+    /// Since when and why it is revoked, if it is.
+    pub revoked: Option<(UnixTime, RevocationReason)>,
 }
 
 /// What a CA key is for.

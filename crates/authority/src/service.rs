@@ -6,6 +6,7 @@ mod cms;
 mod config;
 mod desk;
 mod est;
+mod health;
 mod invite;
 mod join;
 mod ledger;
@@ -16,6 +17,7 @@ mod nonce;
 mod probes;
 mod refusal;
 mod revive;
+mod room;
 mod router;
 mod token;
 mod upkeep;
@@ -27,11 +29,7 @@ use arc_swap::ArcSwap;
 use countermark_credential::{Credential, DomainTrust, Revocation, Trust};
 use countermark_identity::{Clock, Leaf, Role, SanMap, SpiffeId};
 use countermark_mtls::{Acceptor, AcceptorConfig, Anyone, ServeConfig, TrustGenerations, serve};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -41,7 +39,15 @@ pub use self::{
     token::{Enrolment, EnrolmentError, TokenError},
 };
 use self::{
-    desk::Desk, ledger::Ledger, limits::Limiter, material::Lists, metrics::Metrics, nonce::Nonces, refusal::Refusal,
+    desk::Desk,
+    health::{Hush, Troubles},
+    ledger::Ledger,
+    limits::Limiter,
+    material::Lists,
+    metrics::Metrics,
+    nonce::Nonces,
+    refusal::Refusal,
+    room::{Bodies, Waiting},
     upkeep::Upkeep,
 };
 use crate::{
@@ -84,8 +90,12 @@ pub(crate) struct Shared {
     nonces: Nonces,
     limiter: Limiter,
     metrics: Arc<Metrics>,
-    /// Long polls at one time.
-    waiting: Semaphore,
+    waiting: Waiting,
+    bodies: Bodies,
+    troubles: Troubles,
+    strangers: Hush,
+    /// One reading of the lists after another: what is published last was read last.
+    reloading: std::sync::Mutex<()>,
     over: CancellationToken,
 }
 
@@ -95,7 +105,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] names what failed and the next step.
     pub async fn bind(authority: Authority, config: ServiceConfig) -> Result<Self, ServiceError> {
-        let authority = Arc::new(authority.with_crl_life(CRL_LIFE_SERVED));
+        let authority = Arc::new(authority.with_crl_life(CRL_LIFE_SERVED).with_patience(PATIENCE));
         let inventory = authority.inventory_path();
         let open = async || SqliteStore::open_serving(&inventory).await.map_err(AuthorityError::from);
         let stores = Stores { writer: Box::new(open().await?), reader: Box::new(open().await?) };
@@ -141,7 +151,11 @@ impl Service {
             nonces: Nonces::new()?,
             limiter: Limiter::new(config.rates),
             metrics: Arc::clone(&metrics),
-            waiting: Semaphore::new(LONG_POLLS),
+            waiting: Waiting::default(),
+            bodies: Bodies::new(),
+            troubles: Troubles::new(),
+            strangers: Hush::default(),
+            reloading: std::sync::Mutex::default(),
             over: CancellationToken::new(),
         });
         let mut upkeep = Upkeep::new(Arc::clone(&shared), publish);
@@ -150,7 +164,12 @@ impl Service {
         let map = watch::channel(Arc::new(SanMap::empty(shared.authority.trust_domain().clone()))).1;
         let generations = TrustGenerations::join(shared.trust.subscribe(), map);
         let acceptor = Acceptor::of_callers(credential, generations.watch(), clock, AcceptorConfig::default())?;
-        let limits = ServeConfig { observer: metrics, drain_timeout: config.drain, ..ServeConfig::default() };
+        let limits = ServeConfig {
+            observer: metrics,
+            drain_timeout: config.drain,
+            max_connections_per_source: config.connections_per_source,
+            ..ServeConfig::default()
+        };
         Ok(Self { shared, listener, address, admin, acceptor, upkeep, writer, limits })
     }
 
@@ -221,16 +240,25 @@ impl Shared {
         read_trust(&self.authority, &self.trust.borrow())
     }
 
-    /// Writes down that something was refused, and why; nobody waits for it. Our own faults are no decisions.
+    /// Writes down that something was refused to somebody who is known, and why; nobody waits for it. Our own faults are no
+    /// decisions, and what is refused to strangers is logged and counted alone: it would fill the disk at their will.
     fn note_refusal(&self, act: Act, identity: Option<&str>, refusal: &Refusal) {
         if refusal.is_ours() {
             return;
         }
+        let Some(identity) = identity else { return self.log_refusal(act.as_str(), refusal) };
         self.desk.ledger.note(AuditEntry {
-            identity: identity.map(str::to_owned),
+            identity: Some(identity.to_owned()),
             detail: Some(format!("{}: {}", refusal.code, refusal.message)),
             ..AuditEntry::new(self.clock.now(), act, Outcome::Refused)
         });
+    }
+
+    /// A line of the log, unless there were enough of them just now.
+    fn log_refusal(&self, what: &str, refusal: &Refusal) {
+        if let Some(unsaid) = self.strangers.speak() {
+            tracing::warn!(code = refusal.code, reason = %refusal.message, what, unsaid, "refused");
+        }
     }
 
     /// The names of a certificate that are not its profile's: for rows that an older program wrote.
@@ -263,7 +291,8 @@ fn read_trust(authority: &Authority, before: &Trust) -> Result<(Lists, Arc<Trust
     Ok((lists, Arc::new(trust)))
 }
 
-const LONG_POLLS: usize = 2048;
+/// How long another process may hold the directory before what waits for it is put off.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 const LAST_WRITES: std::time::Duration = std::time::Duration::from_secs(5);
 
 #[cfg(test)]

@@ -81,6 +81,17 @@ pub enum Change<'a> {
         /// Why.
         reason: RevocationReason,
     },
+    /// An intermediate that is revoked from now on, with everything that it signed and that lives, or has ended since.
+    RevokeIssuer {
+        /// Which.
+        key_id: &'a str,
+        /// Since when.
+        at: UnixTime,
+        /// What ended before then is left alone.
+        since: UnixTime,
+        /// Why.
+        reason: RevocationReason,
+    },
     /// Nothing but CRLs.
     Crls,
 }

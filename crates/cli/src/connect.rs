@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens, Listen};
+use countermark_proxy::{
+    CrlSource,
+    connect::{Connect, ConnectConfig, ConnectTokens, Listen},
+};
 
 use crate::{
     failure::{Exit, Explain, Outcome, usage},
@@ -36,9 +39,10 @@ pub(crate) struct ConnectArgs {
     /// Serve plain HTTP on loopback (ADDR:PORT) or on a Unix socket (unix:PATH) instead of stdio
     #[arg(long, value_name = "ADDR|unix:PATH")]
     listen: Option<String>,
-    /// CRL of the own trust domain, instead of the one in the identity directory
-    #[arg(long, value_name = "FILE")]
-    crl: Option<PathBuf>,
+    /// CRL of the own trust domain: a file instead of the one in the identity directory, or an authority (https://HOST:PORT)
+    /// that is asked by a long poll
+    #[arg(long, value_name = "FILE|URL")]
+    crl: Option<CrlSource>,
     /// Renew the identity from this authority (https://HOST:PORT), in this process
     #[arg(long, value_name = "URL")]
     renew_from: Option<String>,

@@ -13,7 +13,7 @@ use countermark_rotate::{
 use crate::{
     failure::{Exit, Explain, Outcome, failed, usage},
     output::{self, BAD, GOOD, JsonFlag, WARN, line, styled},
-    runtime,
+    rotate, runtime,
 };
 
 /// Ask and tell a `countermark rotate` that runs on this machine
@@ -59,7 +59,10 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome<Exit> {
                 ConfigError::Io { .. } => failed(error.to_string(), next),
                 _ => usage(error.to_string(), next),
             })?;
-            config.socket
+            let socket = rotate::socket(&config);
+            let packaged = PathBuf::from(RUNTIME).join(rotate::SOCKET);
+            // The unit has a directory for run-time files that this shell knows nothing of.
+            if config.socket.is_none() && !socket.exists() && packaged.exists() { packaged } else { socket }
         }
     };
     let question = match &args.verb {
@@ -158,6 +161,9 @@ fn span(at: Option<u64>, now: UnixTime) -> String {
         _ => format!("{}d{:02}h", left / 86_400, left / 3600 % 24),
     }
 }
+
+/// The `RuntimeDirectory=` of the packaged unit.
+const RUNTIME: &str = "/run/countermark";
 
 #[cfg(test)]
 mod tests {

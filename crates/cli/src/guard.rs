@@ -6,7 +6,7 @@ mod tokens;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use countermark_proxy::Guard;
+use countermark_proxy::{CrlSource, Guard};
 
 use crate::{
     failure::{Exit, Explain, Outcome},
@@ -22,6 +22,8 @@ use crate::{
 #[command(after_help = "Examples:\n  \
         countermark guard --listen 0.0.0.0:8443 --upstream http://127.0.0.1:3000/mcp \\\n      \
             --identity id/ledger --policy policy.toml --audit audit.jsonl\n  \
+        countermark guard --listen 0.0.0.0:8443 --upstream http://127.0.0.1:3000/mcp \\\n      \
+            --identity id/ledger --policy policy.toml --crl https://ca.internal:8443\n  \
         countermark guard --listen 0.0.0.0:8443 --identity id/files --policy policy.toml \\\n      \
             --env PATH=/usr/bin --user mcp -- npx -y @modelcontextprotocol/server-filesystem /srv")]
 pub(crate) struct GuardArgs {
@@ -40,9 +42,10 @@ pub(crate) struct GuardArgs {
     /// The policy: who may call what
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
-    /// CRL of the own trust domain, instead of the one in the identity directory
-    #[arg(long, value_name = "FILE")]
-    pub(crate) crl: Option<PathBuf>,
+    /// CRL of the own trust domain: a file instead of the one in the identity directory, or an authority (https://HOST:PORT)
+    /// that is asked by a long poll
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) crl: Option<CrlSource>,
     /// Append the audit to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,

@@ -69,7 +69,7 @@ pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
         let stations = Arc::new(Local::new(Arc::clone(&clock)));
         stations.open(&config)?;
         let metrics = Arc::new(Metrics::new());
-        let socket = config.socket.clone();
+        let socket = socket(&config);
         let setup = Setup {
             config,
             stations: Arc::clone(&stations) as _,
@@ -99,6 +99,18 @@ pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
         serve(rotation, handle, side, ended).await;
         Ok(Exit::Done)
     })
+}
+
+/// Where `ctl` finds the rotation of a configuration: where its `socket` says; else in `$RUNTIME_DIRECTORY`, which systemd gives to
+/// a unit; else beside the configuration.
+pub(crate) fn socket(config: &Config) -> PathBuf {
+    if let Some(socket) = &config.socket {
+        return socket.clone();
+    }
+    let given = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    // Several are given in one variable, with colons.
+    let given = given.and_then(|given| std::env::split_paths(&given).next()).filter(|given| given.is_absolute());
+    given.map_or_else(|| config.socket_beside.clone(), |given| given.join(SOCKET))
 }
 
 /// What runs beside the rotation.
@@ -201,6 +213,7 @@ impl Observe for Log {
     }
 }
 
+pub(crate) const SOCKET: &str = "rotate.sock";
 /// How often, and how long, usable credentials are waited for.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -19,6 +19,7 @@ mod guard;
 mod load;
 mod lock;
 mod names;
+mod partners;
 mod switch;
 mod trust;
 
@@ -33,6 +34,7 @@ pub use self::load::{Held, Loaded, load, read};
 pub use self::lock::Claim;
 pub(crate) use self::lock::Lock;
 pub use self::names::{CURRENT, bundle_name, crl_name};
+pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{LoadedTrust, deliver_trust, deliver_trust_as, load_partners, load_trust, read_crls};
 use crate::bundle::Bundle;

@@ -5,6 +5,7 @@
 //! accepted is refused, over restarts too when a state file is given. A bundle that is gone is withdrawn.
 
 mod ending;
+mod fed;
 mod floor;
 mod notices;
 mod reload;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
+pub use self::fed::CrlFeed;
 pub use self::floor::FloorError;
 use self::notices::Notices;
 use self::reload::{Changes, Reloader};
@@ -38,6 +40,8 @@ pub struct DirectoryConfig {
     pub dir: PathBuf,
     /// A file with the revocation lists of the credential's own trust domain, instead of that in the directory.
     pub crl: Option<PathBuf>,
+    /// Revocation lists of the credential's own trust domain that are fetched, beside those.
+    pub feed: Option<CrlFeed>,
     /// Where the highest numbers that were accepted are kept; without it they are forgotten at the end of the process.
     pub state: Option<PathBuf>,
     /// How often everything is read again, whatever the watch says.
@@ -50,7 +54,14 @@ impl DirectoryConfig {
     /// Follows `dir`, reading it again every 30 seconds.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), crl: None, state: None, poll: Duration::from_secs(30), revocation: BTreeMap::new() }
+        Self {
+            dir: dir.into(),
+            crl: None,
+            feed: None,
+            state: None,
+            poll: Duration::from_secs(30),
+            revocation: BTreeMap::new(),
+        }
     }
 }
 
@@ -206,6 +217,7 @@ impl Follower {
                 _ = poll.tick() => {}
                 () = self.wake.notified() => tokio::time::sleep(SETTLE).await,
                 changed = self.modes.changed() => if changed.is_err() { return },
+                () = fetched(&mut self.config.feed) => {}
             }
             let (modes, now) = (self.modes.borrow_and_update().clone(), self.clock.now());
             let (mut notices, config) = (self.notices, self.config.clone());
@@ -220,6 +232,16 @@ impl Follower {
             self.outputs.publish(changes);
         }
     }
+}
+
+/// Waits for the next lists that are fetched; for ever, where none are.
+async fn fetched(feed: &mut Option<CrlFeed>) {
+    if let Some(feed) = feed
+        && feed.lists.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// How long after a change the files are left to settle.

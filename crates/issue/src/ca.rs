@@ -72,6 +72,8 @@ impl Signer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaFacts {
+    /// Its serial.
+    pub serial: Serial,
     /// When it begins.
     pub not_before: UnixTime,
     /// When it ends.
@@ -108,7 +110,8 @@ pub fn ca_facts(der: &[u8]) -> Result<CaFacts, CaError> {
         _ => None,
     });
     let public_key = PublicKey::from_spki(certificate.public_key().raw).map_err(KeyError::from)?;
-    Ok(CaFacts { not_before, not_after, spiffe_uri, key_identifier, public_key })
+    let serial = Serial::from_der_integer(certificate.raw_serial()).map_err(|_| CaError::Malformed)?;
+    Ok(CaFacts { serial, not_before, not_after, spiffe_uri, key_identifier, public_key })
 }
 
 /// Why there is no CA certificate, or why one cannot sign.

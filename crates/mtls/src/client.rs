@@ -4,6 +4,7 @@ mod anonymous;
 mod body;
 mod connector;
 mod error;
+mod long_poll;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ pub use self::body::ClientBody;
 use self::connector::Connector;
 pub use self::connector::ServerStream;
 pub use self::error::ClientError;
+pub use self::long_poll::{LongPoll, LongPollError};
 use crate::config::{TlsClock, alpn, presented, versions};
 use crate::demand::ExpectedServer;
 use crate::registry::Registry;

@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod observe;
 mod service;
+mod sources;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tower_service::Service;
 use self::connection::Serving;
 use self::observe::Deaf;
 pub use self::observe::Observe;
+use self::sources::Sources;
 use crate::demand::Caller;
 use crate::{Acceptor, HandshakeError};
 
@@ -47,6 +49,9 @@ pub struct ServeConfig {
     pub idle_timeout: Duration,
     /// How many connections are open at once, handshakes included; more wait in the backlog.
     pub max_connections: usize,
+    /// How many of them one source address (of IPv6, one /64) holds at most; more are closed at once. Behind a balancer that
+    /// hides addresses all callers have one: then this must not be set.
+    pub max_connections_per_source: Option<usize>,
     /// How large the header of a request may be.
     pub max_header_bytes: usize,
     /// How many requests one HTTP/2 connection may have open.
@@ -62,6 +67,7 @@ impl Default for ServeConfig {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_connections: 4096,
+            max_connections_per_source: None,
             max_header_bytes: 32 * 1024,
             max_streams: 100,
             observer: Arc::new(Deaf),
@@ -89,6 +95,7 @@ pub async fn serve<S, B, C>(
     C: Caller,
 {
     let slots = Arc::new(Semaphore::new(config.max_connections));
+    let sources = Sources::new(config.max_connections_per_source);
     let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
     let drain_timeout = config.drain_timeout;
     let serving = Arc::new(Serving { acceptor, config, drain: shutdown.clone(), kill: kill.clone() });
@@ -101,10 +108,15 @@ pub async fn serve<S, B, C>(
             () = shutdown.cancelled() => break,
             accepted = accepted => accepted,
         };
+        let Some(counted) = sources.admit(remote.ip()) else {
+            tracing::debug!(%remote, "closed: its source holds as many connections as it may");
+            serving.config.observer.crowded();
+            continue;
+        };
         let (serving, service) = (Arc::clone(&serving), service.clone());
         tasks.spawn(async move {
             serving.connection(io, remote, service).await;
-            drop(slot);
+            drop((counted, slot));
         });
     }
     drop(listener);

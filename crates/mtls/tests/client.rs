@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use countermark_credential::Source as _;
 use countermark_mtls::{
-    AcceptorConfig, Client, ClientConfig, ClientError, ExpectedServer, HandshakeError, Refusal, ServeConfig,
-    VerifiedServer,
+    AcceptorConfig, Client, ClientConfig, ClientError, ExpectedServer, HandshakeError, LongPoll, LongPollError,
+    Refusal, ServeConfig, VerifiedServer,
 };
 use countermark_testkit::{Spec, TestCa, TestSource, Wrong, any_server};
 use http_body_util::BodyExt as _;
@@ -192,4 +192,20 @@ async fn a_bare_name_never_matches_another_trust_domain() {
     let error = met.unwrap_err();
     let HandshakeError::Refused(reason) = &error else { panic!("{error:?}") };
     assert!(matches!(**reason, Refusal::WrongServer { .. }), "{reason:?}");
+}
+
+#[tokio::test]
+async fn a_long_poll_takes_a_version_once_and_no_more_than_it_may() {
+    let estate = Estate::new();
+    let server = estate.serve().await;
+    let client = || estate.client(&TestSource::new(estate.ca.agent("billing-bot")), true);
+    let mut poll = LongPoll::new(client(), server.url("/who").parse().unwrap(), 1024);
+    assert!(poll.next().await.unwrap().is_some_and(|body| body.ends_with(b"billing-bot")));
+    // The same again, and without waiting: it is asked in half a minute, not at once.
+    assert!(tokio::time::timeout(Duration::from_millis(300), poll.next()).await.is_err());
+    let mut poll = LongPoll::new(client(), server.url("/who").parse().unwrap(), 3);
+    assert!(matches!(poll.next().await.unwrap_err(), LongPollError::TooLarge { limit: 3 }));
+    server.shutdown.cancel();
+    let mut poll = LongPoll::new(client(), "https://localhost:1/who".parse().unwrap(), 3);
+    assert!(matches!(poll.next().await.unwrap_err(), LongPollError::Client { .. }));
 }

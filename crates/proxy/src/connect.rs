@@ -40,7 +40,7 @@ impl Connect {
     /// # Errors
     /// As [`Connect::open`].
     pub async fn open_at(config: ConnectConfig, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
-        Ok(Self { transport: Arc::new(Transport::open(config, clock)?) })
+        Ok(Self { transport: Arc::new(Transport::open(config, clock).await?) })
     }
 
     /// Carries newline-delimited JSON-RPC until `input` ends or `shutdown`.

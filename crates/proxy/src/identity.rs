@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countermark_credential::watch::{DirectoryConfig, DirectorySource, Health};
+use countermark_credential::watch::{CrlFeed, DirectoryConfig, DirectorySource, Health};
 use countermark_credential::{Credential, Revocation, Trust, directory};
 use countermark_identity::{Clock, SpiffeId, TrustDomain, UnixTime};
 use countermark_policy::{Policy, RevocationMode};
 use tokio::sync::watch;
+
+use crate::crl::{self, CrlSource};
 
 /// The file beside the identity that remembers the newest trust material, unless another is named.
 const STATE: &str = "trust-state.json";
@@ -23,7 +25,7 @@ pub(crate) struct Identity {
 /// What an identity is made of.
 pub(crate) struct Sources {
     pub(crate) directory: PathBuf,
-    pub(crate) crl: Option<PathBuf>,
+    pub(crate) crl: Option<CrlSource>,
     pub(crate) state: Option<PathBuf>,
     /// Says of which trust domains revocation is not looked at.
     pub(crate) policy: Option<watch::Receiver<Arc<Policy>>>,
@@ -38,23 +40,43 @@ impl Identity {
         own.ok_or_else(|| "its certificate has no spiffe:// URI; `countermark mint` makes one that has".to_owned())
     }
 
-    /// Loads the directory and follows it.
-    pub(crate) fn watch(sources: Sources) -> Result<Self, String> {
+    /// Loads the directory and follows it, and the revocation lists where they are fetched.
+    pub(crate) async fn watch(sources: Sources) -> Result<Self, String> {
         let state = sources.state.or_else(|| state_beside(&sources.directory));
         if state.is_none() {
             tracing::info!(directory = %sources.directory.display(), "the directory is read-only: older CRLs are refused until the next start only; name a --state file");
         }
         let mut config = DirectoryConfig::new(sources.directory);
-        config.crl = sources.crl;
+        let feed = match sources.crl {
+            Some(CrlSource::Url(url)) => {
+                let (out, lists) = watch::channel(None);
+                let cache = state.as_ref().map(|state| state.with_extension("lists.pem"));
+                config.feed = Some(CrlFeed { from: url.to_string(), lists, cache });
+                Some((url, out))
+            }
+            Some(CrlSource::File(file)) => {
+                config.crl = Some(file);
+                None
+            }
+            None => None,
+        };
         config.state = state;
         config.revocation = sources.policy.as_ref().map(|policy| revocation(&policy.borrow())).unwrap_or_default();
-        let source = DirectorySource::spawn(config, sources.clock).map_err(|error| error.to_string())?;
+        let modes = config.revocation.clone();
+        let source = DirectorySource::spawn(config, Arc::clone(&sources.clock)).map_err(|error| error.to_string())?;
         let source = Arc::new(source);
         let credential = source.credential();
         if let Some(policy) = sources.policy {
             tokio::spawn(follow(policy, Arc::downgrade(&source)));
         }
-        Ok(Self { source, credential })
+        let identity = Self { source, credential };
+        if let Some((url, out)) = feed {
+            let own = identity.credential().spiffe_id().map(|id| id.trust_domain().clone());
+            let own = own.ok_or("its certificate has no spiffe:// URI, so that no trust domain's lists are its own")?;
+            let required = modes.get(&own) != Some(&Revocation::DangerNone);
+            crl::follow(&identity, own, url, out, required, sources.clock).await?;
+        }
+        Ok(identity)
     }
 
     /// The credential that is presented now.

@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 pub mod connect;
+mod crl;
 pub mod guard;
 mod identity;
 mod json;
@@ -15,4 +16,5 @@ mod sse;
 mod upstream;
 
 pub use connect::{Connect, ConnectConfig, ConnectError};
+pub use crl::{CrlSource, CrlSourceError};
 pub use guard::{Guard, GuardConfig, GuardError};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countermark_credential::Revocation;
 use countermark_credential::directory::Access;
 use countermark_identity::SpiffeId;
 use http::Uri;
@@ -23,8 +24,10 @@ use crate::request::KeyKind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where `ctl` finds the daemon.
-    pub socket: PathBuf,
+    /// Where `ctl` finds the daemon, if the file says so.
+    pub socket: Option<PathBuf>,
+    /// Where it is otherwise, where no directory for run-time files is known: beside the file.
+    pub socket_beside: PathBuf,
     /// How many renewals run at one time.
     pub concurrency: usize,
     /// The issuers, by name.
@@ -61,12 +64,14 @@ impl Config {
             key: KeyKind::default(),
             reuse_key: false,
             rank: 0,
+            after: Arc::default(),
             sinks: Sinks::default(),
             hooks: Vec::new(),
             probe: None,
         };
         Self {
-            socket: PathBuf::new(),
+            socket: None,
+            socket_beside: PathBuf::new(),
             concurrency: 1,
             issuers: BTreeMap::from([(issuer.name.clone(), issuer)]),
             credentials: vec![Arc::new(entry)],
@@ -120,6 +125,8 @@ pub enum IssuerKind {
         bundle: Option<PathBuf>,
         /// The revocation lists of the same.
         crl: Option<PathBuf>,
+        /// What it means that there is no list by which to judge the server itself.
+        revocation: Revocation,
     },
 }
 
@@ -147,8 +154,10 @@ pub struct CredentialEntry {
     pub key: KeyKind,
     /// Whether a renewal keeps the key.
     pub reuse_key: bool,
-    /// Credentials that are renewed before this one, when both are due.
+    /// How deep it stands in the chains of `after`.
     pub rank: usize,
+    /// The credentials that are renewed before this one, when both are due; those that they come after, too.
+    pub after: Arc<[Arc<str>]>,
     /// Further forms.
     pub sinks: Sinks,
     /// What is done after a switch, in this order; further places of delivery come first.
@@ -187,6 +196,27 @@ pub struct HookEntry {
     pub kind: HookKind,
     /// How long it may take.
     pub timeout: Duration,
+    /// After what it is run.
+    pub on: HookOccasion,
+}
+
+/// After what a hook is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are two things that are delivered")]
+pub enum HookOccasion {
+    /// After either: its consumer reads certificates and roots or revocation lists.
+    #[default]
+    Both,
+    /// After the next generation alone.
+    Credential,
+}
+
+impl HookOccasion {
+    /// Whether other roots or lists are an occasion.
+    #[must_use]
+    pub const fn trust(self) -> bool {
+        matches!(self, Self::Both)
+    }
 }
 
 /// What a hook does.

@@ -139,6 +139,8 @@ pub enum Event {
         /// What went wrong.
         cause: String,
     },
+    /// Other roots or revocation lists were delivered.
+    TrustMoved,
     /// The issuer named another window.
     WindowChanged {
         /// When the credential is renewed now.
@@ -182,6 +184,8 @@ impl Step {
 pub enum Reason {
     /// Somebody asked for it.
     Asked,
+    /// The credential is from a time that the clock, which went back, has not reached.
+    Future,
     /// There is no credential that can be used.
     Missing,
     /// The last attempt failed.
@@ -196,6 +200,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
+            Self::Future => "future",
             Self::Missing => "missing",
             Self::Retry => "retry",
             Self::Scheduled => "scheduled",
@@ -224,6 +229,7 @@ impl Event {
             Self::ServedSerialMismatch { .. } => "served_serial_mismatch",
             Self::StateFailed { .. } => "state_failed",
             Self::Succeeded { .. } => "succeeded",
+            Self::TrustMoved => "trust_moved",
             Self::WindowChanged { .. } => "window_changed",
         }
     }

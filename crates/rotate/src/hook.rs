@@ -22,7 +22,7 @@ use crate::sink;
 
 /// Runs one hook for a generation.
 pub(crate) async fn run(entry: std::sync::Arc<CredentialEntry>, hook: usize, generation: u64) -> Result<(), String> {
-    let Some(HookEntry { kind, timeout }) = entry.hooks.get(hook).cloned() else { return Ok(()) };
+    let Some(HookEntry { kind, timeout, .. }) = entry.hooks.get(hook).cloned() else { return Ok(()) };
     match kind {
         HookKind::Projected { dir } => within(timeout, blocking(move || sink::project(&entry, generation, &dir))).await,
         HookKind::Secret(secret) => {

@@ -19,7 +19,7 @@ use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
 
-pub(crate) use self::wire::{Wire, expected};
+pub(crate) use self::wire::{Wire, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::schedule::Window;
 
@@ -56,6 +56,22 @@ pub trait Windows: Send + Sync {
     fn window<'a>(&'a self, credential: &'a Credential) -> Coming<'a, (Option<Window>, Duration)>;
 }
 
+/// Says when an issuer has other revocation lists than before.
+pub trait Lists: Send {
+    /// The next lists, as soon as there are some; none when a while has passed without.
+    fn next(&mut self) -> Coming<'_, Option<Listing>>;
+}
+
+/// Revocation lists that an issuer has published.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it is a pair")]
+pub struct Listing {
+    /// The lists.
+    pub crls: Vec<Arc<Crl>>,
+    /// Whether they came from the issuer itself. Each proves itself all the same, but one may have been left out.
+    pub verified: bool,
+}
+
 /// The trust material of one trust domain.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it is a pair")]
@@ -90,6 +106,16 @@ impl Present {
 pub trait Stations: Send + Sync {
     /// The station for one renewal of a credential.
     fn station<'a>(&'a self, entry: &'a CredentialEntry, present: &'a Present, now: UnixTime) -> Coming<'a, Station>;
+
+    /// Who says that the issuer of a credential has other revocation lists, where somebody does.
+    fn lists<'a>(
+        &'a self,
+        _entry: &'a CredentialEntry,
+        _present: &'a Present,
+        _now: UnixTime,
+    ) -> Coming<'a, Option<Box<dyn Lists>>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// Stations over the network: our authority, and any EST server.
@@ -120,6 +146,19 @@ impl Stations for Remote {
                     Err(StationError::LocalDirectory { path: path.display().to_string() }.into())
                 }
             }
+        })
+    }
+
+    fn lists<'a>(
+        &'a self,
+        entry: &'a CredentialEntry,
+        present: &'a Present,
+        now: UnixTime,
+    ) -> Coming<'a, Option<Box<dyn Lists>>> {
+        Box::pin(async move {
+            let IssuerKind::Authority { url, server } = &entry.issuer.kind else { return Ok(None) };
+            let lists = authority::lists(url, server.as_ref(), entry, present, Arc::clone(&self.clock), now).await?;
+            Ok(Some(Box::new(lists) as Box<dyn Lists>))
         })
     }
 }

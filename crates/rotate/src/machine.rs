@@ -66,7 +66,7 @@ impl Machine {
             }
             Input::Found { life, generation, fault } => self.found(life, generation, fault, now, &mut actions),
             Input::Delivered { life, generation } => self.delivered(life, generation, now, &mut actions),
-            Input::Failed { step, cause } => self.failed(step, cause, now, &mut actions),
+            Input::Failed { step, cause, after } => self.failed(step, cause, after, now, &mut actions),
             Input::Hooked { hook, generation, result } => {
                 self.aftermath.hooked(hook, generation, result, now.mono, &mut actions);
                 self.conclude(now, &mut actions);
@@ -75,6 +75,10 @@ impl Machine {
                 let delivered = self.life.as_ref().map(|life| &life.serial);
                 self.aftermath.probed(generation, result, delivered, now.mono, &mut actions);
                 self.conclude(now, &mut actions);
+            }
+            Input::TrustMoved { hooks } => {
+                self.aftermath.repeat(&hooks, now.mono);
+                actions.push(Action::Remember);
             }
             Input::Windowed { window, again } => self.windowed(window, again, now, &mut actions),
         }
@@ -240,12 +244,14 @@ impl Machine {
         actions.push(Action::Remember);
     }
 
-    fn failed(&mut self, step: Step, cause: String, now: Moment, actions: &mut Vec<Action>) {
+    fn failed(&mut self, step: Step, cause: String, after: Option<Duration>, now: Moment, actions: &mut Vec<Action>) {
         self.renewing = false;
         self.asked = false;
         self.failures = self.failures.saturating_add(1);
         let remaining = self.life.as_ref().map_or(Duration::from_secs(86_400), |life| life.remaining(now.wall));
         let retry = schedule::retry_after(self.failures, self.duties.seed, remaining);
+        let retry =
+            retry.max(after.map_or(Duration::ZERO, |asked| schedule::asked_for(asked, self.duties.seed, remaining)));
         self.retry_at = Some(now.mono + retry);
         self.cause = Some((step, cause.clone()));
         actions.push(Action::Tell(Event::RenewalFailed { step, failures: self.failures, cause, retry }));
@@ -301,6 +307,10 @@ impl Machine {
         }
         if let Some(retry_at) = self.retry_at {
             return (retry_at <= now.mono).then_some(Reason::Retry);
+        }
+        if self.life.as_ref().is_some_and(|life| life.is_of_the_future(now.wall)) {
+            // It was issued by a clock that has been set back since: nobody believes it before that time comes again.
+            return Some(Reason::Future);
         }
         match self.renewal() {
             None => Some(Reason::Missing),

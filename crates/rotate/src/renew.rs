@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
-use countermark_credential::{Credential, DomainTrust, Revocation, Trust};
+use countermark_credential::{ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, Role, SpiffeId, UnixTime, Usage};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{OwnTrust, Present, Station, Stations};
+use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
 use crate::request::CertificateRequest;
 use crate::schedule::{Life, Window};
 use crate::sink;
@@ -29,11 +29,18 @@ pub(crate) struct Renewed {
 pub(crate) struct Failure {
     pub(crate) step: Step,
     pub(crate) cause: String,
+    /// How long the issuer asks to be left alone.
+    pub(crate) after: Option<std::time::Duration>,
 }
 
 impl Failure {
     fn at<E: std::fmt::Display>(step: Step) -> impl FnOnce(E) -> Self {
-        move |cause| Self { step, cause: cause.to_string() }
+        move |cause| Self { step, cause: cause.to_string(), after: None }
+    }
+
+    /// What an issuer said, and how long it asks to be left alone.
+    fn of_issuer(step: Step) -> impl FnOnce(IssuerError) -> Self {
+        move |error| Self { step, cause: error.to_string(), after: retry_after(&error) }
     }
 }
 
@@ -49,9 +56,9 @@ pub(crate) async fn renew(
     let partners = blocking(move || partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
     let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
-    let chain = station.issuer.issue(&request.der).await.map_err(Failure::at(Step::Issue))?;
+    let chain = station.issuer.issue(&request.der).await.map_err(Failure::of_issuer(Step::Issue))?;
     let issued = clock.now();
-    let own = station.trust.trust().await.map_err(Failure::at(Step::Trust))?;
+    let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     let credential = judge(&entry, &present, chain, key, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
     let life = Life::of(credential.leaf(), Some(issued));
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
@@ -63,29 +70,89 @@ pub(crate) async fn renew(
     Ok(Renewed { life, generation: generation.number(), credential })
 }
 
+/// What a refresh found out.
+#[derive(Debug)]
+pub(crate) struct Refreshed {
+    pub(crate) window: Option<Window>,
+    /// When to ask again.
+    pub(crate) again: std::time::Duration,
+    /// Whether other trust material was delivered.
+    pub(crate) moved: bool,
+    /// Why nothing is known of a window, although there should be.
+    pub(crate) fault: Option<String>,
+}
+
 /// Fetches trust and window anew, and delivers the trust if it is another.
 pub(crate) async fn refresh(
     entry: Arc<CredentialEntry>,
     stations: Arc<dyn Stations>,
     clock: Arc<dyn Clock>,
-) -> Result<(Option<Window>, std::time::Duration), Failure> {
+) -> Result<Refreshed, Failure> {
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     let now = clock.now();
     let Some(credential) = present.credential.clone().filter(|held| held.leaf().not_after() >= now) else {
-        return Ok((None, ASK_AGAIN));
+        return Ok(Refreshed { window: None, again: ASK_AGAIN, moved: false, fault: None });
     };
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
-    let own = station.trust.trust().await.map_err(Failure::at(Step::Trust))?;
+    let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     // What the credential in use does not verify under is not delivered over what it does.
-    verify(&entry.identity, credential.chain(), &own, now).map_err(Failure::at(Step::Verify))?;
-    let delivery = blocking(move || {
-        let (bundles, crls) = everybody(&entry, own, partners(&entry)?);
-        directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())
-    });
-    delivery.await.map_err(Failure::at(Step::Deliver))?;
-    match &station.windows {
-        Some(windows) => windows.window(&credential).await.map_err(Failure::at(Step::Issue)),
-        None => Ok((None, ASK_AGAIN)),
+    verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
+    let delivery = blocking(move || deliver_trust(&entry, own));
+    let moved = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    let none = Refreshed { window: None, again: ASK_AGAIN, moved, fault: None };
+    let Some(windows) = &station.windows else { return Ok(none) };
+    Ok(match windows.window(&credential).await {
+        Ok((window, again)) => Refreshed { window, again, ..none },
+        // What was delivered is told all the same.
+        Err(error) => {
+            Refreshed { fault: Some(error.to_string()), again: retry_after(&error).unwrap_or_default(), ..none }
+        }
+    })
+}
+
+/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says whether they are others.
+pub(crate) async fn take_lists(
+    entry: Arc<CredentialEntry>,
+    listing: Listing,
+    clock: Arc<dyn Clock>,
+) -> Result<bool, Failure> {
+    let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
+    let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
+        return Ok(false);
+    };
+    let Listing { crls, verified } = listing;
+    require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
+    let own = OwnTrust { bundle: own.bundle, crls };
+    verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
+    blocking(move || deliver_trust(&entry, own)).await.map_err(Failure::at(Step::Deliver))
+}
+
+/// Refuses a list that is older than the one of the same issuer that is there, and, where they must be `whole`, lists among which one
+/// is missing that is there.
+fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<(), String> {
+    let has = |wanted: &Arc<Crl>| crls.iter().any(|crl| crl.issuer_der() == wanted.issuer_der());
+    if let Some(missing) = before.iter().find(|crl| whole && !has(crl)) {
+        return Err(format!("the revocation list of {} is missing", missing.issuer()));
+    }
+    for crl in crls {
+        let older = |other: &&Arc<Crl>| other.issuer_der() == crl.issuer_der() && other.number() > crl.number();
+        if before.iter().any(|other| older(&other)) {
+            return Err(format!("the revocation list of {} is older than the one that is there", crl.issuer()));
+        }
+    }
+    Ok(())
+}
+
+fn deliver_trust(entry: &CredentialEntry, own: OwnTrust) -> Result<bool, String> {
+    let (bundles, crls) = everybody(entry, own, partners(entry)?);
+    directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())
+}
+
+/// Whether the credential in use verifies under this trust. Lists that revoke it are good ones all the same.
+fn verify_trust(entry: &CredentialEntry, credential: &Credential, own: &OwnTrust, now: UnixTime) -> Result<(), String> {
+    match judged(&entry.identity, credential.chain(), own, now) {
+        Ok(()) | Err(Verdict::Chain(ChainError::Revoked { .. } | ChainError::Expired { .. })) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -96,7 +163,7 @@ async fn station(
     now: UnixTime,
     step: Step,
 ) -> Result<Station, Failure> {
-    stations.station(entry, present, now).await.map_err(Failure::at(step))
+    stations.station(entry, present, now).await.map_err(Failure::of_issuer(step))
 }
 
 /// A key, new unless the configuration keeps it, and the request over it.
@@ -147,24 +214,43 @@ pub(crate) fn verify(
     own: &OwnTrust,
     now: UnixTime,
 ) -> Result<(), String> {
+    judged(identity, chain, own, now).map_err(|error| error.to_string())
+}
+
+/// Why a chain does not serve.
+#[derive(Debug, thiserror::Error)]
+enum Verdict {
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("{0}")]
+    Other(String),
+}
+
+fn judged(identity: &SpiffeId, chain: &[CertificateDer<'_>], own: &OwnTrust, now: UnixTime) -> Result<(), Verdict> {
+    let other = |error: &dyn std::fmt::Display| Verdict::Other(error.to_string());
     // Where the issuer gives no lists, whether anybody believes the certificate is decided by those who demand them.
     let revocation = if own.crls.is_empty() { Revocation::DangerNone } else { Revocation::Required };
     let domain = DomainTrust { bundle: own.bundle.clone(), crls: own.crls.clone(), revocation };
-    let trust = Trust::new(vec![domain]).map_err(|error| error.to_string())?;
-    let leaf = chain.first().ok_or("there is no certificate")?;
-    let leaf = countermark_identity::Leaf::parse(leaf).map_err(|error| error.to_string())?;
+    let trust = Trust::new(vec![domain]).map_err(|error| other(&error))?;
+    let leaf = chain.first().ok_or_else(|| other(&"there is no certificate"))?;
+    let leaf = countermark_identity::Leaf::parse(leaf).map_err(|error| other(&error))?;
     let server = matches!(identity.role(), Some((Role::Server, _)));
     let usages = if server { &[Usage::Client, Usage::Server][..] } else { &[Usage::Client] };
     for usage in usages {
-        trust.verify(chain, &leaf, identity.trust_domain(), *usage, now).map_err(|error| error.to_string())?;
+        trust.verify(chain, &leaf, identity.trust_domain(), *usage, now)?;
     }
     Ok(())
 }
 
-/// The trust material of others, which a renewal does not touch.
+/// The trust material of others, which a renewal does not touch. What somebody broke of it stays as it was before.
 fn partners(entry: &CredentialEntry) -> Result<LoadedTrust, String> {
-    match directory::load_partners(&entry.directory, entry.identity.trust_domain()) {
-        Ok(partners) => Ok(partners),
+    match directory::salvage_partners(&entry.directory, entry.identity.trust_domain()) {
+        Ok(partners) => {
+            for fault in &partners.faults {
+                tracing::warn!(credential = %entry.name, %fault, "the trust material of a partner is broken");
+            }
+            Ok(partners.trust)
+        }
         Err(LoadError::NoTrust { .. }) => Ok(LoadedTrust::default()),
         Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Ok(LoadedTrust::default())
@@ -186,9 +272,31 @@ fn everybody(
     (bundles, crls)
 }
 
-async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {
+pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {
     let entry = Arc::clone(entry);
     blocking(move || Ok(present(&entry.directory, &entry.identity))).await
+}
+
+/// The credential of a directory, if it is its identity's and stands under the roots beside it. That it is revoked, or that nobody
+/// can say so, does not make another out of it.
+pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credential>, String> {
+    let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
+    if held.credential.spiffe_id() != Some(&entry.identity) {
+        return Err("it is the credential of another identity".to_owned());
+    }
+    let trust = directory::load_trust(&entry.directory).map_err(|error| error.to_string())?;
+    let present = Present { credential: None, trust };
+    let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for it")?;
+    match judged(&entry.identity, held.credential.chain(), &own, now) {
+        Ok(()) => Ok(held.credential),
+        Err(Verdict::Chain(
+            ChainError::Revoked { .. }
+            | ChainError::RevocationUnknown { .. }
+            | ChainError::Expired { .. }
+            | ChainError::NotYetValid { .. },
+        )) => Ok(held.credential),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What the directory holds that can be used, however somebody may have damaged the rest.

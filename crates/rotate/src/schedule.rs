@@ -46,7 +46,13 @@ impl Life {
     /// Whether it can be used now: neither over, nor from a future that a wrong clock has not reached.
     #[must_use]
     pub fn is_usable(&self, now: UnixTime) -> bool {
-        now <= self.not_after && now.saturating_add(BACKDATE) >= self.issued
+        now <= self.not_after && !self.is_of_the_future(now)
+    }
+
+    /// Whether it was issued at a time that is still to come.
+    #[must_use]
+    pub fn is_of_the_future(&self, now: UnixTime) -> bool {
+        now.saturating_add(BACKDATE) < self.issued
     }
 }
 
@@ -175,6 +181,16 @@ pub fn retry_after(failures: u32, seed: u64, remaining: Duration) -> Duration {
     nominal * u32::try_from(thousandths).unwrap_or(1000) / 1000
 }
 
+/// How long an issuer that asks for it is left alone: as it asks, up to a fifth longer so that not all come back at once, but no
+/// more than an hour, and no more than a quarter of what is left of a life.
+#[must_use]
+pub fn asked_for(asked: Duration, seed: u64, remaining: Duration) -> Duration {
+    let limit = if remaining.is_zero() { LONGEST_ASKED } else { LONGEST_ASKED.min(remaining / 4) };
+    let spread =
+        asked.min(LONGEST_ASKED) * u32::try_from(1000 + mix(seed.rotate_left(31)) % 201).unwrap_or(1000) / 1000;
+    spread.min(limit)
+}
+
 /// A span of up to a minute, by which those that begin together part.
 #[must_use]
 pub fn first_look(seed: u64) -> Duration {
@@ -214,6 +230,7 @@ const LONGEST_CHECK: Duration = Duration::from_secs(30);
 /// Lives of some seconds are for demonstrations; their clocks need no closer watch.
 const SHORTEST_CHECK: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(150);
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests;

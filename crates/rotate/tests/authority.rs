@@ -1,13 +1,17 @@
 //! Enrolment and renewal with the real authority.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use countermark_credential::directory;
 use countermark_identity::{Clock as _, Secret, Thumbprint};
 use countermark_rotate::enrol::{EnrolError, Enrolment, Entitlement, Root, is_pending};
+use countermark_rotate::issuer::Remote;
 use countermark_rotate::request::KeyKind;
+use countermark_rotate::{Rotation, Setup};
+use tokio_util::sync::CancellationToken;
 
-use crate::estate::{BOT, Estate, serial, spki};
+use crate::estate::{BOT, Estate, PATIENCE, serial, spki};
 
 #[tokio::test]
 async fn an_invite_becomes_a_credential_once() {
@@ -32,7 +36,9 @@ async fn an_invite_becomes_a_credential_once() {
         key: KeyKind::P256,
         out: estate.dir("thief"),
     };
-    assert!(matches!(estate.join(stolen).await, Err(EnrolError::Refused(_))));
+    let Err(EnrolError::Refused(refused)) = estate.join(stolen).await else { panic!("a stolen secret was taken") };
+    let said = refused.to_string();
+    assert!(said.contains("403") && said.contains("used by another key; ask for a new one"), "{said}");
     assert!(directory::read(&estate.dir("thief")).is_err());
 }
 
@@ -163,4 +169,96 @@ async fn without_a_credential_nothing_is_asked() {
     let status = estate.once(estate.config("authority", "")).await;
     let failure = status.credentials[0].failure.as_ref().unwrap();
     assert!(failure.cause.contains("countermark join"), "{failure:?}");
+}
+
+/// Runs until it is dropped; what happened is counted.
+async fn rotating(estate: &Estate, more: &str) -> (countermark_rotate::Handle, CancellationToken) {
+    let clock = Arc::new(estate.clock.clone());
+    let setup = Setup {
+        config: estate.config("authority", more),
+        stations: Arc::new(Remote::new(clock.clone())),
+        clock,
+        observers: Vec::new(),
+    };
+    let (rotation, handle) = Rotation::start(setup).unwrap();
+    let shutdown = CancellationToken::new();
+    tokio::spawn(rotation.run(shutdown.clone()));
+    (handle, shutdown)
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_the_directory_at_once_and_the_hooks_with_it() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let other = estate.dir("other-bot");
+    let invite = estate.invite("spiffe://agents.internal/agent/other-bot").await;
+    estate.join(Enrolment::by_invite(invite, other.clone())).await.unwrap();
+    let victim = directory::read(&other).unwrap().credential.leaf().serial().clone();
+    let touched = estate.place.path().join("touched");
+    let hook = format!("[[credential.hook]]\ntouch = \"{}\"\n", touched.display());
+    let (handle, shutdown) = rotating(&estate, &hook).await;
+    // The first answer of the poll, which is what the directory has already.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(handle.status().await.unwrap().ready);
+    let _ = std::fs::remove_file(&touched);
+    let target = countermark_authority::Target::Identity("spiffe://agents.internal/agent/other-bot".parse().unwrap());
+    estate.authority().revoke(&target, countermark_issue::RevocationReason::KeyCompromise).await.unwrap();
+    let begun = Instant::now();
+    let revoked = || {
+        let loaded = directory::load_trust(&dir).unwrap();
+        loaded.crls.iter().flat_map(|domain| &domain.crls).any(|crl| crl.revokes(&victim).is_some())
+    };
+    while !(revoked() && touched.exists()) {
+        assert!(begun.elapsed() < PATIENCE, "the directory never hears of it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("from the end of the revocation to the directory and its hook: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn an_est_server_without_revocation_lists_is_asked_only_where_that_is_said() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    std::fs::remove_file(dir.join("trust/current/agents.internal.crl.pem")).unwrap();
+    estate.clock.advance(Duration::from_secs(1900));
+    let before = serial(&dir);
+    let config = |issuer: &str| {
+        let text = format!(
+            "version = 1\n[[issuer]]\nname = \"it\"\nkind = \"est\"\nurl = \"{}\"\n{issuer}\
+             [[credential]]\nname = \"x\"\nidentity = \"{BOT}\"\nissuer = \"it\"\ndirectory = \"id/billing-bot\"\n",
+            estate.url
+        );
+        countermark_rotate::Config::parse(&text, &estate.place.path().join("rotate.toml")).unwrap()
+    };
+    let status = estate.once(config("")).await;
+    let failure = status.credentials[0].failure.as_ref().unwrap();
+    assert!(failure.cause.contains("there is no CRL"), "{failure:?}");
+    assert_eq!(serial(&dir), before);
+    estate.once_good(&config("revocation = \"danger_none\"\n")).await;
+    assert_ne!(serial(&dir), before);
+}
+
+#[tokio::test]
+async fn lists_that_make_the_authority_known_again_are_had_although_it_is_not_known_yet() {
+    let mut estate = Estate::new().await;
+    let dir = estate.joined().await;
+    // While nobody looks, the intermediate is revoked: ours, and that of the authority's own certificate.
+    estate.stop().await;
+    let listed = estate.authority().list(&countermark_authority::Filter::default()).await.unwrap();
+    let reason = countermark_issue::RevocationReason::KeyCompromise;
+    estate.authority().revoke_issuer(&listed[0].issuer, reason).await.unwrap();
+    estate.serve().await;
+    let (_handle, shutdown) = rotating(&estate, "").await;
+    let begun = Instant::now();
+    let told = || {
+        let loaded = directory::load_trust(&dir).unwrap();
+        loaded.crls.iter().flat_map(|domain| &domain.crls).count() == 3
+    };
+    while !told() {
+        assert!(begun.elapsed() < PATIENCE, "the directory never hears of it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.cancel();
 }

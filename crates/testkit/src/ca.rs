@@ -137,6 +137,12 @@ impl TestCa {
         self.state().revoked.push(credential.leaf().serial().as_bytes().to_vec());
     }
 
+    /// Puts so many serials that nobody has on the revocation list, as years of an estate do.
+    pub fn revoke_others(&self, count: u32) {
+        let serials = (0..count).map(|number| [&[0x7f; 12][..], &number.to_be_bytes()].concat());
+        self.state().revoked.extend(serials);
+    }
+
     /// From now on lists are fresh for so long; a year otherwise.
     pub fn set_crl_life(&self, life: Duration) {
         self.state().crl_life = Some(life);

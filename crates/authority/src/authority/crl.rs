@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use countermark_credential::Crl;
 use countermark_identity::UnixTime;
-use countermark_issue::{CrlPlan, LeafPlan, Signer, to_pem};
+use countermark_issue::{CrlPlan, LeafPlan, Revoked, Signer, ca_facts, to_pem};
 use rustls_pki_types::CertificateDer;
 
 use crate::{
@@ -87,9 +87,15 @@ impl Work<'_> {
     pub(super) async fn sign_root_crl(&mut self, root: &Signer, until: UnixTime) -> Result<(), AuthorityError> {
         let key_id = root.key_id();
         let issuers = [key_id.clone()];
+        let mut revoked = Vec::new();
+        for issuer in self.store().await?.issuers().await? {
+            let Some((at, reason)) = issuer.revoked.filter(|_| issuer.not_after >= self.now) else { continue };
+            let serial = ca_facts(&issuer.certificate)?.serial;
+            revoked.push(Revoked { serial, at, reason });
+        }
         let numbers = self.store().await?.record(Change::Crls, &[], &issuers).await?;
         for number in numbers {
-            let plan = CrlPlan { number, this_update: self.now, next_update: until, revoked: &[] };
+            let plan = CrlPlan { number, this_update: self.now, next_update: until, revoked: &revoked };
             let der = root.crl(&plan)?.as_ref().to_vec();
             self.store().await?.signed(None, &[(key_id.clone(), der)]).await?;
         }

@@ -57,7 +57,7 @@ impl Work<'_> {
     }
 
     /// Everything of the new intermediate is durable before the one rename that makes it the signing one.
-    async fn renew(&mut self) -> Result<Signer, AuthorityError> {
+    pub(super) async fn renew(&mut self) -> Result<Signer, AuthorityError> {
         let root = self.root()?;
         let authority = self.authority;
         let key = KeyPair::generate(root.key().key_type())?;
@@ -107,6 +107,7 @@ pub(super) fn issuer_record(signer: &Signer, kind: IssuerKind) -> IssuerRecord {
         not_before: signer.not_before(),
         not_after: signer.not_after(),
         crl: None,
+        revoked: None,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Work<'a> {
 impl Authority {
     pub(super) async fn begin(&self) -> Result<Work<'_>, AuthorityError> {
         let mut inner = self.inner.lock().await;
-        let lock = Lock::acquire(&self.directory.lock()).await?;
+        let lock = Lock::acquire(&self.directory.lock(), self.patience).await?;
         self.store(&mut inner).await?;
         Ok(Work { authority: self, now: self.clock.now(), inner, _lock: lock })
     }

@@ -2,9 +2,9 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -21,7 +21,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    pub(crate) async fn acquire(path: &Path) -> Result<Self, AuthorityError> {
+    /// Waits for whoever else holds it, but not for longer than `patience`.
+    pub(crate) async fn acquire(path: &Path, patience: Duration) -> Result<Self, AuthorityError> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -29,10 +30,20 @@ impl Lock {
             .mode(PRIVATE)
             .open(path)
             .map_err(|error| AuthorityError::io("lock", path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(Errno::WOULDBLOCK) => Self::wait(path, file).await,
-            Err(error) => Err(AuthorityError::io("lock", path, error.into())),
+        let begun = Instant::now();
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(Errno::WOULDBLOCK) if begun.elapsed() >= patience => {
+                    return Err(AuthorityError::Locked { path: path.to_owned(), waited: patience });
+                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(error) => return Err(AuthorityError::io("lock", path, error.into())),
+            }
+            // Whoever holds it may need this thread to go on.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -45,23 +56,8 @@ impl Lock {
             Err(error) => Err(AuthorityError::io("lock", path, error.into())),
         }
     }
-
-    /// Waits on a thread of its own: whoever holds the lock may need this one to go on.
-    async fn wait(path: &Path, file: File) -> Result<Self, AuthorityError> {
-        let waited: Result<Result<Self, io::Error>, _> = tokio::task::spawn_blocking(move || {
-            loop {
-                match flock(&file, FlockOperation::LockExclusive) {
-                    Ok(()) => return Ok(Self { _file: file }),
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        })
-        .await;
-        let held: Result<Self, io::Error> = match waited {
-            Ok(held) => held,
-            Err(lost) => Err(io::Error::other(lost)),
-        };
-        held.map_err(|error| AuthorityError::io("lock", path, error))
-    }
 }
+
+/// How often a lock that another holds is tried again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);

@@ -53,7 +53,7 @@ where
     async fn from_request(request: Request<Raw>, shared: &Arc<Shared>) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
         match T::from_request_parts(&mut parts, shared).await {
-            Ok(header) => Ok(Self(header, Body(read(Request::from_parts(parts, body)).await))),
+            Ok(header) => Ok(Self(header, Body(read(Request::from_parts(parts, body), shared).await))),
             Err(refused) => {
                 let _within_bounds = tokio::time::timeout(FAREWELL, read_away(body)).await;
                 Err(refused)
@@ -80,12 +80,15 @@ impl Body {
     }
 }
 
-async fn read(request: Request<Raw>) -> Result<Bytes, Refusal> {
+async fn read(request: Request<Raw>, shared: &Shared) -> Result<Bytes, Refusal> {
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > LARGEST) {
         return Err(Refusal::too_large());
     }
+    let visitor = request.extensions().get::<Visitor>();
+    let visitor = visitor.ok_or_else(|| Refusal::unauthorized("certificate_required", "nobody is known here"))?;
+    let _room = shared.bodies.room(visitor, announced.unwrap_or(LARGEST).max(1))?;
     let body = Limited::new(request.into_body(), LARGEST);
     match tokio::time::timeout(PATIENCE, body.collect()).await {
         Err(_) => {

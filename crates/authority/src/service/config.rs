@@ -32,6 +32,8 @@ pub struct ServiceConfig {
     pub enrol: Option<PathBuf>,
     /// How often one identity, and one address, may ask.
     pub rates: RateLimits,
+    /// How many connections one source address (of IPv6, one /64) may hold; as many as there are, without.
+    pub connections_per_source: Option<usize>,
     /// How long open requests may take to finish once shutdown was asked for.
     pub drain: Duration,
 }
@@ -48,6 +50,7 @@ impl ServiceConfig {
             admin: None,
             enrol: None,
             rates: RateLimits::default(),
+            connections_per_source: Some(CONNECTIONS_PER_SOURCE),
             drain: Duration::from_secs(30),
         }
     }
@@ -120,3 +123,6 @@ pub enum ServiceError {
     #[error(transparent)]
     Credential(#[from] UnusableCredential),
 }
+
+/// A quarter of all: a cluster behind one address has room, and four addresses must conspire to shut others out.
+const CONNECTIONS_PER_SOURCE: usize = 1024;

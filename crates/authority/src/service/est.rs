@@ -234,7 +234,7 @@ fn answer(shared: &Shared, path: &'static str, handed: Result<Handed, Refusal>) 
         }
         Err(refusal) => {
             shared.metrics.refused(path, refusal.code);
-            tracing::warn!(code = refusal.code, reason = %refusal.message, path, "refused");
+            shared.log_refusal(path, &refusal);
             refusal.into_text()
         }
     }

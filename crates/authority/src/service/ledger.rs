@@ -35,6 +35,11 @@ impl Ledger {
         answer.await.unwrap_or(Err(DeskError::Busy))
     }
 
+    /// Whether nobody writes any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Writes a line that nobody waits for.
     pub(crate) fn note(&self, entry: AuditEntry) {
         let (done, _) = oneshot::channel();

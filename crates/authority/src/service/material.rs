@@ -71,7 +71,7 @@ pub(super) async fn crl(
     let has = |etag: &str| headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known, etag));
     if has(&latest.etag) {
         if let Some(wait) = preferred_wait(&headers)
-            && let Ok(_slot) = shared.waiting.try_acquire()
+            && let Some(_place) = shared.waiting.place(&visitor)
         {
             tokio::select! {
                 _ = tokio::time::timeout(wait, lists.changed()) => {}

@@ -159,6 +159,10 @@ impl Observe for Metrics {
     fn refused(&self, error: &HandshakeError) {
         self.handshake(error.kind());
     }
+
+    fn crowded(&self) {
+        self.handshake("too_many_connections");
+    }
 }
 
 impl fmt::Debug for Metrics {

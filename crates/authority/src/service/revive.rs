@@ -94,7 +94,6 @@ async fn revive(
     let signature = decoded(&proof.signature).unwrap_or_default();
     shared.nonces.stands(&nonce, now).map_err(spent)?;
     let stored = known(shared, &leaf).await?;
-    *identity = Some(stored.record.identity.to_string());
     let key = PublicKey::from_spki(leaf.spki_der())
         .map_err(|error| Refusal::forbidden("not_allowed", format!("the old certificate's key: {error}")))?;
     key.verify(&message(&nonce, shared.me.as_str(), &csr), &signature).map_err(|_| {
@@ -103,6 +102,8 @@ async fn revive(
             "the signature is not the old certificate's over this nonce, authority and request",
         )
     })?;
+    // Anybody may have the old certificate; from here on it is somebody with its key.
+    *identity = Some(stored.record.identity.to_string());
     let csr = Csr::parse(&csr)?;
     require_in_grace(&stored, now)?;
     // Last: a refused attempt uses up nothing, and nobody without the old key makes us remember anything.

@@ -4,6 +4,7 @@ mod administration;
 mod enrolment;
 mod material;
 mod renewal;
+mod room;
 mod store;
 mod tokens;
 mod upkeep;
@@ -75,7 +76,8 @@ impl Estate {
         let inventory = fixture.path().join("inventory.sqlite");
         let writer = Box::new(SqliteStore::open_serving(&inventory).await.unwrap());
         let reader = Box::new(SqliteStore::open_serving(&inventory).await.unwrap());
-        let authority = Arc::new(fixture.reopen().with_crl_life(CRL_LIFE_SERVED));
+        let authority = fixture.reopen().with_crl_life(CRL_LIFE_SERVED);
+        let authority = Arc::new(authority.with_patience(std::time::Duration::from_millis(300)));
         let service = Service::with_stores(authority, config, stores(Stores { writer, reader })).await.unwrap();
         let (address, shared, shutdown) = (service.addr(), Arc::clone(&service.shared), CancellationToken::new());
         let task = tokio::spawn(service.serve(shutdown.clone()));
@@ -157,6 +159,11 @@ impl Estate {
 
     /// The newest line of the audit trail about this act.
     pub(crate) async fn last(&self, act: Act) -> AuditRecord {
+        self.audited(act).await.into_iter().next().expect("a line of the audit trail")
+    }
+
+    /// The lines of the audit trail about this act, the newest first.
+    pub(crate) async fn audited(&self, act: Act) -> Vec<AuditRecord> {
         // Refusals are written down behind the answer: whatever is written after them is written with or after them.
         self.shared
             .desk
@@ -165,7 +172,7 @@ impl Estate {
             .await
             .unwrap();
         let trail = self.fixture.authority.audit_trail(50).await.unwrap();
-        trail.into_iter().find(|line| line.act == act).expect("a line of the audit trail")
+        trail.into_iter().filter(|line| line.act == act).collect()
     }
 }
 

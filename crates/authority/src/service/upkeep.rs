@@ -1,7 +1,13 @@
 //! What an authority does by itself: new lists, a new intermediate, a new certificate of its own, and what others have
 //! changed in its directory.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use countermark_credential::Credential;
 use countermark_identity::UnixTime;
@@ -16,8 +22,10 @@ use crate::{
     service::{
         CRL_LIFE_SERVED, Places, ServiceError, Shared,
         desk::{Desk, DeskError, Ground, Life, Wanted},
+        health::Part,
         token::Enrolment,
     },
+    store::Write,
 };
 
 /// The one task that looks after a service.
@@ -31,6 +39,8 @@ pub(super) struct Upkeep {
     /// Not before: what failed is not tried at every look.
     lists_at: UnixTime,
     own_at: UnixTime,
+    /// When it was last tried whether the inventory can be written.
+    tried: Option<Instant>,
 }
 
 /// What tells one version of a file from the next.
@@ -39,7 +49,15 @@ type Seen = Option<(u64, u64, i64, i64)>;
 impl Upkeep {
     pub(super) fn new(shared: Arc<Shared>, publish: watch::Sender<Arc<Credential>>) -> Self {
         let seen = shared.files().iter().map(|file| seen(file)).collect();
-        Self { shared, publish, seen, lists_owed: true, lists_at: UnixTime::default(), own_at: UnixTime::default() }
+        Self {
+            shared,
+            publish,
+            seen,
+            lists_owed: true,
+            lists_at: UnixTime::default(),
+            own_at: UnixTime::default(),
+            tried: None,
+        }
     }
 
     /// Looks at clock and files until the service is over.
@@ -55,44 +73,57 @@ impl Upkeep {
     }
 
     /// One look. The clock is the wall's, so that a suspend is noticed at once.
+    ///
+    /// Its own certificate comes first: it needs nothing that another process could hold.
     pub(super) async fn look(&mut self) {
         let now = self.shared.clock.now();
+        self.shared.troubles.beat();
+        if now >= self.own_at && self.own_is_due(now) {
+            let renewed = self.renew_own(now).await;
+            self.shared.troubles.note(Part::OwnCertificate, &renewed);
+            self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+        }
         self.follow().await;
         if now >= self.lists_at && (self.lists_owed || self.lists_are_due(now)) {
             let signed = self.sign_lists().await;
+            self.shared.troubles.note(Part::Signing, &signed);
             self.lists_owed = signed.is_err();
-            self.lists_at = match signed {
-                Ok(()) => now,
-                Err(error) => {
-                    tracing::error!(%error, "the revocation lists are not signed anew");
-                    now.saturating_add(RETRY)
-                }
-            };
+            self.lists_at = if signed.is_ok() { now } else { now.saturating_add(RETRY) };
+            if self.own_is_due(now) && now >= self.own_at {
+                // The intermediate is another.
+                let renewed = self.renew_own(now).await;
+                self.shared.troubles.note(Part::OwnCertificate, &renewed);
+                self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+            }
         }
-        if now >= self.own_at && self.own_is_due(now) {
-            self.own_at = match self.renew_own(now).await {
-                Ok(()) => now,
-                Err(error) => {
-                    tracing::error!(%error, "the authority's own certificate is not renewed");
-                    now.saturating_add(RETRY)
-                }
-            };
-        }
+        self.try_to_write().await;
+        self.shared.troubles.beat();
     }
 
-    /// What another process, or a hand, has changed in the directory counts at once.
+    /// While the inventory could not be written, whether it can again: no request may come to find that out.
+    async fn try_to_write(&mut self) {
+        if !self.shared.metrics.is_failing() || self.tried.is_some_and(|tried| tried.elapsed() < TRIAL) {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        // How it went is in the metrics.
+        let _in_the_metrics = self.shared.desk.ledger.write(Write::Trial).await;
+    }
+
+    /// What another process, or a hand, has changed in the directory counts at once; what could not be read is read again.
     async fn follow(&mut self) {
         let files = self.shared.files();
         let seen: Vec<Seen> = files.iter().map(|file| seen(file)).collect();
         if seen == self.seen {
             return;
         }
-        self.seen = seen;
-        self.shared.reload_lists();
-        if let Err(error) = self.shared.desk.refresh().await {
-            tracing::error!(%error, "the directory has changed and cannot be read; what was read before still counts");
+        let lists = self.shared.reload_lists();
+        let directory = self.shared.desk.refresh().await;
+        self.shared.troubles.note(Part::Directory, &directory);
+        let enrolment = self.shared.reload_enrolment();
+        if lists && enrolment && directory.is_ok() {
+            self.seen = seen;
         }
-        self.shared.reload_enrolment();
     }
 
     fn lists_are_due(&self, now: UnixTime) -> bool {
@@ -177,26 +208,27 @@ fn why(error: DeskError) -> String {
 }
 
 impl Shared {
-    /// Publishes the lists that the file has now; what cannot be read leaves the last good in place.
-    pub(super) fn reload_lists(&self) {
-        match self.read_trust() {
-            Ok((lists, trust)) => {
-                let changed = self.lists.borrow().etag != lists.etag;
-                self.trust.send_replace(trust);
-                if changed {
-                    self.lists.send_replace(Arc::new(lists));
-                }
-            }
-            Err(error) => tracing::error!(%error, "the lists or roots cannot be read; the last good ones still count"),
+    /// Publishes the lists that the file has now; what cannot be read leaves the last good in place. Says whether it could.
+    pub(super) fn reload_lists(&self) -> bool {
+        let _one_after_another = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read_trust();
+        self.troubles.note(Part::Lists, &read);
+        let Ok((lists, trust)) = read else { return false };
+        let changed = self.lists.borrow().etag != lists.etag;
+        self.trust.send_replace(trust);
+        if changed {
+            self.lists.send_replace(Arc::new(lists));
         }
+        true
     }
 
-    fn reload_enrolment(&self) {
-        let Some(path) = &self.enrol else { return };
-        match Enrolment::read(path, self.authority.trust_domain()) {
-            Ok(enrolment) => self.enrolment.store(Arc::new(enrolment)),
-            Err(error) => tracing::error!(%error, "the last good rules of enrolment still count"),
-        }
+    fn reload_enrolment(&self) -> bool {
+        let Some(path) = &self.enrol else { return true };
+        let read = Enrolment::read(path, self.authority.trust_domain());
+        self.troubles.note(Part::Enrolment, &read);
+        let Ok(enrolment) = read else { return false };
+        self.enrolment.store(Arc::new(enrolment));
+        true
     }
 
     /// Everything that may change beside us.
@@ -218,3 +250,5 @@ fn seen(file: &Path) -> Seen {
 const LOOK: Duration = Duration::from_millis(250);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How often it is tried whether the inventory can be written again.
+const TRIAL: Duration = Duration::from_secs(5);

@@ -9,7 +9,6 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use countermark_identity::{Serial, UnixTime};
-use countermark_issue::RevocationReason;
 use countermark_mtls::Visitor;
 use http::header::RETRY_AFTER;
 use serde_json::json;
@@ -35,8 +34,14 @@ pub(super) async fn renewal_info(
     if issuer.key_identifier.as_deref() != Some(authority.as_slice()) {
         return Err(unknown());
     }
-    let replaced = stored.record.issuer != signing.key_id;
-    let window = Window::of(&stored.record, replaced, now);
+    if stored.record.revoked_at.is_some() {
+        return Err(Refusal::gone(
+            "the certificate is revoked, and none that is revoked is renewed; enrol anew with an invite",
+        ));
+    }
+    // From then on another intermediate signed.
+    let replaced = (stored.record.issuer != signing.key_id).then(|| signing.signer.not_before());
+    let window = Window::of(&stored.record, replaced);
     let body = json!({"suggestedWindow": {"start": window.start.to_string(), "end": window.end.to_string()}});
     Ok(([(RETRY_AFTER, window.look_again.to_string())], Json(body)).into_response())
 }
@@ -58,16 +63,19 @@ struct Window {
 }
 
 impl Window {
-    fn of(record: &CertificateRecord, replaced: bool, now: UnixTime) -> Self {
+    /// The window of a certificate, whose issuer was replaced at that time, if it was. It depends on nothing that passes: whoever
+    /// asks again is told the same.
+    fn of(record: &CertificateRecord, replaced: Option<UnixTime>) -> Self {
         let life = record.not_after.duration_since(record.issued_at);
         // Often enough to hear of a hurry, and never a herd.
         let look_again = (life.as_secs() / 20).clamp(30, 6 * 3600);
-        if replaced || record.reason == Some(RevocationReason::Superseded) {
-            return Self { start: now, end: now.saturating_add(HURRY), look_again };
-        }
         let (from, to) = if life <= DAY { (40, 50) } else { (56, 66) };
         let at = |percent: u32| record.issued_at.saturating_add(life * percent / 100);
-        Self { start: at(from), end: at(to), look_again }
+        let (start, end) = match replaced {
+            Some(since) => (since, since.saturating_add(HURRY)),
+            None => (at(from), at(to)),
+        };
+        Self { start, end, look_again }
     }
 }
 
@@ -96,23 +104,23 @@ mod tests {
         }
     }
 
-    fn window(record: &CertificateRecord, replaced: bool) -> (u64, u64) {
-        let window = Window::of(record, replaced, NOW);
+    fn window(record: &CertificateRecord, replaced: Option<u64>) -> (u64, u64) {
+        let replaced = replaced.map(|after| NOW.saturating_add(Duration::from_secs(after)));
+        let window = Window::of(record, replaced);
         (window.start.as_secs() - NOW.as_secs(), window.end.as_secs() - NOW.as_secs())
     }
 
     #[test]
     fn short_lives_are_renewed_before_their_half_and_long_ones_before_two_thirds() {
-        assert_eq!(window(&record(3600), false), (1440, 1800));
-        assert_eq!(window(&record(86_400), false), (34_560, 43_200));
-        assert_eq!(window(&record(100_000), false), (56_000, 66_000));
+        assert_eq!(window(&record(3600), None), (1440, 1800));
+        assert_eq!(window(&record(86_400), None), (34_560, 43_200));
+        assert_eq!(window(&record(100_000), None), (56_000, 66_000));
     }
 
     #[test]
-    fn what_is_superseded_or_of_a_replaced_issuer_is_renewed_within_ten_minutes() {
-        assert_eq!(window(&record(3600), true), (0, 600));
-        let superseded = CertificateRecord { reason: Some(RevocationReason::Superseded), ..record(3600) };
-        assert_eq!(window(&superseded, false), (0, 600));
+    fn what_a_replaced_issuer_signed_is_renewed_within_ten_minutes_of_the_replacement() {
+        assert_eq!(window(&record(3600), Some(0)), (0, 600));
+        assert_eq!(window(&record(86_400), Some(3600)), (3600, 4200));
     }
 
     #[test]

@@ -79,7 +79,9 @@ pub(super) fn revoked(row: &SqliteRow) -> Result<Revoked, StoreError> {
 
 pub(super) fn issuer(row: &SqliteRow) -> Result<IssuerRecord, StoreError> {
     let kind: String = row.try_get("kind")?;
+    let at = row.try_get::<Option<i64>, _>("revoked_at")?.map(to_time).transpose()?;
     Ok(IssuerRecord {
+        revoked: at.zip(optional(row, "reason")?),
         key_id: row.try_get("key_id")?,
         kind: match kind.as_str() {
             "root" => IssuerKind::Root,

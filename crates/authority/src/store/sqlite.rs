@@ -3,7 +3,10 @@
 mod batch;
 mod list;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use countermark_identity::{Serial, Thumbprint, UnixTime};
 use countermark_issue::Revoked;
@@ -24,6 +27,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
     connection: SqliteConnection,
+    path: PathBuf,
+    tuning: Tuning,
+    /// A transaction was begun and did not come to its end: the connection may still believe to be in it.
+    suspect: bool,
 }
 
 impl SqliteStore {
@@ -31,7 +38,7 @@ impl SqliteStore {
     pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
         let (mut connection, _) = connect(path, &Tuning::BRIEF).await?;
         migrate(&mut connection).await?;
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned(), tuning: Tuning::BRIEF, suspect: false })
     }
 
     /// Opens the inventory, and brings it up to this program's version. One that was emptied is not begun anew: it would
@@ -57,7 +64,19 @@ impl SqliteStore {
         if found < known {
             migrate(&mut connection).await?;
         }
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned(), tuning: *tuning, suspect: false })
+    }
+
+    /// A connection on which a transaction can be begun, until which has ended well it is suspect.
+    ///
+    /// SQLite rolls a transaction back by itself where the disk is full, and the driver, which does not hear of it, refuses every
+    /// later one on that connection.
+    async fn sound(&mut self) -> Result<(), StoreError> {
+        if self.suspect {
+            self.connection = connect(&self.path, &self.tuning).await?.0;
+        }
+        self.suspect = true;
+        Ok(())
     }
 
     /// Closes the inventory, the log folded into the database.
@@ -103,6 +122,7 @@ impl Store for SqliteStore {
 
     fn add_issuer<'a>(&'a mut self, issuer: &'a IssuerRecord, audit: &'a AuditEntry) -> StoreFuture<'a, ()> {
         Box::pin(async move {
+            self.sound().await?;
             let mut transaction = self.connection.begin_with(BEGIN).await?;
             sqlx::query(ADD_ISSUER)
                 .bind(&issuer.key_id)
@@ -113,7 +133,9 @@ impl Store for SqliteStore {
                 .execute(&mut *transaction)
                 .await?;
             batch::add_audit(&mut transaction, &[audit]).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            self.suspect = false;
+            Ok(())
         })
     }
 
@@ -124,6 +146,7 @@ impl Store for SqliteStore {
         issuers: &'a [String],
     ) -> StoreFuture<'a, Vec<u64>> {
         Box::pin(async move {
+            self.sound().await?;
             let mut transaction = self.connection.begin_with(BEGIN).await?;
             match change {
                 Change::Mint(reservation) => batch::reserve(&mut transaction, &[reservation]).await?,
@@ -140,6 +163,9 @@ impl Store for SqliteStore {
                             .await?;
                     }
                 }
+                Change::RevokeIssuer { key_id, at, since, reason } => {
+                    list::revoke_issuer(&mut transaction, key_id, at, since, reason).await?;
+                }
                 Change::Crls => {}
             }
             for entry in audit {
@@ -152,6 +178,7 @@ impl Store for SqliteStore {
                 numbers.push(u64::try_from(number).map_err(|_| StoreError::Corrupt("a CRL number"))?);
             }
             transaction.commit().await?;
+            self.suspect = false;
             Ok(numbers)
         })
     }
@@ -162,6 +189,7 @@ impl Store for SqliteStore {
         crls: &'a [(String, Vec<u8>)],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
+            self.sound().await?;
             let mut transaction = self.connection.begin_with(BEGIN).await?;
             if let Some((serial, der)) = leaf {
                 sqlx::query(KEEP_LEAF)
@@ -174,7 +202,9 @@ impl Store for SqliteStore {
             for (issuer, der) in crls {
                 sqlx::query(KEEP_CRL).bind(der).bind(issuer).execute(&mut *transaction).await?;
             }
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            self.suspect = false;
+            Ok(())
         })
     }
 
@@ -195,7 +225,12 @@ impl Store for SqliteStore {
     }
 
     fn commit<'a>(&'a mut self, writes: &'a [Write]) -> StoreFuture<'a, Vec<Written>> {
-        Box::pin(batch::commit(&mut self.connection, writes))
+        Box::pin(async move {
+            self.sound().await?;
+            let written = batch::commit(&mut self.connection, writes).await?;
+            self.suspect = false;
+            Ok(written)
+        })
     }
 
     fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>> {
@@ -268,8 +303,11 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 }
 
 /// One script a version; each ends with its `PRAGMA user_version`.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_inventory.sql"), include_str!("../../migrations/0002_enrolment.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_inventory.sql"),
+    include_str!("../../migrations/0002_enrolment.sql"),
+    include_str!("../../migrations/0003_issuers.sql"),
+];
 
 /// Takes the write lock at once: a transaction that finds out later that it writes cannot wait for it.
 const BEGIN: &str = "BEGIN IMMEDIATE";

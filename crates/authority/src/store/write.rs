@@ -44,6 +44,8 @@ pub enum Write {
     Invite(Box<InviteRecord>, AuditEntry),
     /// A line of the audit trail.
     Audit(AuditEntry),
+    /// Nothing, durably: whether the inventory can be written at all.
+    Trial,
 }
 
 /// What became of a [`Write`].

@@ -144,3 +144,43 @@ async fn a_stale_crl_denies_everyone_and_one_command_mends_it() {
     fixture.reopen().crl().await.unwrap();
     fixture.verify(&issued.chain).unwrap();
 }
+
+#[tokio::test]
+async fn the_root_lists_an_intermediate_that_is_revoked_and_everything_below_it_falls() {
+    let fixture = Fixture::new().await;
+    let first = fixture.mint("agent/billing-bot").await;
+    let issuer = |listed: &[crate::CertificateRecord], issued: &Issued| {
+        listed.iter().find(|record| record.serial == issued.serial).unwrap().issuer.clone()
+    };
+    let listed = fixture.authority.list(&Filter::default()).await.unwrap();
+    let key_id = issuer(&listed, &first);
+    let done = fixture.authority.revoke_issuer(&key_id, RevocationReason::KeyCompromise).await.unwrap();
+    assert!(done.renewed && done.certificates == 1, "{done:?}");
+    let ca = &first.chain[1];
+    let serial = countermark_issue::ca_facts(ca).unwrap().serial;
+    let crls = fixture.authority.crls().unwrap();
+    assert!(crls[0].revokes(&serial).is_some(), "the root's is the first");
+    assert!(crls.iter().any(|crl| crl.revokes(&first.serial).is_some()));
+
+    let second = fixture.mint("agent/billing-bot").await;
+    assert_ne!(second.chain[1], first.chain[1]);
+    fixture.verify(&second.chain).unwrap();
+    assert!(matches!(fixture.verify(&first.chain), Err(ChainError::Revoked { .. })));
+    // A renewal of the intermediate signs the root's list anew, and forgets nothing.
+    fixture.authority.renew_intermediate().await.unwrap();
+    assert!(fixture.authority.crls().unwrap()[0].revokes(&serial).is_some());
+    let again = fixture.authority.revoke_issuer(&key_id, RevocationReason::Superseded).await.unwrap();
+    assert!(!again.renewed && again.certificates == 0);
+    assert_eq!(
+        fixture.authority.crls().unwrap()[0].revokes(&serial).unwrap().reason,
+        crls[0].revokes(&serial).unwrap().reason
+    );
+
+    let unknown = fixture.authority.revoke_issuer("00000000", RevocationReason::Superseded).await.unwrap_err();
+    assert!(matches!(unknown, AuthorityError::UnknownIssuer(_)), "{unknown}");
+    std::fs::remove_file(fixture.path().join("root.key")).unwrap();
+    let current = issuer(&fixture.authority.list(&Filter::default()).await.unwrap(), &second);
+    let refused = fixture.authority.revoke_issuer(&current, RevocationReason::KeyCompromise).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::RootKeyAbsent(_)), "{refused}");
+    fixture.verify(&second.chain).unwrap();
+}

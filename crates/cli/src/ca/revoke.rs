@@ -7,7 +7,7 @@ use countermark_issue::RevocationReason;
 use serde_json::{Value, json};
 
 use crate::{
-    failure::{Exit, Outcome},
+    failure::{Exit, Outcome, usage},
     issuing::{self, CaPlace, Place},
     output::{self, JsonFlag, facts, line},
     remote::Remote,
@@ -19,14 +19,16 @@ use crate::{
 /// A guard that watches the CRL (--crl CA/crl.pem) ends open connections of whoever is revoked
 /// within a second; others learn of it with the next delivery of the CRL. Revoking a NAME also ends its
 /// invites that nobody has used; a rule of enrol.toml that names it must be taken out by hand.
+/// An intermediate (by its key id, as `ca list --json` shows it as issuer) is revoked by the root, whose key must be
+/// in the directory, and everything that it signed with it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"
+    after_help = "Examples:\n  countermark ca revoke --ca ca intern-bot\n  countermark ca revoke --ca ca server/ledger --reason keyCompromise\n  countermark ca revoke --ca ca intermediate/0a1b2c3d --reason keyCompromise\n  countermark ca revoke --ca https://ca.internal:8440 --identity id/admin intern-bot"
 )]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
     ca: CaPlace,
-    /// A serial number in hex, an agent's NAME, server/NAME, admin/NAME, or a SPIFFE ID
+    /// A serial number in hex, an agent's NAME, server/NAME, admin/NAME, a SPIFFE ID, or intermediate/KEYID
     #[arg(value_name = "SERIAL|NAME")]
     what: String,
     /// Why, as the CRL says it
@@ -42,6 +44,9 @@ pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
         Place::Remote(remote) => return from_service(args, &remote),
     };
     let authority = ca.open()?;
+    if let Some(key_id) = args.what.strip_prefix(INTERMEDIATE) {
+        return intermediate(args, &authority, key_id);
+    }
     let revocation = runtime::short(async {
         let target = target(&args.what, &authority).await?;
         issuing::explain(authority.revoke(&target, args.reason).await, format!("cannot revoke {}", args.what))
@@ -51,7 +56,32 @@ pub(super) fn run(args: &RevokeArgs) -> Outcome<Exit> {
     Ok(Exit::Done)
 }
 
+/// Revokes an intermediate, by the root.
+fn intermediate(args: &RevokeArgs, authority: &Authority, key_id: &str) -> Outcome<Exit> {
+    let what = format!("cannot revoke {}", args.what);
+    let done = runtime::short(async { issuing::explain(authority.revoke_issuer(key_id, args.reason).await, &what) })?;
+    if args.json.json {
+        output::json(&json!({
+            "intermediate": done.key_id, "since": done.since.to_string(), "certificates": done.certificates,
+            "renewed": done.renewed, "crl": authority.crl_path(),
+        }))?;
+        return Ok(Exit::Done);
+    }
+    line(format!("revoked intermediate {} and {} certificates that it signed", done.key_id, done.certificates))?;
+    if done.renewed {
+        line("a new intermediate signs from now on; whoever held one of those certificates mints or enrols anew")?;
+    }
+    facts([("CRL", authority.crl_path().display().to_string())])?;
+    Ok(Exit::Done)
+}
+
 fn from_service(args: &RevokeArgs, remote: &Remote) -> Outcome<Exit> {
+    if args.what.starts_with(INTERMEDIATE) {
+        return Err(usage(
+            format!("{} is revoked by the root, whose key no service opens for that", args.what),
+            "run `countermark ca revoke --ca DIR` where the authority's directory and root.key are",
+        ));
+    }
     // The inventory that could tell is elsewhere: what has the length of our serials is one.
     let serial = args.what.len() >= 16 && args.what.parse::<Serial>().is_ok();
     let (kind, target) = if serial {
@@ -108,6 +138,8 @@ fn tell(args: &RevokeArgs, authority: &Authority, revocation: &Revocation) -> Ou
     }
     facts([("CRL", crl.display().to_string())])
 }
+
+const INTERMEDIATE: &str = "intermediate/";
 
 fn reason(text: &str) -> Result<RevocationReason, String> {
     text.parse().map_err(|_| {

@@ -59,6 +59,9 @@ pub(super) struct ServeArgs {
     /// Enrolments that one address may ask for in a minute
     #[arg(long, value_name = "N", default_value_t = RateLimits::default().address_per_minute)]
     max_per_address: u32,
+    /// Connections that one address (of IPv6, one /64) may hold; 0 sets no bound, for a balancer that hides addresses
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_connections_per_address: usize,
     /// Requests in flight may take this long to end after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::args::duration)]
     drain: Duration,
@@ -108,6 +111,7 @@ fn config(args: ServeArgs) -> ServiceConfig {
             address_per_minute: args.max_per_address,
             ..RateLimits::default()
         },
+        connections_per_source: Some(args.max_connections_per_address).filter(|most| *most > 0),
         drain: args.drain,
         ..ServiceConfig::new(args.listen, args.dns)
     }

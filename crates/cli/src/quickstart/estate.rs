@@ -11,7 +11,10 @@ use countermark_authority::{Authority, KeyProtection, MintRequest, SubjectKey, T
 use countermark_credential::Credential;
 use countermark_identity::{Clock, Role, Serial, SpiffeId, SystemClock, TrustDomain, UnixTime};
 use countermark_issue::{KeyPair, KeyType, RevocationReason};
-use countermark_proxy::guard::{AuditSink, Guard, GuardConfig, TokensConfig, Upstream};
+use countermark_proxy::{
+    CrlSource,
+    guard::{AuditSink, Guard, GuardConfig, TokensConfig, Upstream},
+};
 use countermark_rotate::Handle;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +68,7 @@ impl Estate {
         let audit = dir.join("audit.jsonl");
         let upstream = ledger::serve(running.clone()).await?;
         let guard = Guard::bind(GuardConfig {
-            crl: Some(authority.crl_path()),
+            crl: Some(CrlSource::File(authority.crl_path())),
             audit: AuditSink::File(audit.clone()),
             ..GuardConfig::new(
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -143,7 +146,7 @@ impl Estate {
     /// One more guard before the same server, with a policy and tokens of its own; the address that it serves.
     pub(super) async fn guard(&self, policy: PathBuf, audit: PathBuf, tokens: TokensConfig) -> Outcome<SocketAddr> {
         let guard = Guard::bind(GuardConfig {
-            crl: Some(self.authority.crl_path()),
+            crl: Some(CrlSource::File(self.authority.crl_path())),
             audit: AuditSink::File(audit),
             state: Some(self.dir.join("tokens-state.json")),
             tokens,

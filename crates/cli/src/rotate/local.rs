@@ -11,7 +11,7 @@ use countermark_identity::{Clock, SystemClock, UnixTime};
 use countermark_rotate::{
     Config,
     config::{CredentialEntry, IssuerKind},
-    issuer::{Coming, OwnTrust, Present, Remote, Station, Stations, TrustOf},
+    issuer::{Coming, Lists, OwnTrust, Present, Remote, Station, Stations, TrustOf},
 };
 
 use crate::{failure::Outcome, issuing::explain, passphrase::PassphraseArgs};
@@ -70,6 +70,15 @@ impl Stations for Local {
             };
             Ok(Station { issuer: Arc::new(issuer), trust: Arc::new(Roots(authority)), windows: None })
         })
+    }
+
+    fn lists<'a>(
+        &'a self,
+        entry: &'a CredentialEntry,
+        present: &'a Present,
+        now: UnixTime,
+    ) -> Coming<'a, Option<Box<dyn Lists>>> {
+        self.remote.lists(entry, present, now)
     }
 }
 

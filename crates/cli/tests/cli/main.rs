@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
 mod inspect;
+#[cfg(test)]
+mod lists;
 #[cfg(all(test, feature = "manual"))]
 mod manual;
 #[cfg(test)]

@@ -24,10 +24,10 @@ use crate::crl::Crl;
 ///
 /// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
 pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
-    deliver_trust_as(dir, bundles, crls, Access::default())
+    deliver_trust_as(dir, bundles, crls, Access::default()).map(|_| ())
 }
 
-/// As [`deliver_trust`], for those whom `access` names.
+/// As [`deliver_trust`], for those whom `access` names. Says whether anything is other than before.
 ///
 /// # Errors
 /// As [`deliver_trust`].
@@ -36,7 +36,7 @@ pub fn deliver_trust_as(
     bundles: &[Bundle],
     crls: &[DomainCrls],
     access: Access,
-) -> Result<(), DeliveryError> {
+) -> Result<bool, DeliveryError> {
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
     let own = Switch::new(dir, GENERATIONS).current().and_then(|number| {
@@ -46,26 +46,28 @@ pub fn deliver_trust_as(
     switch(dir, bundles, crls, own.as_ref(), access)
 }
 
-/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`.
+/// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`. Says whether it was another.
 pub(super) fn switch(
     dir: &Path,
     bundles: &[Bundle],
     crls: &[DomainCrls],
     own: Option<&TrustDomain>,
     access: Access,
-) -> Result<(), DeliveryError> {
+) -> Result<bool, DeliveryError> {
     let base = dir.join(TRUST);
     disk::create_dir(&base, access)?;
     let switch = Switch::new(&base, VERSIONS).for_access(access);
     let files = files(bundles, crls, own);
     let current = switch.current();
-    if !current.is_some_and(|number| holds(&switch.path(number), &files, access)) {
+    let moved = !current.is_some_and(|number| holds(&switch.path(number), &files, access));
+    if moved {
         let before = current.map(|number| switch.path(number));
         // The version before stays for readers that are in it.
         switch.sweep(|path| Some(path) != before.as_deref());
         switch.advance(&files)?;
     }
-    link_stable_names(dir, bundles, own)
+    link_stable_names(dir, bundles, own)?;
+    Ok(moved)
 }
 
 /// Removes what a switch that was cut off left behind.
@@ -222,6 +224,10 @@ impl RawFile {
     /// Reads a file of revocation lists as it stands.
     pub(crate) fn read_crls(path: &Path) -> Result<Self, LoadError> {
         Ok(Self { content: read_file(path, MAX_CRL)?, path: path.to_owned() })
+    }
+
+    pub(super) fn read_bundle(path: &Path) -> Result<Self, LoadError> {
+        Ok(Self { content: read_file(path, MAX_BUNDLE)?, path: path.to_owned() })
     }
 
     pub(crate) fn bundle(&self, trust_domain: TrustDomain) -> Result<Bundle, LoadError> {

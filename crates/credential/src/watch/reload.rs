@@ -6,6 +6,7 @@ use std::sync::Arc;
 use countermark_identity::{SpiffeId, TrustDomain, UnixTime, Usage};
 
 use super::ending::ending;
+use super::fed::Fed;
 use super::floor::Floor;
 use super::slot::Slot;
 use super::status::{Health, Status};
@@ -26,6 +27,8 @@ pub(super) struct Reloader {
     generation: Option<Generation>,
     bundles: BTreeMap<TrustDomain, Slot<Bundle>>,
     crls: BTreeMap<TrustDomain, Slot<Vec<Arc<Crl>>>>,
+    /// Lists of the own trust domain that are fetched.
+    fed: Option<Fed>,
     /// What is wrong with files that are nobody's.
     stray: Vec<String>,
     trust: Arc<Trust>,
@@ -53,6 +56,7 @@ impl Reloader {
     pub(super) fn start(config: DirectoryConfig, now: UnixTime) -> Result<(Self, First), WatchError> {
         let floor = Floor::open(config.state.clone())?;
         let held = directory::read_valid(&config.dir, now)?;
+        let fed = config.feed.clone().map(Fed::open);
         let mut reloader = Self {
             config,
             floor,
@@ -60,6 +64,7 @@ impl Reloader {
             generation: held.generation,
             bundles: BTreeMap::new(),
             crls: BTreeMap::new(),
+            fed,
             stray: Vec::new(),
             trust: Arc::new(Trust::nobody()),
             lags: true,
@@ -184,10 +189,25 @@ impl Reloader {
                 Err(error) => self.crls.entry(own).or_default().fail(error.to_string()),
             }
         }
+        // Before the delivered ones, which may be newer than what was fetched before a restart.
+        moved |= self.take_fed();
         for (trust_domain, file) in material.crls {
             moved |= self.take_crls(&trust_domain, &file);
         }
         moved
+    }
+
+    /// Takes over what was fetched.
+    fn take_fed(&mut self) -> bool {
+        let Some(own) = self.own() else { return false };
+        let signers = self.known_authorities(&own);
+        let (Some(fed), floor) = (&mut self.fed, &mut self.floor) else { return false };
+        fed.take(|file, before| {
+            let crls = judged(file, &own, &signers, floor)?;
+            require_known(&crls, &signers, before).map_err(|fault| format!("{}: {fault}", file.path.display()))?;
+            accepted(&crls, &own, floor);
+            Ok(crls)
+        })
     }
 
     /// What cannot be read keeps its last good, and shows. The lists that `--crl` stands in for are not looked at.
@@ -217,15 +237,8 @@ impl Reloader {
         let signers = self.known_authorities(trust_domain);
         let floor = &mut self.floor;
         self.crls.entry(trust_domain.clone()).or_default().update(&file.content, || {
-            let crls = file.crls().map_err(|error| error.to_string())?;
-            let place = |fault: String| format!("{}: {fault}", file.path.display());
-            for crl in &crls {
-                require_signature(crl, &signers).map_err(place)?;
-                floor.require_crl(trust_domain, crl).map_err(place)?;
-            }
-            for crl in &crls {
-                floor.raise_crl(trust_domain, crl);
-            }
+            let crls = judged(file, trust_domain, &signers, floor)?;
+            accepted(&crls, trust_domain, floor);
             Ok(crls)
         })
     }
@@ -244,7 +257,10 @@ impl Reloader {
         let mut domains = Vec::with_capacity(self.bundles.len());
         for (trust_domain, slot) in &self.bundles {
             let Some(bundle) = slot.good() else { continue };
-            let crls = self.crls.get(trust_domain).and_then(Slot::good).cloned().unwrap_or_default();
+            let mut crls = self.crls.get(trust_domain).and_then(Slot::good).cloned().unwrap_or_default();
+            if let Some(fed) = self.fed.as_ref().filter(|_| self.own().as_ref() == Some(trust_domain)) {
+                crls = fed.beside(crls);
+            }
             let revocation = self.config.revocation.get(trust_domain).copied().unwrap_or_default();
             domains.push(DomainTrust { bundle: bundle.clone(), crls, revocation });
         }
@@ -257,9 +273,13 @@ impl Reloader {
     /// What is wrong with the trust material, file by file; also writes the floor.
     fn faults(&mut self) -> Vec<String> {
         let bundles = self.bundles.values().filter_map(Slot::fault);
-        let crls = self.crls.values().filter_map(Slot::fault);
+        // Delivered lists that are older than those that were fetched are in nobody's way.
+        let fed = self.fed.as_ref().filter(|fed| fed.is_good()).and_then(|_| self.own());
+        let crls = self.crls.iter().filter(|(trust_domain, _)| Some(*trust_domain) != fed.as_ref());
+        let crls = crls.filter_map(|(_, slot)| slot.fault()).chain(self.fed.as_ref().and_then(Fed::fault));
         let mut faults: Vec<String> = bundles.chain(crls).chain(&self.stray).cloned().collect();
         faults.extend(self.floor.save().err());
+        faults.extend(self.fed.as_mut().and_then(|fed| fed.save().err()));
         if self.bundles.is_empty() {
             faults.push("every trust bundle was withdrawn, nobody is believed".to_owned());
         }
@@ -280,6 +300,42 @@ impl Reloader {
     fn own(&self) -> Option<TrustDomain> {
         self.credential.spiffe_id().map(|id| id.trust_domain().clone())
     }
+}
+
+/// The lists of a file, if all of them can be believed as far as anybody can tell, and none is older than what was accepted.
+fn judged(
+    file: &RawFile,
+    trust_domain: &TrustDomain,
+    known: &[Arc<Authority>],
+    floor: &Floor,
+) -> Result<Vec<Arc<Crl>>, String> {
+    let crls = file.crls().map_err(|error| error.to_string())?;
+    let place = |fault: String| format!("{}: {fault}", file.path.display());
+    for crl in &crls {
+        require_signature(crl, known).map_err(place)?;
+        floor.require_crl(trust_domain, crl).map_err(place)?;
+    }
+    Ok(crls)
+}
+
+/// From now on nothing older than these is.
+fn accepted(crls: &[Arc<Crl>], trust_domain: &TrustDomain, floor: &mut Floor) {
+    for crl in crls {
+        floor.raise_crl(trust_domain, crl);
+    }
+}
+
+/// Refuses fetched lists that leave out an authority that we know and had a list of, and first lists of strangers alone.
+fn require_known(crls: &[Arc<Crl>], known: &[Arc<Authority>], before: &[Arc<Crl>]) -> Result<(), String> {
+    let has =
+        |lists: &[Arc<Crl>], authority: &Authority| lists.iter().any(|crl| crl.issuer_der() == authority.subject_der());
+    if let Some(lost) = known.iter().find(|authority| has(before, authority) && !has(crls, authority)) {
+        return Err(format!("it has no CRL of {}, and the one before had", lost.subject()));
+    }
+    if before.is_empty() && !known.is_empty() && !known.iter().any(|authority| has(crls, authority)) {
+        return Err("none of its CRLs is of an authority that is known here".to_owned());
+    }
+    Ok(())
 }
 
 /// Refuses a list that names an authority that we know and is not signed by it.

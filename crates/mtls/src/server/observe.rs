@@ -9,6 +9,9 @@ pub trait Observe: Debug + Send + Sync {
         let _ = resumed;
     }
 
+    /// A connection was closed before its handshake: its source holds as many as it may.
+    fn crowded(&self) {}
+
     /// There is no connection; [`HandshakeError::kind`] is a word for a label.
     fn refused(&self, error: &HandshakeError) {
         let _ = error;

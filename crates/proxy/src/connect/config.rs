@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use countermark_oauth::ClientAuthentication;
 
+use crate::crl::CrlSource;
+
 /// Everything connect needs to know.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_structs, reason = "callers fill it field by field")]
@@ -16,8 +18,8 @@ pub struct ConnectConfig {
     pub identity: PathBuf,
     /// The server that must answer: a name (`ledger`) or a full SPIFFE ID; without one the URL's host as a SAN.
     pub server: Option<String>,
-    /// Overrides the revocation list of the agent's own trust domain.
-    pub crl: Option<PathBuf>,
+    /// Where the revocation lists of the agent's own trust domain come from, beside the identity directory.
+    pub crl: Option<CrlSource>,
     /// The file that remembers the newest CRL numbers and bundle sequences; beside the identity when absent.
     pub state: Option<PathBuf>,
     /// How access tokens are had; without it, the certificate is all that is presented.

@@ -48,7 +48,7 @@ pub(crate) enum Failure {
 }
 
 impl Transport {
-    pub(crate) fn open(config: ConnectConfig, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(config: ConnectConfig, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
         let uri = endpoint(&config.url)?;
         let unusable = |message| ConnectError::Identity { path: config.identity.clone(), message };
         let own = Identity::own(&config.identity, clock.now()).map_err(unusable)?;
@@ -61,6 +61,7 @@ impl Transport {
             policy: None,
             clock: Arc::clone(&clock),
         })
+        .await
         .map_err(unusable)?;
         let trust = TrustGenerations::join(identity.trust(), watch::Sender::new(map).subscribe()).watch();
         let settings = ClientConfig {

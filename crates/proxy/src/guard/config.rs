@@ -7,6 +7,7 @@ use std::time::Duration;
 use countermark_mcp::DenyStatus;
 
 use super::tokens::TokensConfig;
+use crate::crl::CrlSource;
 
 /// Everything a guard needs to know.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub struct GuardConfig {
     pub identity: PathBuf,
     /// The policy file.
     pub policy: PathBuf,
-    /// Overrides the revocation list of guard's own trust domain.
-    pub crl: Option<PathBuf>,
+    /// Where the revocation lists of guard's own trust domain come from, beside the identity directory.
+    pub crl: Option<CrlSource>,
     /// `Host` values that are accepted beside the DNS and IP names of guard's certificate.
     pub allow_hosts: Vec<String>,
     /// `Origin` values that are accepted; an absent `Origin` always is.

@@ -44,7 +44,7 @@ struct Parts {
 
 pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<Guard, GuardError> {
     let metrics = Arc::new(Metrics::new());
-    let (identity, server, policy) = who(&config, &clock, &metrics)?;
+    let (identity, server, policy) = who(&config, &clock, &metrics).await?;
     let trust = TrustGenerations::join(identity.trust(), policy.map()).watch();
     let parts = Parts { identity, server, trust, clock, metrics: Arc::clone(&metrics) };
     let (upstream, path) = upstream(&config, &parts)?;
@@ -112,7 +112,7 @@ fn behind(config: &GuardConfig, parts: &Parts, upstream: Server) -> Result<Behin
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.
-fn who(
+async fn who(
     config: &GuardConfig,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
@@ -130,6 +130,7 @@ fn who(
         policy: Some(policy.policy()),
         clock: Arc::clone(clock),
     })
+    .await
     .map_err(unusable)?;
     Ok((identity, server, policy))
 }
@@ -237,6 +238,8 @@ fn serving(limits: &GuardLimits, room: Budget, metrics: &Arc<Metrics>) -> ServeC
         header_timeout: limits.headers,
         idle_timeout: limits.idle,
         max_connections: room.connections,
+        // Agents behind one address are many; each has its own share of requests.
+        max_connections_per_source: None,
         max_header_bytes: limits.header_bytes,
         max_streams: limits.http2_streams,
         observer: Arc::clone(metrics) as _,

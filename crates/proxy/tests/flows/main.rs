@@ -4,6 +4,7 @@
 //! - `ends`: rights that end under way, and drains
 //! - `upstreams`: upstreams that are down, slow, broken, or liars
 //! - `stdio`: stdio servers behind guard, in both eras, and their limits
+//! - `lists`: revocation lists that are fetched from an authority
 //! - `operate`: probes, metrics, audit, bad configuration
 //! - `connect`: stdio and loopback clients before guard
 //! - `tokens`: certificate-bound tokens, from an authorization server through connect to guard
@@ -20,6 +21,7 @@
 mod allow;
 mod connect;
 mod ends;
+mod lists;
 mod operate;
 mod stdio;
 mod support;

@@ -37,6 +37,7 @@ pub(super) enum Issuer {
         server: Option<String>,
         bundle: Option<String>,
         crl: Option<String>,
+        revocation: Option<String>,
     },
 }
 
@@ -52,7 +53,7 @@ impl Issuer {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Credential {
     pub(super) name: Spanned<String>,
-    pub(super) identity: Spanned<String>,
+    pub(super) identity: Option<Spanned<String>>,
     pub(super) issuer: Spanned<String>,
     pub(super) directory: Spanned<String>,
     pub(super) ttl: Option<Spanned<String>>,
@@ -97,6 +98,7 @@ pub(super) struct Hook {
     pub(super) request: Option<Spanned<String>>,
     pub(super) method: Option<Spanned<String>>,
     pub(super) touch: Option<String>,
+    pub(super) on: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
 }
 

@@ -80,6 +80,11 @@ pub enum Fault {
         /// Which key.
         key: &'static str,
     },
+    /// A credential that is named by nothing, or by DNS names and addresses alone.
+    #[error(
+        "a credential needs an `identity`: whose trust bundle verifies it, and whether an answer is the one that was asked for, hang on its SPIFFE ID; names that others go by stand beside it, as `dns` and `ip`"
+    )]
+    NoIdentity,
     /// Nothing to do.
     #[error("there is no `[[credential]]`")]
     Nothing,

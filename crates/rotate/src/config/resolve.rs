@@ -1,6 +1,7 @@
 //! From the file as written to what it means.
 
 mod hook;
+mod order;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countermark_credential::Revocation;
 use countermark_credential::directory::Access;
 use countermark_identity::{Role, SpiffeId};
 use http::Uri;
 use toml::Spanned;
 
+use self::order::Order;
 use self::value::{label, time, value};
 use super::document::{Credential, Document, Issuer, Probe, Secret};
 use super::{
@@ -73,8 +76,8 @@ impl<'a> Resolver<'a> {
             return Err((0..0, Fault::Nothing));
         }
         let credentials = self.credentials(&document.credential, &issuers)?;
-        let socket = self.rooted(document.socket.as_deref().unwrap_or("rotate.sock"));
-        Ok(Config { socket, concurrency, issuers, credentials })
+        let socket = document.socket.as_deref().map(|socket| self.rooted(socket));
+        Ok(Config { socket, socket_beside: self.rooted("rotate.sock"), concurrency, issuers, credentials })
     }
 
     fn issuer(&self, issuer: &Spanned<Issuer>) -> Located<IssuerEntry> {
@@ -87,11 +90,19 @@ impl<'a> Resolver<'a> {
                 path: self.rooted(path),
                 passphrase_file: passphrase_file.as_deref().map(|file| self.rooted(file)),
             },
-            Issuer::Est { url, server, bundle, crl, .. } => IssuerKind::Est {
+            Issuer::Est { url, server, bundle, crl, revocation, .. } => IssuerKind::Est {
                 url: https(url, &span)?,
                 server: server_id(server.as_deref(), &span)?,
                 bundle: bundle.as_deref().map(|file| self.rooted(file)),
                 crl: crl.as_deref().map(|file| self.rooted(file)),
+                revocation: match revocation.as_deref() {
+                    None | Some("required") => Revocation::Required,
+                    Some("danger_none") => Revocation::DangerNone,
+                    Some(other) => {
+                        let (text, example) = (other.to_owned(), "\"required\" or \"danger_none\"");
+                        return Err((span, Fault::Value { text, what: "meaning of a missing list", example }));
+                    }
+                },
             },
         };
         Ok(IssuerEntry { name: issuer.get_ref().name().to_owned(), kind })
@@ -102,12 +113,12 @@ impl<'a> Resolver<'a> {
         written: &[Spanned<Credential>],
         issuers: &BTreeMap<String, Arc<IssuerEntry>>,
     ) -> Located<Vec<Arc<CredentialEntry>>> {
-        let ranks = ranks(written)?;
+        let order = Order::of(written)?;
         let (mut names, mut directories) = (BTreeSet::new(), BTreeSet::new());
         let mut entries = Vec::with_capacity(written.len());
         for credential in written {
             let credential = credential.get_ref();
-            let entry = self.credential(credential, issuers, &ranks)?;
+            let entry = self.credential(credential, issuers, &order)?;
             if !names.insert(Arc::clone(&entry.name)) {
                 let value = entry.name.to_string();
                 return Err((credential.name.span(), Fault::Duplicate { what: "the credential", value }));
@@ -126,7 +137,7 @@ impl<'a> Resolver<'a> {
         &self,
         written: &Credential,
         issuers: &BTreeMap<String, Arc<IssuerEntry>>,
-        ranks: &BTreeMap<&str, usize>,
+        order: &Order<'_>,
     ) -> Located<CredentialEntry> {
         let issuer = issuers.get(written.issuer.get_ref()).ok_or_else(|| {
             (written.issuer.span(), Fault::Unknown { what: "issuer", name: written.issuer.get_ref().clone() })
@@ -138,7 +149,7 @@ impl<'a> Resolver<'a> {
         let ip = written.ip.iter().map(|ip| value(ip, "address", "10.0.0.1", |text| text.parse().ok()));
         Ok(CredentialEntry {
             name: name(&written.name)?,
-            identity: identity(&written.identity)?,
+            identity: identity(written)?,
             issuer: Arc::clone(issuer),
             directory: self.rooted(written.directory.get_ref()),
             ttl: written.ttl.as_ref().map(time).transpose()?,
@@ -147,7 +158,8 @@ impl<'a> Resolver<'a> {
             access: access(written)?,
             key: key.transpose()?.unwrap_or_default(),
             reuse_key: written.reuse_key,
-            rank: ranks.get(written.name.get_ref().as_str()).copied().unwrap_or_default(),
+            rank: order.rank(written.name.get_ref()),
+            after: order.after(written.name.get_ref()),
             sinks: self.sinks(written)?,
             hooks: self.hooks(written)?,
             probe: written.probe.as_ref().map(probe).transpose()?,
@@ -177,39 +189,6 @@ impl<'a> Resolver<'a> {
     fn rooted(&self, path: &str) -> PathBuf {
         self.base.join(path)
     }
-}
-
-/// How deep each credential stands in the chain of `after`.
-fn ranks(written: &[Spanned<Credential>]) -> Located<BTreeMap<&str, usize>> {
-    let after: BTreeMap<&str, &[Spanned<String>]> = written
-        .iter()
-        .map(|credential| (credential.get_ref().name.get_ref().as_str(), credential.get_ref().after.as_slice()))
-        .collect();
-    let mut ranks: BTreeMap<&str, usize> = after.keys().map(|name| (*name, 0)).collect();
-    // Without a circle no chain is longer than there are credentials.
-    for _ in 0..=written.len() {
-        let mut moved = None;
-        for (name, before) in &after {
-            for other in *before {
-                let Some(rank) = ranks.get(other.get_ref().as_str()).copied() else {
-                    let name = other.get_ref().clone();
-                    return Err((other.span(), Fault::Unknown { what: "credential", name }));
-                };
-                if let Some(own) = ranks.get_mut(name).filter(|own| **own <= rank) {
-                    *own = rank + 1;
-                    moved = Some((other.span(), *name));
-                }
-            }
-        }
-        match moved {
-            None => return Ok(ranks),
-            Some((span, name)) if ranks.values().any(|rank| *rank > written.len()) => {
-                return Err((span, Fault::Circle { name: name.to_owned() }));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(ranks)
 }
 
 /// What only a local authority's directory can be asked for.
@@ -242,7 +221,8 @@ fn name(written: &Spanned<String>) -> Located<Arc<str>> {
     value(written, "name of a credential", "letters, digits, `-`, `_`, `.` and `/`", good)
 }
 
-fn identity(written: &Spanned<String>) -> Located<SpiffeId> {
+fn identity(credential: &Credential) -> Located<SpiffeId> {
+    let Some(written) = &credential.identity else { return Err((credential.name.span(), Fault::NoIdentity)) };
     let text = written.get_ref();
     let id: SpiffeId =
         text.parse().map_err(|source| (written.span(), Fault::Identity { text: text.clone(), source }))?;

@@ -18,7 +18,8 @@ fn refused(text: &str, place: &str, words: &str) {
 fn the_least_that_can_be_written() {
     let config = parse(&format!("{HEAD}{BOT}")).unwrap();
     let bot = &config.credentials[0];
-    assert_eq!(config.socket, Path::new("/etc/countermark/rotate.sock"));
+    assert_eq!(config.socket, None);
+    assert_eq!(config.socket_beside, Path::new("/etc/countermark/rotate.sock"));
     assert_eq!(config.concurrency, 16);
     assert_eq!(bot.directory, Path::new("/etc/countermark/id/bot"));
     assert_eq!((bot.access, bot.key, bot.reuse_key), (Access::default(), KeyKind::P256, false));
@@ -82,6 +83,8 @@ fn what_others_depend_on_comes_first() {
     let config = parse(&text.concat()).unwrap();
     let order: Vec<_> = config.credentials.iter().map(|entry| (&*entry.name, entry.rank)).collect();
     assert_eq!(order, [("base", 0), ("middle", 1), ("top", 2)]);
+    let after: Vec<_> = config.credentials.iter().map(|entry| entry.after.len()).collect();
+    assert_eq!(after, [0, 1, 2]);
     let circle = [HEAD.to_owned(), entry("a", "after = [\"b\"]\n"), entry("b", "after = [\"a\"]\n")].concat();
     assert!(matches!(parse(&circle), Err(ConfigError::Fault { fault: Fault::Circle { .. }, .. })));
     let itself = [HEAD.to_owned(), entry("a", "after = [\"a\"]\n")].concat();
@@ -110,6 +113,7 @@ fn every_fault_has_its_line_and_column() {
         ("[[credential.hook]]\nrequest = \"http://10.0.0.1/\"\n", "16:11", "no URL of this machine"),
         ("[[credential.hook]]\nrequest = \"http://127.0.0.1@evil/\"\n", "16:11", "no URL of this machine"),
         ("[[credential.hook]]\ntouch = \"x\"\ntimeout = \"0s\"\n", "17:11", "`0s` is no time"),
+        ("[[credential.hook]]\ntouch = \"x\"\non = \"trust\"\n", "17:6", "`trust` is no occasion"),
     ] {
         refused(&format!("{HEAD}{BOT}{more}"), place, words);
     }
@@ -123,6 +127,9 @@ fn what_cannot_be_meant_is_refused() {
     refused(&format!("{HEAD}{}", BOT.replace("issuer = \"ca\"", "issuer = \"no\"")), "13:10", "no issuer `no`");
     refused(&format!("{HEAD}{}", BOT.replace("/agent/bot", "/admin/bot")), "12:12", "neither");
     refused(&format!("{HEAD}{}", BOT.replace("spiffe://", "http://")), "12:12", "no identity");
+    let nameless: String =
+        BOT.lines().filter(|line| !line.starts_with("identity")).map(|line| format!("{line}\n")).collect();
+    refused(&format!("{HEAD}{nameless}dns = [\"etl.corp.internal\"]\n"), "11:8", "hang on its SPIFFE ID");
     refused(&format!("{HEAD}{BOT}{BOT}"), "16:8", "`bot` stands twice");
     refused(&format!("{HEAD}{BOT}{}", BOT.replace("\"bot\"", "\"tob\"")), "19:13", "stands twice");
     refused(&format!("{}{BOT}", HEAD.replace("https://", "http://")), "6:1", "no https URL");
@@ -130,5 +137,7 @@ fn what_cannot_be_meant_is_refused() {
     let net = BOT.replace("issuer = \"ca\"", "issuer = \"net\"");
     refused(&format!("{HEAD}{net}ttl = \"1h\"\n"), "15:7", "`ttl` has no meaning here");
     refused(&format!("{HEAD}{net}dns = [\"x\"]\n"), "15:8", "`dns` has no meaning here");
+    let est = "[[issuer]]\nname = \"est\"\nkind = \"est\"\nurl = \"https://x\"\nrevocation = \"none\"\n";
+    refused(&format!("{HEAD}{est}{BOT}"), "10:1", "danger_none");
     refused(&format!("concurrency = 0\n{HEAD}{BOT}"), "1:15", "1 to 1024");
 }

@@ -21,6 +21,7 @@ impl Told {
             Event::Succeeded { generation, proven } => {
                 tracing::info!(credential, event = name, generation, proven, "the rotation succeeded");
             }
+            Event::TrustMoved => tracing::info!(credential, event = name, "delivered other trust material"),
             Event::HookDone { hook } => tracing::info!(credential, event = name, hook, "the hook is done"),
             Event::WindowChanged { renewal } => {
                 tracing::info!(credential, event = name, %renewal, "the issuer moved the renewal");

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, SpiffeId, TrustDomain, UnixTime};
-use countermark_mtls::{ClientConfig, danger_fetch_unverified, provider};
+use countermark_mtls::{ClientConfig, LongPoll, danger_fetch_unverified, provider};
 use http::Uri;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -20,7 +20,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::est::{Est, WELL_KNOWN, spki_of};
 use super::wire::{self, Wire, WireError, expected};
-use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf, Windows};
+use super::{Coming, Listing, Lists, OwnTrust, Present, Station, StationError, TrustOf, Windows};
 use crate::config::CredentialEntry;
 use crate::pkcs7;
 use crate::request;
@@ -165,6 +165,58 @@ pub(super) async fn station(
     let base = Base { wire, url: url.clone(), trust_domain, sequence };
     let renewing = Arc::new(Renewing { base, expired: expired.then_some(credential) });
     Ok(Station { issuer: renewing.clone(), trust: renewing.clone(), windows: Some(renewing) })
+}
+
+/// The revocation lists of an authority of ours, by its long poll, as who the credential is that is there.
+pub(super) async fn lists(
+    url: &Uri,
+    server: Option<&SpiffeId>,
+    entry: &CredentialEntry,
+    present: &Present,
+    clock: Arc<dyn Clock>,
+    now: UnixTime,
+) -> Result<Published, IssuerError> {
+    let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
+    let credential =
+        credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
+    let mut own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
+    if !wire::lists_hold(&own, now) {
+        own.crls = fetch_crls(url).await?;
+    }
+    let client = wire::client(credential, own, expected(server), clock)?;
+    let at = wire::join(url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
+    Ok(Published { poll: LongPoll::new(client, at, LARGEST_CRL), url: url.clone(), unverified: None })
+}
+
+/// The lists of an authority, as it publishes them.
+pub(super) struct Published {
+    poll: LongPoll,
+    url: Uri,
+    /// What whoever answers gave last.
+    unverified: Option<Vec<Arc<Crl>>>,
+}
+
+impl Lists for Published {
+    fn next(&mut self) -> Coming<'_, Option<Listing>> {
+        Box::pin(async move {
+            let error = match self.poll.next().await {
+                Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
+                Ok(None) => return Ok(None),
+                Err(error) => error,
+            };
+            // What was revoked may be our own certificate, or the authority's may be of an intermediate that only lists which
+            // are not here yet make known. They prove themselves.
+            let given = fetch_crls(&self.url).await?;
+            let same = |before: &Vec<Arc<Crl>>| {
+                before.len() == given.len() && before.iter().zip(&given).all(|(one, other)| one.der() == other.der())
+            };
+            if self.unverified.as_ref().is_some_and(same) {
+                return Err(error.into());
+            }
+            self.unverified = Some(given.clone());
+            Ok(Some(Listing { crls: given, verified: false }))
+        })
+    }
 }
 
 /// The revocation lists from whoever answers: they are signed, and believed only under the roots that are there.

@@ -80,7 +80,7 @@ pub(super) fn station(
     clock: Arc<dyn Clock>,
     now: UnixTime,
 ) -> Result<Station, IssuerError> {
-    let IssuerKind::Est { url, server, bundle, crl } = kind else {
+    let IssuerKind::Est { url, server, bundle, crl, revocation } = kind else {
         return Err(WireError::Unexpected("an EST issuer").into());
     };
     let directory = || entry.directory.display().to_string();
@@ -88,7 +88,7 @@ pub(super) fn station(
     let credential = credential.ok_or_else(|| StationError::NoCredential { directory: directory() })?;
     let own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
     let configured = configured(&own, bundle.as_deref(), crl.as_deref())?;
-    let wire = Wire::own(credential, own, expected(server.as_ref()), clock)?;
+    let wire = Wire::own_under(*revocation, credential, own, expected(server.as_ref()), clock)?;
     let base = if url.path().trim_matches('/').is_empty() {
         wire::join(url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?
     } else {

@@ -10,7 +10,7 @@ use countermark_mtls::{
     AnonymousClient, Client, ClientConfig, ClientError, ExpectedServer, TrustGenerations, UnusableCredential,
     VerifiedServer,
 };
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::watch;
@@ -44,7 +44,18 @@ impl Wire {
         expected: ExpectedServer,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, WireError> {
-        let trust = generations(own)?;
+        Self::own_under(Revocation::Required, credential, own, expected, clock)
+    }
+
+    /// A way as `credential`, to an issuer of whom it is known what a missing revocation list means.
+    pub(crate) fn own_under(
+        revocation: Revocation,
+        credential: Arc<Credential>,
+        own: OwnTrust,
+        expected: ExpectedServer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WireError> {
+        let trust = generations(own, revocation)?;
         let credential = watch::Sender::new(credential).subscribe();
         Ok(Self::Own(Client::new(credential, trust.watch(), expected, clock, config())?))
     }
@@ -52,7 +63,7 @@ impl Wire {
     /// A way as nobody.
     pub(crate) fn anonymous(own: OwnTrust, expected: ExpectedServer, clock: Arc<dyn Clock>) -> Result<Self, WireError> {
         let trust_domain = own.bundle.trust_domain().clone();
-        let trust = generations(own)?;
+        let trust = generations(own, Revocation::Required)?;
         Ok(Self::Anonymous(AnonymousClient::new(trust_domain, trust.watch(), expected, clock, config())?))
     }
 
@@ -93,14 +104,14 @@ impl Wire {
         let request = Request::builder()
             .method(Method::POST)
             .uri(join(base, path))
-            .header(http::header::CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json")
             .body(Full::from(value.to_string()))?;
         self.send(request).await
     }
 }
 
 impl Exchange {
-    /// The body of a 200; whatever else it is becomes an error that names the code, never the body.
+    /// The body of a 200; whatever else it is becomes an error that names the code, or the one line that a refusal of EST is.
     pub(crate) fn success(self) -> Result<Bytes, WireError> {
         if self.status == StatusCode::OK || self.status == StatusCode::CREATED {
             return Ok(self.body);
@@ -116,9 +127,18 @@ impl Exchange {
         };
         Err(WireError::Status {
             status: self.status,
-            code: code.filter(plain).map(|code| format!(" ({code})")).unwrap_or_default(),
+            code: code.filter(plain).map(|code| format!(" ({code})")).or_else(|| self.words()).unwrap_or_default(),
             retry_after: self.retry_after(),
         })
+    }
+
+    /// What a server that has proved itself says in plain text
+    /// ([RFC 7030 §4.2.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.2.3)): one short line of printable characters, or nothing.
+    fn words(&self) -> Option<String> {
+        let kind = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let text = std::str::from_utf8(&self.body).ok().filter(|_| kind.starts_with("text/plain"))?.trim();
+        let plain = (1..=MOST_WORDS).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        (plain && self.server.is_some()).then(|| format!(": {text}"))
     }
 
     /// How long to wait before the next request, if the answer says so.
@@ -126,6 +146,18 @@ impl Exchange {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
         Some(Duration::from_secs(seconds))
     }
+}
+
+/// A client as `credential`, which believes what `own` says now.
+pub(super) fn client(
+    credential: Arc<Credential>,
+    own: OwnTrust,
+    expected: ExpectedServer,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, WireError> {
+    let trust = generations(own, Revocation::Required)?;
+    let credential = watch::Sender::new(credential).subscribe();
+    Ok(Client::new(credential, trust.watch(), expected, clock, config())?)
 }
 
 /// Who must answer: the one that is named, else the host of the URL.
@@ -138,9 +170,9 @@ pub(crate) fn join(base: &Uri, path: &str) -> String {
     format!("{}{path}", base.to_string().trim_end_matches('/'))
 }
 
-fn generations(own: OwnTrust) -> Result<TrustGenerations, WireError> {
+fn generations(own: OwnTrust, revocation: Revocation) -> Result<TrustGenerations, WireError> {
     let map = SanMap::empty(own.bundle.trust_domain().clone());
-    let domain = DomainTrust { bundle: own.bundle, crls: own.crls, revocation: Revocation::Required };
+    let domain = DomainTrust { bundle: own.bundle, crls: own.crls, revocation };
     let trust = Trust::new(vec![domain])?;
     Ok(TrustGenerations::fixed(Arc::new(trust), Arc::new(map)))
 }
@@ -166,7 +198,7 @@ pub(super) fn lists_hold(own: &OwnTrust, now: UnixTime) -> bool {
     !own.crls.is_empty() && own.crls.iter().all(|crl| crl.next_update() >= now)
 }
 
-/// Why an issuer gave no answer that counts. Never holds a byte of one.
+/// Why an issuer gave no answer that counts. Holds nothing of one but a code, or a line of plain text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
     #[error(transparent)]
@@ -189,6 +221,16 @@ pub(crate) enum WireError {
     Unexpected(&'static str),
 }
 
+/// How long an issuer asks to be left alone, if that is what the error is about.
+pub(crate) fn retry_after(error: &countermark_credential::IssuerError) -> Option<Duration> {
+    match error.downcast_ref()? {
+        WireError::Status { retry_after, .. } => *retry_after,
+        _ => None,
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a refusal in plain text that is shown.
+const MOST_WORDS: usize = 300;
 /// A revocation list of 100,000 entries has 4 MB.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;

@@ -27,6 +27,8 @@ struct Task {
     failures: u32,
     cause: Option<String>,
     served: Option<Serial>,
+    /// Once more, as soon as it has ended.
+    again: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Aftermath {
     pub(super) fn restored(duties: Duties, memory: &Memory) -> Self {
         let mut tasks = vec![Task::default(); duties.hooks + usize::from(duties.probe)];
         for (index, task) in tasks.iter_mut().enumerate() {
-            if memory.generation.is_some() && !memory.succeeded && !memory.hooks_done.contains(&index) {
+            if memory.generation.is_some() && !memory.hooks_done.contains(&index) {
                 task.state = State::Waiting(Duration::ZERO);
             }
         }
@@ -64,6 +66,21 @@ impl Aftermath {
         self.concluded = false;
         for task in &mut self.tasks {
             *task = Task { state: State::Waiting(now), ..Task::default() };
+        }
+    }
+
+    /// Does these hooks once more for the generation that counts: what they carry further is another.
+    pub(super) fn repeat(&mut self, hooks: &[usize], now: Duration) {
+        if self.generation.is_none() {
+            return;
+        }
+        for hook in hooks {
+            let Some(task) = self.tasks.get_mut(*hook) else { continue };
+            match task.state {
+                State::Running => task.again = true,
+                State::Done => task.state = State::Waiting(now),
+                State::Waiting(_) => {}
+            }
         }
     }
 
@@ -116,7 +133,8 @@ impl Aftermath {
         let Some(task) = self.task(hook, generation) else { return };
         match result {
             Ok(()) => {
-                *task = Task::default();
+                let state = if task.again { State::Waiting(now) } else { State::Done };
+                *task = Task { state, ..Task::default() };
                 actions.push(Action::Tell(Event::HookDone { hook }));
                 actions.push(Action::Remember);
             }
@@ -221,7 +239,7 @@ impl Task {
         let retry = schedule::retry_after(self.failures, seed, FAR);
         self.state = State::Waiting(now + retry);
         self.cause = Some(cause);
-        self.served = None;
+        (self.served, self.again) = (None, false);
         (self.failures, retry)
     }
 }

@@ -61,7 +61,12 @@ impl Bench {
     }
 
     fn failed(&mut self) -> Vec<String> {
-        self.tell(Input::Failed { step: Step::Issue, cause: "no".to_owned() })
+        self.failed_for(None)
+    }
+
+    fn failed_for(&mut self, after: Option<u64>) -> Vec<String> {
+        let after = after.map(Duration::from_secs);
+        self.tell(Input::Failed { step: Step::Issue, cause: "no".to_owned(), after })
     }
 
     fn hooked(&mut self, hook: usize, generation: u64, good: bool) -> Vec<String> {
@@ -208,9 +213,63 @@ fn a_jump_forward_renews_at_once_and_a_jump_back_waits_again() {
     assert_eq!(bench.tell(Input::Replan), ["green"], "its time has not come after all");
     assert!(!bench.machine.is_renewing() && bench.machine.retry_at().is_none());
     bench.wall -= 86_400;
-    assert_eq!(bench.tell(Input::Replan), ["red"], "a certificate from the future helps nobody");
-    bench.wall += 86_400 + 1800;
-    assert_eq!(bench.tell(Input::Replan), ["green", "renewing: scheduled", "renew"]);
+    let said = bench.tell(Input::Replan);
+    assert_eq!(said, ["red", "renewing: future", "renew"], "a certificate from the future helps nobody");
+    assert_eq!(bench.delivered(2, 2), ["renewed", "succeeded", "green"]);
+    assert_eq!(bench.tell(Input::Woke), [""; 0]);
+}
+
+#[test]
+fn a_certificate_that_a_wrong_clock_dated_ahead_is_renewed_once_the_clock_is_right() {
+    let mut bench = Bench::new(0, false);
+    bench.wall += 86_400;
+    let ahead = bench.life(1, 3600);
+    bench.wall -= 86_400;
+    assert_eq!(bench.found(Some(ahead), Some(1)), ["found", "red", "renewing: future", "renew"]);
+    bench.failed();
+    let wait = bench.machine.retry_at().unwrap();
+    assert!(wait <= Duration::from_millis(1200), "it is not waited for tomorrow: {wait:?}");
+    // A minute of disagreement between two clocks is none.
+    let mut bench = Bench::new(0, false);
+    let mut near = bench.life(2, 3600);
+    near.issued = near.issued.saturating_add(Duration::from_secs(59));
+    assert_eq!(bench.found(Some(near), Some(1)), ["found"]);
+}
+
+#[test]
+fn an_issuer_that_asks_to_be_left_alone_is_within_bounds() {
+    let mut bench = Bench::new(0, false);
+    bench.found(Some(bench.life(1, 86_400)), Some(1));
+    for (asked, least, most) in [(600, 600, 721), (0, 0, 180), (1_000_000, 3600, 3601)] {
+        bench.tell(Input::Asked);
+        bench.failed_for(Some(asked));
+        let wait = (bench.machine.retry_at().unwrap() - bench.mono).as_secs();
+        assert!((least..=most).contains(&wait), "{asked}: {wait}");
+    }
+    bench.pass(86_000);
+    bench.tell(Input::Asked);
+    bench.failed_for(Some(3600));
+    let wait = bench.machine.retry_at().unwrap() - bench.mono;
+    assert!(wait <= Duration::from_secs(100), "400 s are left of its life: {wait:?}");
+}
+
+#[test]
+fn other_trust_material_is_carried_on_by_the_hooks_that_have_to_do_with_it() {
+    let mut bench = Bench::new(3, false);
+    let moved = || Input::TrustMoved { hooks: vec![0, 2] };
+    bench.found(None, None);
+    assert_eq!(bench.delivered(1, 1).last().unwrap(), "hook 0 of 1");
+    assert_eq!(bench.tell(moved()), [""; 0], "it runs, and the others wait");
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 0 of 1"], "what ran may have read what was before");
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 1 of 1"]);
+    bench.hooked(1, 1, true);
+    assert_eq!(bench.hooked(2, 1, true), ["hook_done", "succeeded"]);
+    assert_eq!(bench.tell(moved()), ["hook 0 of 1"]);
+    let (life, memory) = (bench.machine.life().cloned(), bench.machine.memory());
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 2 of 1"]);
+    assert_eq!(bench.hooked(2, 1, true), ["hook_done"], "the rotation had succeeded");
+    let mut killed = Bench::restored(3, false, &memory);
+    assert_eq!(killed.found(life, Some(1)), ["found", "hook 0 of 1"], "it goes on after a restart");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub enum Input {
         step: Step,
         /// Why.
         cause: String,
+        /// How long the issuer asks to be left alone.
+        after: Option<Duration>,
     },
     /// A hook ended.
     Hooked {
@@ -65,6 +67,11 @@ pub enum Input {
         generation: u64,
         /// What is served, or why that is not known.
         result: Result<Serial, String>,
+    },
+    /// Other trust material was delivered, and these hooks have to do with it.
+    TrustMoved {
+        /// Which.
+        hooks: Vec<usize>,
     },
     /// The issuer was asked for its window.
     Windowed {

@@ -2,10 +2,11 @@
 
 mod check;
 mod finish;
+mod lists;
 mod order;
 mod start;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::lists::Listed;
 use super::jobs::{Done, Job, Tools};
 use super::orders::Order;
 use super::queue::Queue;
@@ -22,6 +24,7 @@ use super::slot::{Opened, Slot};
 use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
+use crate::issuer::Listing;
 use crate::machine::{Action, Input, Moment};
 use crate::status::Status;
 
@@ -31,6 +34,7 @@ pub struct Rotation {
     next_id: u64,
     queue: Queue,
     concurrency: usize,
+    issuers: usize,
     tools: Tools,
     observers: Vec<Arc<dyn Observe>>,
     orders: mpsc::Receiver<Order>,
@@ -43,11 +47,17 @@ pub struct Rotation {
     /// Renewals that wait for their turn: by rank, then by who asked first.
     waiting: BTreeSet<(usize, u64, u64)>,
     turn: u64,
-    /// How many renewals of each rank run.
-    renewing: BTreeMap<usize, usize>,
-    /// Hooks, probes and refreshes that wait for their turn.
-    chores: std::collections::VecDeque<(u64, Action)>,
+    /// Which credentials are being renewed.
+    renewing: BTreeSet<u64>,
+    /// Hooks and probes that wait for their turn.
+    chores: VecDeque<(u64, Action)>,
     chores_running: usize,
+    /// Refreshes that wait for theirs: an issuer that is silent holds up no hook.
+    refreshes: VecDeque<(u64, Refreshing)>,
+    refreshes_running: usize,
+    /// Those who follow the lists of issuers, and what they tell.
+    followers: JoinSet<()>,
+    listed: mpsc::Receiver<Listed>,
     /// Where the next look at files begins.
     look_from: u64,
     looking: bool,
@@ -68,6 +78,7 @@ impl Rotation {
             next_id: 0,
             queue: Queue::default(),
             concurrency: setup.config.concurrency,
+            issuers: setup.config.issuers.len(),
             offset: offset(Moment { wall, mono: Duration::ZERO }),
             tools,
             observers: setup.observers,
@@ -77,9 +88,13 @@ impl Rotation {
             running: HashMap::new(),
             waiting: BTreeSet::new(),
             turn: 0,
-            renewing: BTreeMap::new(),
-            chores: std::collections::VecDeque::new(),
+            renewing: BTreeSet::new(),
+            chores: VecDeque::new(),
             chores_running: 0,
+            refreshes: VecDeque::new(),
+            refreshes_running: 0,
+            followers: JoinSet::new(),
+            listed: mpsc::channel(1).1,
             look_from: 0,
             looking: false,
             next_check: Duration::ZERO,
@@ -93,6 +108,7 @@ impl Rotation {
 
     /// Runs until `shutdown`; what is being written then is written to its end.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        self.follow_lists();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -131,6 +147,7 @@ impl Rotation {
         tokio::select! {
             Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
             Some(order) = self.orders.recv() => self.obey(order),
+            Some(listed) = self.listed.recv() => self.spread(listed),
             () = tokio::time::sleep_until(self.begun + wake) => {}
         }
     }
@@ -146,6 +163,7 @@ impl Rotation {
         }
         self.start_renewals();
         self.start_chores();
+        self.start_refreshes();
     }
 
     /// Takes a slot in, and tells it what was found.
@@ -185,9 +203,8 @@ impl Rotation {
                 }
                 Action::Tell(event) => self.say(Some(Arc::clone(&name)), event),
                 Action::Remember => self.remember(id),
-                chore @ (Action::RunHook { .. } | Action::Probe { .. } | Action::Refresh) => {
-                    self.chores.push_back((id, chore));
-                }
+                Action::Refresh => self.refreshes.push_back((id, Refreshing::All)),
+                chore @ (Action::RunHook { .. } | Action::Probe { .. }) => self.chores.push_back((id, chore)),
             }
         }
         self.schedule(id, now);
@@ -213,8 +230,10 @@ impl Rotation {
 
     /// Lets what runs come to its end, within a bound; no renewal is begun any more.
     async fn wind_down(mut self) {
+        self.followers.abort_all();
         self.waiting.clear();
         self.chores.clear();
+        self.refreshes.clear();
         let deadline = Instant::now() + WIND_DOWN;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.jobs.join_next_with_id()).await {
             self.ended(ended);
@@ -227,6 +246,14 @@ impl std::fmt::Debug for Rotation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rotation").field("credentials", &self.slots.len()).finish_non_exhaustive()
     }
+}
+
+/// What is refreshed.
+enum Refreshing {
+    /// Trust and window, from the issuer.
+    All,
+    /// The lists, which are these.
+    Lists(Listing),
 }
 
 /// Opens every directory of a configuration.

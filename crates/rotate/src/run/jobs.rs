@@ -1,19 +1,19 @@
 //! What runs beside the task: renewals, hooks, probes, looks at files, writes of state.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use countermark_identity::{Clock, Serial};
+use countermark_credential::Credential;
+use countermark_identity::{Clock, Serial, UnixTime};
 use tracing::Instrument as _;
 
 use super::look::Fingerprint;
 use super::slot;
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::Stations;
+use crate::issuer::{Listing, Stations};
 use crate::machine::{Input, Memory};
-use crate::renew::{self, Failure, Renewed, blocking};
-use crate::schedule::{Life, Window};
+use crate::renew::{self, Failure, Refreshed, Renewed, blocking};
+use crate::schedule::Life;
 use crate::{hook, probe, state};
 
 /// What has ended, and for which slot.
@@ -30,16 +30,19 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// What the files are now, where they are not what they were.
+    /// Whether published lists were others than those that were there.
+    Listed(Result<bool, Failure>),
+    /// What the files are now, where they are not what they were, and the credential if it is good.
     Looked {
         seen: Fingerprint,
         found: Input,
+        held: Option<Arc<Credential>>,
     },
     Probed {
         generation: u64,
         result: Result<Serial, String>,
     },
-    Refreshed(Result<(Option<Window>, Duration), Failure>),
+    Refreshed(Result<Refreshed, Failure>),
     Remembered(Result<(), String>),
     Renewed {
         result: Result<Renewed, Failure>,
@@ -59,6 +62,7 @@ pub(super) enum Job {
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Hook { hook: usize, generation: u64 },
+    Lists,
     Probe { generation: u64 },
     Refresh,
     Remember,
@@ -70,9 +74,10 @@ impl Job {
     pub(super) fn broken(self) -> Option<Done> {
         let Self::Of { id, entry, kind } = self else { return None };
         let cause = "the work broke off; report this: it is a fault of ours".to_owned();
-        let failure = Failure { step: Step::Prepare, cause: cause.clone() };
+        let failure = Failure { step: Step::Prepare, cause: cause.clone(), after: None };
         let what = match kind {
             Kind::Hook { hook, generation } => What::Hooked { hook, generation, result: Err(cause) },
+            Kind::Lists => What::Listed(Err(failure)),
             Kind::Probe { generation } => What::Probed { generation, result: Err(cause) },
             Kind::Refresh => What::Refreshed(Err(failure)),
             Kind::Remember => What::Remembered(Err(cause)),
@@ -102,6 +107,11 @@ pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) 
     Done { id, entry, what }
 }
 
+pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, listing: Listing, tools: Tools) -> Done {
+    let what = What::Listed(renew::take_lists(Arc::clone(&entry), listing, tools.clock).await);
+    Done { id, entry, what }
+}
+
 pub(super) async fn hook(id: u64, entry: Arc<CredentialEntry>, hook: usize, generation: u64) -> Done {
     let result = hook::run(Arc::clone(&entry), hook, generation).await;
     Done { id, entry, what: What::Hooked { hook, generation, result } }
@@ -123,7 +133,10 @@ pub(super) async fn remember(id: u64, entry: Arc<CredentialEntry>, memory: Memor
 }
 
 /// Looks at a batch of directories. Those that are as they were are not told of.
-pub(super) async fn look(batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Option<Life>)>) -> Vec<Done> {
+pub(super) async fn look(
+    batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Option<Life>)>,
+    now: UnixTime,
+) -> Vec<Done> {
     let look = move || {
         let changed = batch.into_iter().filter_map(|(id, entry, before, life)| {
             let seen = Fingerprint::of(&entry.directory);
@@ -131,8 +144,8 @@ pub(super) async fn look(batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Opt
                 return None;
             }
             let (issued, serial) = (life.as_ref().map(|life| life.issued), life.as_ref().map(|life| &life.serial));
-            let found = slot::find(&entry, issued, serial);
-            Some(Done { id, entry, what: What::Looked { seen, found } })
+            let (found, held) = slot::judge(&entry, issued, serial, now);
+            Some(Done { id, entry, what: What::Looked { seen, found, held } })
         });
         Ok(changed.collect())
     };

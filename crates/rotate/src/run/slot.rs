@@ -13,6 +13,7 @@ use super::look::Fingerprint;
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::event::Event;
 use crate::machine::{Duties, Input, Machine, Memory};
+use crate::renew;
 use crate::schedule::{self, Life};
 use crate::state;
 
@@ -87,6 +88,22 @@ pub(super) fn find(
         Err(error) => (None, None, Some(error.to_string())),
     };
     Input::Found { life, generation, fault }
+}
+
+/// What the directory holds now, and the credential if nobody has to doubt it: what was put there by hand is judged as what an
+/// issuer answers is.
+pub(super) fn judge(
+    entry: &CredentialEntry,
+    issued: Option<UnixTime>,
+    serial: Option<&countermark_identity::Serial>,
+    now: UnixTime,
+) -> (Input, Option<Arc<Credential>>) {
+    let found = find(entry, issued, serial);
+    let Input::Found { life: Some(_), .. } = &found else { return (found, None) };
+    match renew::good(entry, now) {
+        Ok(credential) => (found, Some(credential)),
+        Err(fault) => (Input::Found { life: None, generation: None, fault: Some(fault) }, None),
+    }
 }
 
 /// Refuses a directory that is somebody else's; one that cannot be read is mended by the next renewal.

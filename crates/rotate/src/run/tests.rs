@@ -114,6 +114,96 @@ async fn a_suspend_of_a_day_renews_at_once_in_dependency_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_issuer_holds_up_only_those_that_depend_on_it() {
+    let bench = Bench::new();
+    let silent: Vec<String> = (0..20).map(|number| format!("silent-{number}")).collect();
+    for name in silent.iter().map(String::as_str).chain(["base", "top", "waiting"]) {
+        bench.minted(name);
+    }
+    let of_foreign = |name: &String| bench.entry(name, "").replace("\"ca\"", "\"foreign\"");
+    let config: String = silent.iter().map(of_foreign).collect();
+    let more = [bench.entry("top", "after = [\"base\"]"), bench.entry("base", "")].concat();
+    let waiting = bench.entry("waiting", "after = [\"silent-19\"]");
+    let running = bench.start_with(&[config, waiting, more].concat(), None).unwrap();
+    running.next(|event| matches!(event, Event::Found { .. })).await;
+    bench.clock.jump(86_400);
+    running.next(|event| matches!(event, Event::ClockJumped { .. })).await;
+    let begun = tokio::time::Instant::now();
+    let renewed = async || running.next_of(|event| matches!(event, Event::Renewed { .. })).await;
+    assert_eq!((renewed().await, renewed().await), ("base".to_owned(), "top".to_owned()));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(renewed().await, "waiting");
+    assert!(begun.elapsed() > Duration::from_secs(29), "{:?}", begun.elapsed());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_trust_material_is_projected_again_and_told_to_hooks() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (volume, always, seldom) = (bench.path("volume"), bench.path("always"), bench.path("seldom"));
+    let more = format!(
+        "projected = \"{}\"\n[[credential.hook]]\ntouch = \"{}\"\n[[credential.hook]]\ntouch = \"{}\"\non = \"credential\"\n",
+        volume.display(),
+        always.display(),
+        seldom.display()
+    );
+    let running = bench.start(&more).unwrap();
+    running.next(|event| matches!(event, Event::Succeeded { generation: 1, .. })).await;
+    let lists = |at: &Path| fs::read(at.join("agents.internal.crl.pem")).unwrap();
+    let before = lists(&volume);
+    assert_eq!(before, lists(&dir.join("trust/current")));
+    fs::remove_file(&always).unwrap();
+    fs::remove_file(&seldom).unwrap();
+    // The double signs new lists whenever it is asked.
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    for hook in [0, 1] {
+        running.next(|event| *event == Event::HookDone { hook }).await;
+    }
+    assert_ne!(lists(&volume), before);
+    assert_eq!(lists(&volume), lists(&dir.join("trust/current")));
+    assert!(always.exists() && !seldom.exists());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_partner_holds_up_no_renewal_and_stays_as_it_was() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let name = "partner.example.trust-bundle.pem";
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    fs::write(dir.join("trust/current").join(name), &root).unwrap();
+    let running = bench.start("").unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert_eq!(fs::read(dir.join("trust/current").join(name)).unwrap(), root);
+    fs::write(dir.join("trust/current").join(name), "-----BEGIN").unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::Renewed { generation: 3, .. })).await;
+    assert_eq!(fs::read(dir.join("trust/current").join(name)).unwrap(), root);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_hand_puts_there_is_judged_before_a_reader_gets_it() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let running = bench.start("").unwrap();
+    let mut watch = running.handle.watch("billing-bot").await.unwrap().unwrap();
+    let stranger = bench.stranger("billing-bot");
+    let path = dir.join("credential-bundle.pem");
+    fs::write(&path, stranger.to_pem().expose()).unwrap();
+    running.next(|event| matches!(event, Event::ChangedByHand { fault: Some(_) })).await;
+    running.next(|event| matches!(event, Event::Renewed { .. })).await;
+    let mut seen = Vec::new();
+    while watch.has_changed().unwrap() {
+        seen.push(watch.borrow_and_update().leaf().serial().clone());
+    }
+    assert!(!seen.contains(stranger.leaf().serial()) && seen.len() == 1, "{seen:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_goes_back_a_day_and_forward_again_loses_nothing() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
@@ -298,7 +388,7 @@ async fn hooks_are_done_once_for_each_generation_and_also_after_a_restart() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let touched = bench.path("touched");
-    let hook = format!("[[credential.hook]]\ntouch = \"{}\"\n", touched.display());
+    let hook = format!("[[credential.hook]]\ntouch = \"{}\"\non = \"credential\"\n", touched.display());
     let running = bench.start(&hook).unwrap();
     running.next(|event| matches!(event, Event::Succeeded { generation: 1, .. })).await;
     fs::remove_file(&touched).unwrap();

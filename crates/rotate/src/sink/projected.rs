@@ -18,7 +18,11 @@ pub(crate) fn project(entry: &CredentialEntry, generation: u64, dir: &Path) -> R
 
 fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    let name = format!("..{generation}");
+    // Other roots or lists make another projection of the same generation.
+    let trust = entry.directory.join("trust");
+    let version = fs::read_link(trust.join("current"))?;
+    let version = version.file_name().and_then(|version| version.to_str()).unwrap_or_default();
+    let name = format!("..{generation}_{version}");
     let target = dir.join(&name);
     if fs::read_link(dir.join(DATA)).is_ok_and(|link| link == Path::new(&name)) {
         return link_names(&target, dir);
@@ -29,8 +33,8 @@ fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) ->
     }
     DirBuilder::new().mode(0o755).create(&target)?;
     copy(entry, source, &target, |_| true)?;
-    // A generation holds the roots of its delivery, but no revocation lists, without which nobody is believed.
-    copy(entry, &entry.directory.join("trust/current"), &target, |name| name.ends_with(".crl.pem"))?;
+    // A generation holds the roots of its delivery, which may be older, and no revocation lists, without which nobody is believed.
+    copy(entry, &trust.join("versions").join(version), &target, |_| true)?;
     File::open(&target)?.sync_all()?;
     link(Path::new(&name), &dir.join(DATA))?;
     link_names(&target, dir)?;
@@ -78,15 +82,18 @@ fn link(target: &Path, link: &Path) -> io::Result<()> {
 
 /// Removes every earlier directory but the last.
 fn sweep(dir: &Path, current: &str) {
-    let number = |name: &str| name.strip_prefix("..").and_then(|number| number.parse::<u64>().ok());
+    let number = |name: &str| {
+        let (generation, version) = name.strip_prefix("..")?.split_once('_')?;
+        Some((generation.parse::<u64>().ok()?, version.parse::<u64>().ok()?))
+    };
     let Ok(entries) = fs::read_dir(dir) else { return };
-    let mut old: Vec<u64> = entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    let mut old: Vec<(u64, u64)> = entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
     old.retain(|old| Some(*old) != number(current));
     old.sort_unstable();
     old.pop();
-    for number in old {
+    for (generation, version) in old {
         // Best effort: what cannot be removed now is tried again at the next delivery.
-        let _swept_later = fs::remove_dir_all(dir.join(format!("..{number}")));
+        let _swept_later = fs::remove_dir_all(dir.join(format!("..{generation}_{version}")));
     }
 }
 

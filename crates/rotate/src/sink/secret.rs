@@ -12,7 +12,10 @@ pub(crate) fn manifest(entry: &CredentialEntry, generation: u64, sink: &SecretSi
     let source = entry.directory.join("generations").join(generation.to_string());
     let failed = |what: &dyn std::fmt::Display| format!("cannot write the manifest {}: {what}", sink.path.display());
     let mut data = Map::new();
-    for file in std::fs::read_dir(&source).map_err(|error| failed(&error))? {
+    // The roots of the trust directory may be newer than those of the generation. Revocation lists outgrow a Secret.
+    let roots = std::fs::read_dir(entry.directory.join("trust/current")).into_iter().flatten();
+    let roots = roots.filter(|file| file.as_ref().is_ok_and(|file| !is_list(&file.file_name())));
+    for file in std::fs::read_dir(&source).map_err(|error| failed(&error))?.chain(roots) {
         let file = file.map_err(|error| failed(&error))?;
         let content = zeroize::Zeroizing::new(std::fs::read(file.path()).map_err(|error| failed(&error))?);
         let Ok(name) = file.file_name().into_string() else { continue };
@@ -30,4 +33,8 @@ pub(crate) fn manifest(entry: &CredentialEntry, generation: u64, sink: &SecretSi
     });
     let text = zeroize::Zeroizing::new(format!("{manifest:#}\n"));
     replace_file_as(&sink.path, text.as_bytes(), entry.access).map_err(|error| failed(&error))
+}
+
+fn is_list(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.ends_with(".crl.pem"))
 }

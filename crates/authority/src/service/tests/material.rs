@@ -91,7 +91,7 @@ async fn who_waits_is_answered_when_the_service_ends() {
     let asked = call_on(&mut poll, waiting(&etag, 60));
     let end = async {
         // The poll is under way when its request has been counted in.
-        while estate.shared.waiting.available_permits() == LONG_POLLS {
+        while estate.shared.waiting.count() == 0 {
             tokio::task::yield_now().await;
         }
         estate.shutdown.cancel();
@@ -113,7 +113,7 @@ fn certificate_id(estate: &Estate, holder: &Holder) -> String {
 }
 
 #[tokio::test]
-async fn the_window_of_renewal_is_early_and_now_when_something_was_replaced() {
+async fn the_window_of_renewal_is_early_and_stands_still_when_the_issuer_was_replaced() {
     let estate = Estate::new().await;
     let holder = estate.holder("agent/billing-bot").await;
     let path = format!("/v1/renewal-info/{}", certificate_id(&estate, &holder));
@@ -128,13 +128,20 @@ async fn the_window_of_renewal_is_early_and_now_when_something_was_replaced() {
         .revoke(&Target::Serial(holder.leaf().serial().clone()), RevocationReason::Superseded)
         .await
         .unwrap();
-    assert_eq!(estate.get(None, &path).await.json()["suggestedWindow"], json!({"start": at(0), "end": at(600)}));
+    // It is not renewed whenever it asks; so it is not told to.
+    estate.get(None, &path).await.refused(410, "revoked");
 
     let other = estate.holder("agent/other-bot").await;
     let path = format!("/v1/renewal-info/{}", certificate_id(&estate, &other));
     estate.fixture.authority.renew_intermediate().await.unwrap();
     estate.shared.desk.refresh().await.unwrap();
-    assert_eq!(estate.get(None, &path).await.json()["suggestedWindow"], json!({"start": at(0), "end": at(600)}));
+    let since = estate.shared.desk.signing().signer.not_before();
+    let window = json!({"start": since.to_string(), "end": since.saturating_add(Duration::from_secs(600)).to_string()});
+    assert!(since >= START.saturating_sub(Duration::from_secs(60)) && since <= START);
+    for _ in 0..3 {
+        assert_eq!(estate.get(None, &path).await.json()["suggestedWindow"], window, "whenever it is asked");
+        estate.fixture.clock.advance(Duration::from_secs(180));
+    }
     for unknown in ["x", "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"] {
         estate.get(None, &format!("/v1/renewal-info/{unknown}")).await.refused(404, "not_found");
     }

@@ -111,6 +111,13 @@ async fn a_certificate_is_written_down_before_it_is_signed_and_kept_before_it_is
     assert!(estate.shared.examine().iter().any(|reason| reason.contains("inventory")));
 
     broken.store(false, std::sync::atomic::Ordering::SeqCst);
+    let begun = std::time::Instant::now();
+    while !estate.shared.examine().is_empty() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "nobody asks, and it stays red");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let trials = seen.lock().unwrap().iter().flatten().filter(|write| matches!(write, Write::Trial)).count();
+    assert_eq!(trials, 1, "it was tried, and not by a certificate");
     let again = estate.reenrol(&holder, &Holder::new().key.request().unwrap()).await.unwrap();
     assert_eq!(again.status, StatusCode::OK, "it goes on as soon as the disk does");
     assert!(estate.shared.examine().is_empty());

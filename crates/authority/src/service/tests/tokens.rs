@@ -46,7 +46,7 @@ async fn tokens_of_another_namespace_audience_issuer_key_or_time_enrol_nobody() 
     enrol(issuer.token(&changed("exp", past.into()))).await.refused_text(401, "expired");
     enrol(issuer.token(&changed("nbf", future.into()))).await.refused_text(401, "clocks");
     enrol("not.a.token".to_owned()).await.refused_text(401, "base64url");
-    assert_eq!(estate.last(Act::Token).await.outcome, Outcome::Refused);
+    assert!(estate.audited(Act::Token).await.is_empty(), "strangers fill no disk");
 }
 
 #[tokio::test]

@@ -85,6 +85,65 @@ async fn what_another_process_does_in_the_directory_counts_at_the_next_look() {
 }
 
 #[tokio::test]
+async fn a_broken_file_turns_readiness_red_and_its_mending_green() {
+    let place = tempfile::tempdir().unwrap();
+    let enrol = place.path().join("enrol.toml");
+    std::fs::write(&enrol, "version = 1\n").unwrap();
+    let estate = Estate::with(|config| config.enrol = Some(enrol.clone())).await;
+    let (mut upkeep, _credential) = upkeep(&estate);
+    upkeep.look().await;
+    assert!(estate.shared.examine().is_empty(), "{:?}", estate.shared.examine());
+    let lists = estate.fixture.path().join("crl.pem");
+    for (file, words) in [(lists, "crl.pem"), (enrol, "enrol.toml")] {
+        let good = std::fs::read(&file).unwrap();
+        std::fs::write(&file, "half-writ").unwrap();
+        upkeep.look().await;
+        upkeep.look().await;
+        let wrong = estate.shared.examine();
+        assert!(wrong.len() == 1 && wrong[0].contains(words), "{wrong:?}");
+        std::fs::write(&file, good).unwrap();
+        upkeep.look().await;
+        assert!(estate.shared.examine().is_empty(), "{:?}", estate.shared.examine());
+    }
+}
+
+#[tokio::test]
+async fn another_process_that_holds_the_directory_holds_up_no_certificate_of_its_own() {
+    let estate = Estate::new().await;
+    let (mut upkeep, credential) = upkeep(&estate);
+    upkeep.look().await;
+    let first = credential.borrow().leaf().serial().clone();
+    let held = std::fs::File::open(estate.fixture.path().join("inventory.lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Half of its own life, and of that of the lists.
+    estate.fixture.clock.advance(Duration::from_secs(12 * 3600));
+    let begun = std::time::Instant::now();
+    upkeep.look().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_ne!(*credential.borrow().leaf().serial(), first);
+    let wrong = estate.shared.examine();
+    assert!(wrong.iter().any(|line| line.contains("another process") && line.contains("inventory.lock")), "{wrong:?}");
+    drop(held);
+    estate.fixture.clock.advance(Duration::from_secs(60));
+    upkeep.look().await;
+    assert!(estate.shared.examine().iter().all(|line| !line.contains("inventory.lock")));
+}
+
+#[tokio::test]
+async fn lists_that_were_read_first_are_not_published_last() {
+    let estate = Estate::new().await;
+    let number = |crl: &Arc<countermark_credential::Crl>| crl.number();
+    for _ in 0..20 {
+        let (shared, other) = (Arc::clone(&estate.shared), Arc::clone(&estate.shared));
+        let reading = tokio::task::spawn_blocking(move || shared.reload_lists());
+        estate.fixture.authority.crl().await.unwrap();
+        assert!(other.reload_lists() && reading.await.unwrap());
+        let newest = estate.fixture.authority.crls().unwrap().iter().map(countermark_credential::Crl::number).max();
+        assert_eq!(estate.shared.lists.borrow().crls.iter().map(number).max(), newest);
+    }
+}
+
+#[tokio::test]
 async fn probes_tell_health_readiness_and_metrics_and_no_page_in_a_browser() {
     let estate = Estate::new().await;
     let probe = async |path: &str, header: &'static str| {

@@ -42,6 +42,30 @@ pub(super) fn certificates(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
     query
 }
 
+/// Revokes an intermediate, and what it signed that lives or could still be renewed after its end.
+pub(super) async fn revoke_issuer(
+    connection: &mut SqliteConnection,
+    key_id: &str,
+    at: UnixTime,
+    since: UnixTime,
+    reason: RevocationReason,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE issuer SET revoked_at = ?1, reason = ?2 WHERE key_id = ?3 AND revoked_at IS NULL")
+        .bind(to_integer(at))
+        .bind(reason.as_str())
+        .bind(key_id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(REVOKE_SIGNED)
+        .bind(to_integer(at))
+        .bind(reason.as_str())
+        .bind(key_id)
+        .bind(to_integer(since))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Revokes what of an identity and of its sub-agents lives or could still be renewed after its end, whatever anybody has looked at before, and ends its invites that
 /// nobody has redeemed: whoever lost the one right must not come back by the other.
 pub(super) async fn revoke(
@@ -73,3 +97,6 @@ fn of_identity<'a>(query: &mut QueryBuilder<'a, Sqlite>, identity: &'a SpiffeId)
 
 const CERTIFICATES: &str = "SELECT serial, issuer, identity, profile, issued_at, not_before, not_after, \
     thumbprint, revoked_at, reason FROM certificate WHERE TRUE";
+
+const REVOKE_SIGNED: &str = "UPDATE certificate SET revoked_at = ?1, reason = ?2 \
+    WHERE issuer = ?3 AND not_after >= ?4 AND revoked_at IS NULL";

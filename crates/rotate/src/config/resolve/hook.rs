@@ -8,12 +8,12 @@ use toml::Spanned;
 
 use super::{Located, Resolver, time, value};
 use crate::config::document::{Credential, Hook};
-use crate::config::{Fault, HookEntry, HookKind, SignalName};
+use crate::config::{Fault, HookEntry, HookKind, HookOccasion, SignalName};
 
 impl Resolver<'_> {
     /// Further places of delivery, then the hooks as they stand.
     pub(super) fn hooks(&self, written: &Credential) -> Located<Vec<HookEntry>> {
-        let place = |kind| HookEntry { kind, timeout: TIMEOUT };
+        let place = |kind| HookEntry { kind, timeout: TIMEOUT, on: HookOccasion::Both };
         let mut hooks = Vec::new();
         hooks.extend(written.projected.as_deref().map(|dir| place(HookKind::Projected { dir: self.rooted(dir) })));
         if let Some(secret) = &written.secret {
@@ -58,7 +58,15 @@ impl Resolver<'_> {
             Hook { touch: Some(path), .. } => HookKind::Touch { path: self.rooted(path) },
             _ => return Err(refuse()),
         };
-        Ok(HookEntry { kind, timeout: hook.timeout.as_ref().map(time).transpose()?.unwrap_or(TIMEOUT) })
+        let on = hook.on.as_ref().map(|on| {
+            value(on, "occasion", "\"credential\" or \"both\"", |text| match text {
+                "credential" => Some(HookOccasion::Credential),
+                "both" => Some(HookOccasion::Both),
+                _ => None,
+            })
+        });
+        let timeout = hook.timeout.as_ref().map(time).transpose()?.unwrap_or(TIMEOUT);
+        Ok(HookEntry { kind, timeout, on: on.transpose()?.unwrap_or_default() })
     }
 
     fn signal(&self, signal: &Spanned<String>, hook: &Hook) -> Option<Located<HookKind>> {

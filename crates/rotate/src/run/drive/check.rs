@@ -47,7 +47,7 @@ impl Rotation {
         };
         if !batch.is_empty() {
             self.looking = true;
-            self.spawn(Job::Look, jobs::look(batch));
+            self.spawn(Job::Look, jobs::look(batch, self.now().wall));
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countermark_credential::Credential;
 use tokio::task::{self, JoinError};
 
 use super::Rotation;
-use crate::event::Event;
+use crate::event::{Event, Step};
 use crate::machine::Input;
-use crate::renew::{Failure, Renewed};
+use crate::renew::{Failure, Refreshed, Renewed};
 use crate::run::jobs::{Done, Job, What};
 use crate::run::look::Fingerprint;
 
@@ -32,13 +33,13 @@ impl Rotation {
         let Done { id, entry, what } = done;
         match &what {
             What::Renewed { .. } => {
-                if let Some(running) = self.renewing.get_mut(&entry.rank) {
-                    *running = running.saturating_sub(1);
-                }
-                self.renewing.retain(|_, running| *running > 0);
+                self.renewing.remove(&id);
             }
-            What::Hooked { .. } | What::Probed { .. } | What::Refreshed(_) => {
+            What::Hooked { .. } | What::Probed { .. } => {
                 self.chores_running = self.chores_running.saturating_sub(1);
+            }
+            What::Refreshed(_) | What::Listed(_) => {
+                self.refreshes_running = self.refreshes_running.saturating_sub(1);
             }
             What::Looked { .. } | What::Remembered(_) => {}
         }
@@ -50,7 +51,8 @@ impl Rotation {
             }
             What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
             What::Refreshed(result) if current => self.refreshed(id, result),
-            What::Looked { seen, found } if current => self.looked(id, seen, found),
+            What::Listed(result) if current => self.spread_to(id, result),
+            What::Looked { seen, found, held } if current => self.looked(id, seen, found, held),
             What::Remembered(result) => self.remembered(id, result),
             _ => {}
         }
@@ -69,30 +71,38 @@ impl Rotation {
                 }
                 Input::Delivered { life: renewed.life, generation: renewed.generation }
             }
-            Err(Failure { step, cause }) => Input::Failed { step, cause },
+            Err(Failure { step, cause, after }) => Input::Failed { step, cause, after },
         };
         self.tell(id, input);
     }
 
-    fn refreshed(&mut self, id: u64, result: Result<(Option<crate::schedule::Window>, Duration), Failure>) {
+    fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>) {
         let input = match result {
-            Ok((window, again)) => Input::Windowed { window, again },
-            Err(Failure { step, cause }) => {
+            Ok(Refreshed { window, mut again, moved, fault }) => {
+                if moved {
+                    self.trust_moved(id);
+                }
+                if let Some(cause) = fault {
+                    let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
+                    self.say(name, Event::RefreshFailed { step: Step::Issue, cause });
+                    again = again.max(REFRESH_AGAIN);
+                }
+                Input::Windowed { window, again }
+            }
+            Err(Failure { step, cause, after }) => {
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });
-                Input::Windowed { window: None, again: REFRESH_AGAIN }
+                Input::Windowed { window: None, again: after.unwrap_or_default().max(REFRESH_AGAIN) }
             }
         };
         self.tell(id, input);
     }
 
-    fn looked(&mut self, id: u64, seen: Fingerprint, found: Input) {
+    fn looked(&mut self, id: u64, seen: Fingerprint, found: Input, held: Option<Arc<Credential>>) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
         slot.seen = seen;
-        if let (Some(published), Input::Found { life: Some(_), .. }) = (&slot.published, &found)
-            && let Ok(held) = countermark_credential::directory::read(&slot.entry.directory)
-        {
-            published.send_replace(held.credential);
+        if let (Some(published), Some(held)) = (&slot.published, held) {
+            published.send_replace(held);
         }
         self.tell(id, found);
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countermark_credential::{Credential, directory};
+use countermark_credential::Credential;
 use tokio::sync::{oneshot, watch};
 
 use super::Rotation;
 use crate::config::Config;
 use crate::event::Event;
 use crate::machine::Input;
+use crate::renew;
 use crate::run::StartError;
 use crate::run::orders::Order;
 use crate::run::slot::{Opened, Slot};
@@ -50,11 +51,11 @@ impl Rotation {
     }
 
     fn watch(&mut self, name: &str) -> Option<watch::Receiver<Arc<Credential>>> {
-        let id = self.find(name)?;
+        let (id, now) = (self.find(name)?, self.now().wall);
         let slot = self.slots.get_mut(&id)?;
         if slot.published.is_none() {
-            let held = directory::read(&slot.entry.directory).ok()?;
-            slot.published = Some(watch::Sender::new(held.credential));
+            let held = renew::good(&slot.entry, now).ok()?;
+            slot.published = Some(watch::Sender::new(held));
         }
         slot.published.as_ref().map(watch::Sender::subscribe)
     }
@@ -88,10 +89,11 @@ impl Rotation {
             self.slots.remove(&id);
             self.queue.set(id, None, 0);
         }
-        self.concurrency = config.concurrency;
+        (self.concurrency, self.issuers) = (config.concurrency, config.issuers.len());
         for opened in opened {
             self.admit(opened);
         }
+        self.follow_lists();
         self.say(None, Event::ConfigReloaded { added, changed: changed_count, removed, kept });
         Ok(())
     }

@@ -145,6 +145,10 @@ impl Desk {
         // The double's CA would draw the serial from the key, and repeat it with the key.
         let serial = self.authority.serials.fetch_add(1, Ordering::SeqCst).to_be_bytes();
         let spec = ca.agent_spec(&self.name).serial(&serial);
+        if self.name.starts_with("silent") {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            return Err("no answer within 30 s".into());
+        }
         match mood {
             Mood::Down => Err("connection refused".into()),
             Mood::Slow => {
@@ -218,6 +222,12 @@ impl Bench {
         self.path("id").join(name)
     }
 
+    /// A credential of this name that no root here leads to.
+    pub(super) fn stranger(&self, name: &str) -> Arc<countermark_credential::Credential> {
+        self.issuer.at();
+        self.issuer.other.mint(&self.issuer.other.agent_spec(name)).credential()
+    }
+
     /// A directory with a first credential.
     pub(super) fn minted(&self, name: &str) -> PathBuf {
         let dir = self.dir(name);
@@ -245,6 +255,11 @@ impl Bench {
     pub(super) fn config(&self, credentials: &str) -> Result<Config, ConfigError> {
         let text =
             format!("version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n{credentials}");
+        let text = if text.contains("\"foreign\"") {
+            text + "[[issuer]]\nname = \"foreign\"\nkind = \"directory\"\npath = \"foreign\"\n"
+        } else {
+            text
+        };
         Config::parse(&text, &self.path("rotate.toml"))
     }
 

@@ -1,0 +1,94 @@
+//! The trust material of other trust domains, with what is broken in it left as it last was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use countermark_identity::TrustDomain;
+
+use super::DomainCrls;
+use super::error::LoadError;
+use super::names::{TRUST, VERSIONS, bundle_name, crl_name};
+use super::trust::{LoadedTrust, RawFile, Whose, read_material};
+use crate::bundle::Bundle;
+
+/// The trust material of partners, as far as it is good or was.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Partners {
+    /// What is good, and what was good before somebody broke it.
+    pub trust: LoadedTrust,
+    /// What is wrong with the rest, a line each.
+    pub faults: Vec<String>,
+}
+
+/// Loads the trust material of every trust domain but `own`. A file that is broken is taken from the version before it.
+///
+/// # Errors
+/// The directory cannot be read: nobody is withdrawn for that.
+pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadError> {
+    let material = read_material(dir)?;
+    let mut partners = Partners::default();
+    for (trust_domain, file) in material.bundles.into_iter().filter(|(trust_domain, _)| trust_domain != own) {
+        let bundle = file.bundle(trust_domain.clone());
+        partners.bundle(dir, &trust_domain, bundle);
+    }
+    for (trust_domain, file) in material.crls.into_iter().filter(|(trust_domain, _)| trust_domain != own) {
+        let crls = file.crls().map(|crls| DomainCrls { trust_domain: trust_domain.clone(), crls });
+        partners.crls(dir, &trust_domain, crls);
+    }
+    for broken in material.broken {
+        match broken.whose {
+            Whose::Bundle(trust_domain) if trust_domain != *own => {
+                partners.bundle(dir, &trust_domain, Err(broken.error));
+            }
+            Whose::Crls(trust_domain) if trust_domain != *own => partners.crls(dir, &trust_domain, Err(broken.error)),
+            Whose::Bundle(_) | Whose::Crls(_) => {}
+            Whose::Nobody => partners.faults.push(broken.error.to_string()),
+        }
+    }
+    Ok(partners)
+}
+
+impl Partners {
+    fn bundle(&mut self, dir: &Path, trust_domain: &TrustDomain, found: Result<Bundle, LoadError>) {
+        let name = bundle_name(trust_domain);
+        let before = |path: &Path| RawFile::read_bundle(path).ok()?.bundle(trust_domain.clone()).ok();
+        self.trust.bundles.extend(or_before(found, dir, &name, before, &mut self.faults));
+    }
+
+    fn crls(&mut self, dir: &Path, trust_domain: &TrustDomain, found: Result<DomainCrls, LoadError>) {
+        let name = crl_name(trust_domain);
+        let before = |path: &Path| {
+            let crls = RawFile::read_crls(path).ok()?.crls().ok()?;
+            Some(DomainCrls { trust_domain: trust_domain.clone(), crls })
+        };
+        self.trust.crls.extend(or_before(found, dir, &name, before, &mut self.faults));
+    }
+}
+
+/// What was found, or the newest of it in an earlier version.
+fn or_before<T>(
+    found: Result<T, LoadError>,
+    dir: &Path,
+    name: &str,
+    read: impl Fn(&Path) -> Option<T>,
+    faults: &mut Vec<String>,
+) -> Option<T> {
+    let error = match found {
+        Ok(found) => return Some(found),
+        Err(error) => error,
+    };
+    let before = versions(dir).into_iter().find_map(|version| read(&version.join(name)));
+    let what = if before.is_some() { "the one before it is kept" } else { "there is none before it" };
+    faults.push(format!("{error}; {what}"));
+    before
+}
+
+/// The versions of the trust material, the newest first.
+fn versions(dir: &Path) -> Vec<PathBuf> {
+    let base = dir.join(TRUST).join(VERSIONS);
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
+    let mut numbers: Vec<u64> = fs::read_dir(&base).into_iter().flatten().flatten().filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().rev().map(|number| base.join(number.to_string())).collect()
+}

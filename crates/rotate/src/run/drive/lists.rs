@@ -1,0 +1,115 @@
+//! Following the revocation lists of issuers, so that a revocation reaches every directory at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countermark_credential::IssuerError;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Refreshing, Rotation};
+use crate::config::{CredentialEntry, IssuerEntry};
+use crate::event::Event;
+use crate::issuer::{Listing, Lists};
+use crate::machine::Input;
+use crate::renew::{Failure, present_of};
+use crate::run::jobs::Tools;
+use crate::schedule;
+
+/// Lists that an issuer has published.
+#[derive(Debug)]
+pub(in crate::run) struct Listed {
+    issuer: Arc<IssuerEntry>,
+    listing: Listing,
+}
+
+impl Rotation {
+    /// Follows the lists of every issuer that says when it has others; whom it followed before, no more.
+    pub(super) fn follow_lists(&mut self) {
+        let mut of: BTreeMap<&str, Vec<Arc<CredentialEntry>>> = BTreeMap::new();
+        for slot in self.slots.values() {
+            of.entry(&slot.entry.issuer.name).or_default().push(Arc::clone(&slot.entry));
+        }
+        let (sender, listed) = mpsc::channel(LISTED);
+        let mut followers = JoinSet::new();
+        for entries in of.into_values() {
+            followers.spawn(follow(entries, self.tools.clone(), sender.clone()));
+        }
+        // Those of before end as they are dropped.
+        (self.followers, self.listed) = (followers, listed);
+    }
+
+    /// Has lists delivered to every directory that is kept fresh from their issuer; older ones that still wait are not.
+    pub(super) fn spread(&mut self, Listed { issuer, listing }: Listed) {
+        let of_issuer = |slot: &crate::run::slot::Slot| slot.entry.issuer.name == issuer.name;
+        let slots = &self.slots;
+        self.refreshes.retain(|(id, what)| matches!(what, Refreshing::All) || !slots.get(id).is_some_and(of_issuer));
+        let ids = slots.iter().filter(|(_, slot)| of_issuer(slot) && slot.machine.life().is_some());
+        self.refreshes.extend(ids.map(|(id, _)| (*id, Refreshing::Lists(listing.clone()))));
+    }
+
+    /// What is done once lists are delivered, or are not.
+    pub(super) fn spread_to(&mut self, id: u64, result: Result<bool, Failure>) {
+        match result {
+            Ok(true) => self.trust_moved(id),
+            Ok(false) => {}
+            Err(Failure { step, cause, .. }) => {
+                let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
+                self.say(name, Event::RefreshFailed { step, cause });
+            }
+        }
+    }
+
+    /// Carries other trust material further, by the hooks that have to do with it.
+    pub(super) fn trust_moved(&mut self, id: u64) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let hooks = slot.entry.hooks.iter().enumerate().filter(|(_, hook)| hook.on.trust());
+        let (hooks, name) = (hooks.map(|(index, _)| index).collect(), Arc::clone(&slot.entry.name));
+        self.say(Some(name), Event::TrustMoved);
+        self.tell(id, Input::TrustMoved { hooks });
+    }
+}
+
+/// Tells the lists of an issuer as they change, for ever: as whichever of these credentials can ask.
+async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sender<Listed>) {
+    let mut failures = 0;
+    for entry in entries.iter().cycle() {
+        let seed = schedule::seed(entry.identity.as_str().as_bytes());
+        match lists(entry, &tools).await {
+            Ok(None) => return,
+            Ok(Some(mut lists)) => loop {
+                match lists.next().await {
+                    Ok(Some(listing)) => {
+                        if listing.verified {
+                            failures = 0;
+                        }
+                        let listed = Listed { issuer: Arc::clone(&entry.issuer), listing };
+                        if out.send(listed).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => failures = 0,
+                    Err(error) => {
+                        tracing::debug!(issuer = entry.issuer.name, %error, "the revocation lists are not followed");
+                        break;
+                    }
+                }
+            },
+            Err(error) => {
+                tracing::debug!(credential = %entry.name, %error, "the revocation lists are not followed as this credential");
+            }
+        }
+        failures += 1;
+        tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
+    }
+}
+
+async fn lists(entry: &Arc<CredentialEntry>, tools: &Tools) -> Result<Option<Box<dyn Lists>>, IssuerError> {
+    let present = present_of(entry).await?;
+    tools.stations.lists(entry, &present, tools.clock.now()).await
+}
+
+/// Lists that wait to be spread.
+const LISTED: usize = 16;
+const FAR: Duration = Duration::from_secs(365 * 86_400);
