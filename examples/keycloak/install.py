@@ -29,16 +29,21 @@ def keycloak(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def found(given: str | None) -> pathlib.Path:
-    """The one that is given, the tests' or one made below target/."""
+    """The one that is given, the tests', or one that is set up below target/."""
     from needs import ROOT, Missing
 
+    def require(program: str, package: str) -> None:
+        if not shutil.which(program):
+            raise Missing(f"{program} is not installed: get {package}")
+
+    require("java", "a Java of version 17, 21 or 25")
     places = [pathlib.Path(given)] if given else [ROOT / "target/peers/keycloak", ROOT / "target/keycloak"]
     for place in places:
         if home := keycloak(place.resolve()):
             return home
-    for program, package in (("java", "a Java of version 17, 21 or 25"), ("mvn", "Maven")):
-        if not shutil.which(program):
-            raise Missing(f"{program} is not installed: get {package}")
+    if given:
+        raise Missing(f"{given} holds no Keycloak: examples/keycloak/install.py {given} sets it up there")
+    require("mvn", "Maven")
     print(f"setting up Keycloak {VERSION} in {places[-1]} (176 MB, and minutes to build it)", flush=True)
     try:
         return install(places[-1].resolve())
@@ -47,9 +52,8 @@ def found(given: str | None) -> pathlib.Path:
 
 
 def install(folder: pathlib.Path) -> pathlib.Path:
-    found = keycloak(folder)
-    if found:
-        return found
+    if whole := keycloak(folder):
+        return whole
     home = folder / f"keycloak-{VERSION}"
     shutil.rmtree(home, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
