@@ -3,6 +3,8 @@
 //! `cargo xtask test` sets the programs up and says where they are: `COUNTERMARK_PEERS_DIR` holds them, `COUNTERMARK_BIN`
 //! is the binary under test. Without them each test prints `SKIP name: why` and does nothing.
 
+mod authlib;
+mod authorization;
 mod certificates;
 mod clients;
 mod conformance;
@@ -11,7 +13,9 @@ mod curl;
 mod est;
 mod estate;
 mod issued;
+mod keycloak;
 mod keystore;
+mod oidc_provider;
 mod packaging;
 mod rotation;
 mod servers;

@@ -55,8 +55,13 @@ impl Estate {
 
     /// guard before `upstream`, and the URL that it serves.
     pub(super) fn guard(&self, upstream: &Upstream) -> Result<(Running, String)> {
+        self.guard_with(upstream, &[])
+    }
+
+    /// guard before `upstream` with more flags, and the URL that it serves.
+    pub(super) fn guard_with(&self, upstream: &Upstream, more: &[&str]) -> Result<(Running, String)> {
         let mut guard = self.countermark();
-        guard.args(["guard", "--listen", "127.0.0.1:0"]);
+        guard.args(["guard", "--listen", "127.0.0.1:0"]).args(more);
         guard.arg("--identity").arg(self.path("ledger"));
         guard.arg("--policy").arg(self.path("policy.toml"));
         guard.arg("--audit").arg(self.path("audit.jsonl"));
@@ -70,7 +75,8 @@ impl Estate {
             }
         }
         let mut guard = Running::start(&mut guard)?;
-        let url = guard.wait_for(secure_url).context("guard")?;
+        let serves = |line: &str| if line.contains("guard serves") { secure_url(line) } else { None };
+        let url = guard.wait_for(serves).context("guard")?;
         Ok((guard, url))
     }
 
@@ -96,10 +102,15 @@ impl Estate {
 
     /// connect to `url` on a loopback port, and the URL that it serves.
     pub(super) fn connect_listening(&self, url: &str) -> Result<(Running, String)> {
+        self.connect_listening_with(url, &[])
+    }
+
+    /// connect to `url` on a loopback port with more flags, and the URL that it serves.
+    pub(super) fn connect_listening_with(&self, url: &str, more: &[&str]) -> Result<(Running, String)> {
         let words = self.connect(url);
         let mut connect = Command::new(&self.binary);
         connect.args(words.iter().skip(1));
-        let mut connect = Running::start(connect.args(["--listen", "127.0.0.1:0"]))?;
+        let mut connect = Running::start(connect.args(["--listen", "127.0.0.1:0"]).args(more))?;
         let served = connect.wait_for(|line| {
             let from = line.find("http://127.0.0.1:")?;
             Some(word(line.get(from..)?).to_owned())

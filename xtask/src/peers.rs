@@ -5,6 +5,7 @@
 mod debian;
 mod envoy;
 mod java;
+mod keycloak;
 mod node;
 mod python;
 
@@ -31,6 +32,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "python", set_up: python::set_up },
     Peer { name: "envoy", set_up: envoy::set_up },
     Peer { name: "java", set_up: java::set_up },
+    Peer { name: "keycloak", set_up: keycloak::set_up },
     Peer { name: "rmcp", set_up: rmcp },
 ];
 

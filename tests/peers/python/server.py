@@ -15,6 +15,18 @@ def read_balance(account: str = "cash") -> str:
 
 
 @ledger.tool()
+def post_entry(account: str, amount: int) -> str:
+    """Posts an entry to an account."""
+    return f"posted {amount} to {account}"
+
+
+@ledger.tool()
+def close_books() -> str:
+    """Closes the books."""
+    return "closed"
+
+
+@ledger.tool()
 def drop_ledger() -> str:
     """Drops the ledger."""
     return "dropped"

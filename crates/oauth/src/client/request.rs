@@ -9,7 +9,7 @@ use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
     TokenResponse as _, TokenUrl,
 };
-use url::Url;
+use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Asking;
@@ -85,8 +85,26 @@ impl Asking<'_> {
             return Ok(response);
         }
         let mut second = request;
+        self.assert_anew(&mut second)?;
         proofs.prove(&mut second, None, self.now)?;
         self.plainly(second).await
+    }
+
+    /// Replaces the client's assertion: a server may take each `jti` only once
+    /// ([RFC 7523 §3](https://www.rfc-editor.org/rfc/rfc7523#section-3)).
+    fn assert_anew(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
+        let members = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        if members.is_empty() {
+            return Ok(());
+        }
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(request.body()) {
+            let fresh = members.iter().find(|(replaced, _)| *replaced == name);
+            body.append_pair(&name, fresh.map_or(&*value, |(_, fresh)| fresh.expose()));
+        }
+        let mut used = std::mem::replace(request.body_mut(), body.finish().into_bytes());
+        used.zeroize();
+        Ok(())
     }
 
     async fn plainly(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {

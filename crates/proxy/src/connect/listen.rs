@@ -112,6 +112,7 @@ impl Listening {
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("local connections were still open and are closed");
         }
+        self.transport.end().await;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 
 use super::config::ConnectTokens;
 use super::error::ConnectError;
@@ -60,7 +61,8 @@ impl TokenClient {
         let resource = config.resource.clone().unwrap_or_else(|| uri.to_string().trim_end_matches('/').to_owned());
         let this = Self { config, parts, resource, roots, bound: OnceCell::new() };
         if let Some(issuer) = &this.config.issuer {
-            let bound = this.bind(issuer, &[]).map_err(|error| ConnectError::Tokens(error.to_string()))?;
+            let bound =
+                this.bind(issuer, &this.resource, &[]).map_err(|error| ConnectError::Tokens(error.to_string()))?;
             // Nobody else has it yet.
             let _ = this.bound.set(bound);
         }
@@ -91,32 +93,36 @@ impl TokenClient {
     /// From the server's challenge to its authorization server ([RFC 9728 §5](https://www.rfc-editor.org/rfc/rfc9728#section-5)).
     async fn discover(&self, endpoint: &Uri, challenge: Challenge) -> Result<(BoundClient, DropGuard), TokenFailure> {
         let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
-        let url = challenge.resource_metadata.ok_or_else(|| wrong("its 401 has no resource_metadata"))?;
-        let url: Uri = url.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
-        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
-            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
-        }
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = url;
-        let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
+        let named = challenge.resource_metadata.as_deref();
+        let mut places = places(&self.resource, endpoint, named, self.config.resource.is_none())?.into_iter();
+        let (response, resource) = loop {
+            let (place, resource) =
+                places.next().ok_or_else(|| wrong("it has no metadata at the well-known places"))?;
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = place;
+            let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
+            if response.status() == StatusCode::OK || named.is_some() {
+                break (response, resource);
+            }
+        };
         if response.status() != StatusCode::OK {
             return Err(TokenFailure::Metadata(format!("its metadata answers {}", response.status())));
         }
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
         let body = body.map_err(|_| wrong("its metadata breaks off, or is too long"))?.to_bytes();
-        let metadata = ResourceMetadata::read(&body, &self.resource);
+        let metadata = ResourceMetadata::read(&body, &resource);
         let metadata = metadata.map_err(|error| TokenFailure::Metadata(error.to_string()))?;
         let issuer = metadata.authorization_servers.first().ok_or_else(|| wrong("its metadata names no server"))?;
         tracing::info!(issuer, "the server names its authorization server");
         let scopes: Vec<&str> = challenge.scope.as_deref().unwrap_or_default().split_whitespace().collect();
-        self.bind(issuer, &scopes)
+        self.bind(issuer, &resource, &scopes)
     }
 
-    fn bind(&self, issuer: &str, scopes: &[&str]) -> Result<(BoundClient, DropGuard), TokenFailure> {
+    fn bind(&self, issuer: &str, resource: &str, scopes: &[&str]) -> Result<(BoundClient, DropGuard), TokenFailure> {
         let mut registration = Registration::new(issuer, self.config.client.clone(), self.roots.clone());
         registration.authentication = self.config.authentication.clone();
         registration.dpop = self.config.dpop;
-        let question = Question::of(self.resource.clone()).with_scopes(self.config.scopes.clone());
+        let question = Question::of(resource).with_scopes(self.config.scopes.clone());
         let config = BoundClientConfig {
             registration,
             question: question.with_scopes(scopes.iter().copied()),
@@ -132,6 +138,36 @@ impl TokenClient {
     }
 }
 
+/// Where a server's metadata is looked for, and what it must then be of: where its challenge says, else at the well-known
+/// place of the resource ([RFC 9728 §3.1](https://www.rfc-editor.org/rfc/rfc9728#section-3.1)) and, where `host` may stand for
+/// it, at that of the whole host.
+fn places(resource: &str, endpoint: &Uri, named: Option<&str>, host: bool) -> Result<Vec<(Uri, String)>, TokenFailure> {
+    let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
+    if let Some(named) = named {
+        let url: Uri = named.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
+        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
+            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
+        }
+        return Ok(vec![(url, resource.to_owned())]);
+    }
+    let mut url = Url::parse(resource).map_err(|_| wrong("the resource is no URL"))?;
+    let mut found = vec![(at(endpoint, &url)?, resource.to_owned())];
+    url.set_path("");
+    if host {
+        found.push((at(endpoint, &url)?, url.as_str().trim_end_matches('/').to_owned()));
+    }
+    found.dedup();
+    Ok(found)
+}
+
+/// The well-known place of a resource, at the endpoint that was verified.
+fn at(endpoint: &Uri, resource: &Url) -> Result<Uri, TokenFailure> {
+    let wrong = |_: &dyn std::error::Error| TokenFailure::Metadata("its path cannot be asked for".to_owned());
+    let mut parts = endpoint.clone().into_parts();
+    parts.path_and_query = Some(ResourceMetadata::path(resource).parse().map_err(|error| wrong(&error))?);
+    Uri::from_parts(parts).map_err(|error| wrong(&error))
+}
+
 fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let mut copy = Request::new(request.body().clone());
     *copy.method_mut() = request.method().clone();
@@ -142,3 +178,30 @@ fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
 
 /// Bytes of a resource's metadata.
 const LARGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_where_the_server_says_or_at_the_well_known_places() {
+        let endpoint: Uri = "https://ledger.test:8443/mcp".parse().unwrap();
+        let found = |resource: &str, named, host| {
+            let places = places(resource, &endpoint, named, host).ok()?;
+            Some(places.iter().map(|(place, of)| format!("{place} {of}")).collect::<Vec<_>>())
+        };
+        let (resource, host) = ("https://ledger.test/mcp", "https://ledger.test");
+        let known = "https://ledger.test:8443/.well-known/oauth-protected-resource";
+        let (own, root) = (format!("{known}/mcp {resource}"), format!("{known} {host}"));
+        assert_eq!(found(resource, None, true).unwrap(), [own.clone(), root.clone()]);
+        assert_eq!(found(resource, None, false).unwrap(), [own]);
+        assert_eq!(found(host, None, true).unwrap(), [root]);
+        let other = "https://ledger.test:8443/other";
+        assert_eq!(found(resource, Some(other), true).unwrap(), [format!("{other} {resource}")]);
+        for elsewhere in
+            ["https://ledger.test/other", "http://ledger.test:8443/other", "https://evil.test:8443/other", "/other"]
+        {
+            assert_eq!(found(resource, Some(elsewhere), true), None, "{elsewhere}");
+        }
+    }
+}
