@@ -24,9 +24,9 @@ import needs
 from calls import call
 from estate import INTROSPECTED, Estate
 
-LOAD = 15
+LOAD = 20
 ROTATIONS = 5
-LIFE = 20
+LIFE = 25
 COOLDOWN = 31
 LONGEST = 600
 
@@ -81,7 +81,7 @@ class Story:
         client = subprocess.Popen(load, stdout=subprocess.PIPE, text=True)
         try:
             for _ in range(ROTATIONS):
-                time.sleep(LOAD / (ROTATIONS + 2))
+                time.sleep(LOAD / (ROTATIONS + 3))
                 estate.mint("agent", "billing-bot")
             sessions = json.loads(client.communicate(timeout=LOAD + 60)[0] or "[]")
         finally:
@@ -91,7 +91,7 @@ class Story:
         generations = estate.said("connect-billing").count("certificate and tokens were replaced as one")
         seen = len(estate.serials("guard.jsonl"))
         first = next((each["first"] for each in sessions if each["first"]), "")
-        held = len(sessions) == 2 and failures == 0 and calls > LOAD and generations >= ROTATIONS - 1 and seen >= ROTATIONS
+        held = len(sessions) == 2 and failures == 0 and calls > LOAD and min(generations, seen) >= ROTATIONS - 1
         evidence = f"{calls} calls, {failures} failed, {generations} new generations, {seen} certificates seen by guard {first}"
         self.saw("certificate rotated under load", held, evidence)
 
@@ -126,14 +126,14 @@ class Story:
         self.saw("before: both guards permit", before == ["cash: 42"] * 2, before)
         estate.sso.change_client("billing", enabled=False)
         since = time.monotonic()
-        answer = call(estate.guard, "read_balance", {}, agent, token.value)
-        while answer.status == 200 and time.monotonic() < since + INTROSPECTED + 5:
+        begun, permitted = since, 0.0
+        while (answer := call(estate.guard, "read_balance", {}, agent, token.value)).status == 200 and begun < since + 20:
+            permitted = begun - since
             time.sleep(0.2)
-            answer = call(estate.guard, "read_balance", {}, agent, token.value)
-        took = time.monotonic() - since
-        # What a guard on a busy machine needs to ask is not counted against the cache.
-        held = answer.status == 401 and took < INTROSPECTED + 2
-        self.saw("disabled, introspection: refused", held, f"after {took:.1f} s: {answer}")
+            begun = time.monotonic()
+        # A call that began later had to be asked about, however long that took on a busy machine.
+        held = answer.status == 401 and permitted < INTROSPECTED + 1
+        self.saw("disabled, introspection: refused", held, f"permitted for {permitted:.1f} s, then {answer}")
         answer = call(estate.trusting, "read_balance", {}, agent, token.value)
         left = token.claims["exp"] - time.time()
         held = answer.text == "cash: 42" and left > 0
