@@ -19,6 +19,7 @@ pub(crate) use self::memo::Memo;
 pub use self::signature::SignatureError;
 use self::verify::Domain;
 pub use self::verify::VerifiedChain;
+use crate::authority::Authority;
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 
@@ -64,6 +65,11 @@ impl Trust {
     #[must_use]
     pub fn crls(&self, trust_domain: &TrustDomain) -> &[Arc<Crl>] {
         self.domains.get(trust_domain).map_or(&[], Domain::crls)
+    }
+
+    /// The intermediates of a trust domain that stood in a verified path.
+    pub(crate) fn met(&self, trust_domain: &TrustDomain) -> Vec<Arc<Authority>> {
+        self.domains.get(trust_domain).map_or_else(Vec::new, Domain::met)
     }
 
     /// The roots of a trust domain.

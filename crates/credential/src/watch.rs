@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-pub use self::fed::CrlFeed;
+pub use self::fed::{CrlFeed, Fetched};
 pub use self::floor::FloorError;
 use self::notices::Notices;
 use self::reload::{Changes, Reloader};

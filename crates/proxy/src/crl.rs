@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countermark_credential::Trust;
+use countermark_credential::watch::Fetched;
 use countermark_identity::{Clock, SanMap, TrustDomain, UnixTime};
 use countermark_mtls::{
     Client, ClientConfig, ExpectedServer, LongPoll, TrustGenerations, danger_fetch_unverified, provider,
@@ -15,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::identity::Identity;
 
-/// Revocation lists in PEM or DER, as they came.
-pub(crate) type Raw = Option<Arc<[u8]>>;
+/// The revocation lists that were fetched last.
+pub(crate) type Raw = Option<Fetched>;
 
 /// Where the revocation lists of the own trust domain come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl Feed {
             }
         };
         let confirmed = tokio::time::timeout(FIRST, confirmed).await;
-        self.publish(confirmed.map_err(|_| none(last))?.as_deref());
+        self.publish(confirmed.map_err(|_| none(last))?.as_deref(), true);
         Ok(())
     }
 
@@ -160,7 +161,7 @@ impl Feed {
             tokio::time::sleep(AGAIN).await;
         }
         match self.poll.next().await {
-            Ok(lists) => self.publish(lists.as_deref()),
+            Ok(lists) => self.publish(lists.as_deref(), true),
             Err(error) => {
                 // What was revoked may be our own certificate, or the intermediate of the authority's, which only lists that are not
                 // here yet make known. They prove themselves.
@@ -171,15 +172,17 @@ impl Feed {
         Ok(())
     }
 
-    async fn fetch_unverified(&self) -> Result<(), String> {
+    /// Has what whoever answers gives judged. What the authority says next counts instead, even if it is what it said before.
+    async fn fetch_unverified(&mut self) -> Result<(), String> {
         let lists = danger_fetch_unverified(&self.url, LARGEST, &ClientConfig::default()).await;
-        self.publish(Some(&lists.map_err(|error| error.to_string())?));
+        self.publish(Some(&lists.map_err(|error| error.to_string())?), false);
+        self.poll.forget();
         Ok(())
     }
 
-    fn publish(&self, lists: Option<&[u8]>) {
+    fn publish(&self, lists: Option<&[u8]>, verified: bool) {
         if let Some(lists) = lists {
-            self.out.send_replace(Some(Arc::from(lists)));
+            self.out.send_replace(Some(Fetched { lists: Arc::from(lists), verified }));
         }
     }
 }

@@ -51,6 +51,10 @@ impl Domain {
         self.lists.all()
     }
 
+    pub(super) fn met(&self) -> Vec<Arc<Authority>> {
+        self.known.load().values().map(|signer| Arc::clone(&signer.authority)).collect()
+    }
+
     pub(super) const fn bundle(&self) -> &Bundle {
         &self.bundle
     }

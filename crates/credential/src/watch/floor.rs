@@ -121,6 +121,13 @@ impl Floor {
         }
     }
 
+    /// Whether the floor lies below this list: none as new of its issuer was accepted.
+    pub(super) fn is_below(&self, trust_domain: &TrustDomain, crl: &Crl) -> bool {
+        let floor = self.document.crls.get(trust_domain).and_then(|floors| floors.get(&issuer_key(crl)));
+        let floor = floor.and_then(|floor| floor.parse::<CrlNumber>().ok());
+        crl.number().is_some_and(|number| floor.is_none_or(|floor| floor < number))
+    }
+
     /// Raises the floor to an accepted bundle.
     pub(super) fn raise_bundle(&mut self, bundle: &Bundle) {
         let Some(sequence) = bundle.sequence() else { return };

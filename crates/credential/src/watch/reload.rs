@@ -6,7 +6,7 @@ use std::sync::Arc;
 use countermark_identity::{SpiffeId, TrustDomain, UnixTime, Usage};
 
 use super::ending::ending;
-use super::fed::Fed;
+use super::fed::{Fed, Judged, Origin};
 use super::floor::Floor;
 use super::slot::Slot;
 use super::status::{Health, Status};
@@ -88,6 +88,7 @@ impl Reloader {
 
     /// Reads everything again; `revocation` is what the policy says now.
     pub(super) fn reload(&mut self, revocation: BTreeMap<TrustDomain, Revocation>, now: UnixTime) -> Changes {
+        self.raise_met();
         // The credential is read before the trust that it is judged by: whoever delivers switches the trust first.
         let held = directory::read_valid(&self.config.dir, now).map_err(|error| error.to_string());
         let (trust, mut faults) = self.reload_trust(revocation);
@@ -200,13 +201,33 @@ impl Reloader {
     /// Takes over what was fetched.
     fn take_fed(&mut self) -> bool {
         let Some(own) = self.own() else { return false };
-        let signers = self.known_authorities(&own);
+        let (ours, signers) = (self.known_authorities(&own), self.signers(&own));
         let (Some(fed), floor) = (&mut self.fed, &mut self.floor) else { return false };
-        fed.take(|file, before| {
-            let crls = judged(file, &own, &signers, floor)?;
-            require_known(&crls, &signers, before).map_err(|fault| format!("{}: {fault}", file.path.display()))?;
-            accepted(&crls, &own, floor);
-            Ok(crls)
+        fed.take(|file, origin, before| {
+            let place = |fault: String| format!("{}: {fault}", file.path.display());
+            let mut crls = file.crls().map_err(|error| error.to_string())?;
+            let mut hints = Vec::new();
+            match origin {
+                Origin::Authority => {}
+                Origin::Kept => crls.retain(|crl| floor.require_crl(&own, crl).is_ok()),
+                Origin::Anybody => {
+                    hints = crls.extract_if(.., |crl| !is_named(crl, &signers)).collect();
+                    crls.retain(|crl| require_signature(crl, &signers).is_ok());
+                }
+            }
+            if crls.is_empty() {
+                return Err(place("none of its CRLs is of an authority that is known here".to_owned()));
+            }
+            require_all(&crls, &own, &signers, floor).map_err(place)?;
+            require_known(&crls, &ours, before).map_err(place)?;
+            accepted(&crls, &own, &signers, floor);
+            if origin == Origin::Anybody {
+                let others =
+                    before.iter().filter(|other| crls.iter().all(|crl| crl.issuer_der() != other.issuer_der()));
+                let others: Vec<_> = others.cloned().collect();
+                crls.extend(others);
+            }
+            Ok(Judged { good: crls, hints })
         })
     }
 
@@ -234,13 +255,35 @@ impl Reloader {
     }
 
     fn take_crls(&mut self, trust_domain: &TrustDomain, file: &RawFile) -> bool {
-        let signers = self.known_authorities(trust_domain);
+        let signers = self.signers(trust_domain);
         let floor = &mut self.floor;
         self.crls.entry(trust_domain.clone()).or_default().update(&file.content, || {
-            let crls = judged(file, trust_domain, &signers, floor)?;
-            accepted(&crls, trust_domain, floor);
+            let crls = file.crls().map_err(|error| error.to_string())?;
+            require_all(&crls, trust_domain, &signers, floor)
+                .map_err(|fault| format!("{}: {fault}", file.path.display()))?;
+            accepted(&crls, trust_domain, &signers, floor);
             Ok(crls)
         })
+    }
+
+    /// Raises the floor to the lists of intermediates that were met only after their lists had come.
+    fn raise_met(&mut self) {
+        for trust_domain in self.bundles.keys() {
+            let met = self.trust.met(trust_domain);
+            for crl in self.trust.crls(trust_domain) {
+                if self.floor.is_below(trust_domain, crl) && is_named(crl, &met) && require_signature(crl, &met).is_ok()
+                {
+                    self.floor.raise_crl(trust_domain, crl);
+                }
+            }
+        }
+    }
+
+    /// Whoever may have signed a list of a trust domain, as far as we know.
+    fn signers(&self, trust_domain: &TrustDomain) -> Vec<Arc<Authority>> {
+        let mut signers = self.known_authorities(trust_domain);
+        signers.extend(self.trust.met(trust_domain));
+        signers
     }
 
     /// The authorities of a trust domain that are known without a peer: its roots, and our own intermediates.
@@ -302,27 +345,31 @@ impl Reloader {
     }
 }
 
-/// The lists of a file, if all of them can be believed as far as anybody can tell, and none is older than what was accepted.
-fn judged(
-    file: &RawFile,
+/// Refuses lists unless all of them can be believed as far as anybody can tell, and none is older than what was accepted.
+fn require_all(
+    crls: &[Arc<Crl>],
     trust_domain: &TrustDomain,
     known: &[Arc<Authority>],
     floor: &Floor,
-) -> Result<Vec<Arc<Crl>>, String> {
-    let crls = file.crls().map_err(|error| error.to_string())?;
-    let place = |fault: String| format!("{}: {fault}", file.path.display());
-    for crl in &crls {
-        require_signature(crl, known).map_err(place)?;
-        floor.require_crl(trust_domain, crl).map_err(place)?;
+) -> Result<(), String> {
+    for crl in crls {
+        require_signature(crl, known)?;
+        floor.require_crl(trust_domain, crl)?;
     }
-    Ok(crls)
+    Ok(())
 }
 
-/// From now on nothing older than these is.
-fn accepted(crls: &[Arc<Crl>], trust_domain: &TrustDomain, floor: &mut Floor) {
-    for crl in crls {
+/// From now on nothing older than these is, where somebody known has signed them: what a stranger made up must not shut out what
+/// is genuine. [`require_all`] has passed.
+fn accepted(crls: &[Arc<Crl>], trust_domain: &TrustDomain, known: &[Arc<Authority>], floor: &mut Floor) {
+    for crl in crls.iter().filter(|crl| is_named(crl, known)) {
         floor.raise_crl(trust_domain, crl);
     }
+}
+
+/// Whether a list names one of these as its issuer.
+fn is_named(crl: &Crl, known: &[Arc<Authority>]) -> bool {
+    known.iter().any(|authority| authority.subject_der() == crl.issuer_der())
 }
 
 /// Refuses fetched lists that leave out an authority that we know and had a list of, and first lists of strangers alone.

@@ -103,6 +103,7 @@ fn crl_path(dir: &Path) -> PathBuf {
     dir.join("trust/current/agents.internal.crl.pem")
 }
 
+mod fetched;
 mod follow;
 mod keep;
 mod roll_back;

@@ -30,6 +30,11 @@ impl LongPoll {
         Self { client, url, limit, known: None, body: None }
     }
 
+    /// Forgets what came before, so that the next version comes at once, whichever it is.
+    pub fn forget(&mut self) {
+        (self.known, self.body) = (None, None);
+    }
+
     /// The next version, as soon as there is one; none when a minute has passed without.
     ///
     /// A server that does not wait is asked every half minute. Dropping the future loses nothing.
