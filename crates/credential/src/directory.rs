@@ -19,6 +19,7 @@ mod guard;
 mod load;
 mod lock;
 mod names;
+mod newer;
 mod partners;
 mod switch;
 mod trust;

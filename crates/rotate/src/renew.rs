@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
-use countermark_credential::{ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
+use countermark_credential::{Authority, ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, Role, SpiffeId, UnixTime, Usage};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -121,10 +121,27 @@ pub(crate) async fn take_lists(
         return Ok(false);
     };
     let Listing { crls, verified } = listing;
+    let crls = if verified { crls } else { proven(crls, &own, credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };
     verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
     blocking(move || deliver_trust(&entry, own)).await.map_err(Failure::at(Step::Deliver))
+}
+
+/// Of lists that anybody may have given, those that a root or an intermediate of our own has signed; beside them, what is there.
+fn proven(given: Vec<Arc<Crl>>, own: &OwnTrust, credential: &Credential) -> Vec<Arc<Crl>> {
+    let intermediates = credential.chain().iter().skip(1);
+    let intermediates = intermediates.filter_map(|der| Authority::parse(der, own.bundle.trust_domain()).ok());
+    let signers: Vec<_> = own.bundle.authorities().iter().cloned().chain(intermediates.map(Arc::new)).collect();
+    let signed = |crl: &Arc<Crl>| {
+        let mut named = signers.iter().filter(|signer| signer.subject_der() == crl.issuer_der());
+        named.any(|signer| crl.verify(signer.spki_der()).is_ok())
+    };
+    let mut crls: Vec<_> = given.into_iter().filter(signed).collect();
+    let has = |crl: &&Arc<Crl>| crls.iter().any(|other| other.issuer_der() == crl.issuer_der());
+    let others: Vec<_> = own.crls.iter().filter(|crl| !has(crl)).cloned().collect();
+    crls.extend(others);
+    crls
 }
 
 /// Refuses a list that is older than the one of the same issuer that is there, and, where they must be `whole`, lists among which one

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -78,22 +79,77 @@ impl Drop for Place {
 pub(crate) struct Bodies {
     known: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    /// What each address without a certificate holds.
+    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// Room for a body, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _of_all: OwnedSemaphorePermit,
+    _of_its_own: Option<Share>,
+}
+
+/// What one address holds of the strangers' bytes.
+#[derive(Debug)]
+struct Share {
+    network: IpAddr,
+    bytes: usize,
+    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Share {
+    /// None where the address holds as much as it may.
+    fn take(by: &Arc<Mutex<HashMap<IpAddr, usize>>>, network: IpAddr, bytes: usize) -> Option<Self> {
+        let mut all = by.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = all.get(&network).copied().unwrap_or_default().saturating_add(bytes);
+        if held > BYTES_BY_NETWORK {
+            return None;
+        }
+        all.insert(network, held);
+        Some(Self { network, bytes, by: Arc::clone(by) })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut all = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = all.get_mut(&self.network) {
+            *held = held.saturating_sub(self.bytes);
+            if *held == 0 {
+                all.remove(&self.network);
+            }
+        }
+    }
 }
 
 impl Bodies {
     pub(crate) fn new() -> Self {
-        Self { known: Arc::new(Semaphore::new(BUDGET)), strangers: Arc::new(Semaphore::new(BUDGET)) }
+        Self {
+            known: Arc::new(Semaphore::new(BUDGET)),
+            strangers: Arc::new(Semaphore::new(BUDGET)),
+            by: Arc::default(),
+        }
     }
 
-    /// Room for a body of so many bytes, until the permit is dropped.
-    pub(crate) fn room(&self, visitor: &Visitor, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let budget = match visitor {
-            Visitor::Verified(_) => &self.known,
-            Visitor::Anonymous(_) => &self.strangers,
+    /// Room for a body of so many bytes. Of the strangers' no address (of IPv6, no /64) takes more than its share.
+    pub(crate) fn room(&self, visitor: &Visitor, bytes: usize) -> Result<Room, Refusal> {
+        let stranger = match visitor {
+            Visitor::Verified(_) => None,
+            Visitor::Anonymous(_) => Some(network(visitor.remote().ip())),
         };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room = Arc::clone(budget).try_acquire_many_owned(bytes);
-        room.map_err(|_| Refusal::later("busy", "too many requests are being read; try again", 1))
+        self.take(stranger, bytes)
+            .ok_or_else(|| Refusal::later("busy", "too many requests are being read; try again", 1))
+    }
+
+    fn take(&self, stranger: Option<IpAddr>, bytes: usize) -> Option<Room> {
+        let budget = if stranger.is_some() { &self.strangers } else { &self.known };
+        let own = match stranger {
+            Some(network) => Some(Share::take(&self.by, network, bytes)?),
+            None => None,
+        };
+        let all = Arc::clone(budget).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+        Some(Room { _of_all: all, _of_its_own: own })
     }
 
     #[cfg(test)]
@@ -111,10 +167,27 @@ const BY_IDENTITY: usize = 64;
 const BY_NETWORK: usize = 64;
 /// Of bodies, for those with a certificate and for those without.
 const BUDGET: usize = 8 * 1024 * 1024;
+/// Of bodies, for one address (of IPv6, one /64) without a certificate.
+const BYTES_BY_NETWORK: usize = BUDGET / 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_holds_the_bodies_of_all_strangers() {
+        let bodies = Bodies::new();
+        let address = |last| IpAddr::from([10, 0, 0, last]);
+        let fill = |last| std::iter::from_fn(|| bodies.take(Some(address(last)), 64 * 1024)).collect::<Vec<_>>();
+        let first = fill(1);
+        assert_eq!(first.len(), 16);
+        let others: Vec<_> = (2..=9).map(fill).collect();
+        assert_eq!(others.iter().map(Vec::len).sum::<usize>(), 7 * 16, "all of them together have a bound, too");
+        assert!(bodies.take(None, 64 * 1024).is_some());
+        drop((first, others));
+        assert!(bodies.by.lock().unwrap().is_empty(), "who holds nothing costs nothing");
+        assert!(bodies.take(Some(address(1)), 64 * 1024).is_some());
+    }
 
     #[test]
     fn nobody_takes_every_place_and_strangers_leave_most_of_them() {

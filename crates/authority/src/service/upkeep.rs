@@ -4,12 +4,12 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
-use countermark_credential::Credential;
+use countermark_credential::{Bundle, Credential, Trust};
 use countermark_identity::UnixTime;
 use countermark_issue::{KeyPair, KeyType};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -33,7 +33,8 @@ use crate::{
 pub(super) struct Upkeep {
     shared: Arc<Shared>,
     publish: watch::Sender<Arc<Credential>>,
-    seen: Vec<Seen>,
+    directory: Followed,
+    enrolment: Followed,
     /// Lists are to be signed whatever the file says: a revocation, or a new intermediate, may have been cut off before its list was.
     lists_owed: bool,
     /// Not before: what failed is not tried at every look.
@@ -43,16 +44,42 @@ pub(super) struct Upkeep {
     tried: Option<Instant>,
 }
 
+/// Files that are followed together.
+#[derive(Debug)]
+struct Followed {
+    /// As they were before they were read last.
+    seen: Vec<Seen>,
+    /// When that failed.
+    failed: Option<UnixTime>,
+}
+
+impl Followed {
+    /// Whether the files are to be read: they are others, or could not be read a while ago. They count as read from here on.
+    fn is_due(&mut self, files: &[PathBuf], now: UnixTime) -> bool {
+        let seen = marks(files);
+        let due =
+            seen != self.seen || self.failed.is_some_and(|failed| now < failed || now >= failed.saturating_add(AGAIN));
+        self.seen = seen;
+        due
+    }
+
+    fn note(&mut self, good: bool, now: UnixTime) {
+        self.failed = (!good).then_some(now);
+    }
+}
+
 /// What tells one version of a file from the next.
 type Seen = Option<(u64, u64, i64, i64)>;
 
 impl Upkeep {
     pub(super) fn new(shared: Arc<Shared>, publish: watch::Sender<Arc<Credential>>) -> Self {
-        let seen = shared.files().iter().map(|file| seen(file)).collect();
+        let followed = |files: Vec<PathBuf>| Followed { seen: marks(&files), failed: None };
+        let (directory, enrolment) = (followed(shared.authority.watched()), followed(shared.enrolment_files()));
         Self {
             shared,
             publish,
-            seen,
+            directory,
+            enrolment,
             lists_owed: true,
             lists_at: UnixTime::default(),
             own_at: UnixTime::default(),
@@ -83,7 +110,7 @@ impl Upkeep {
             self.shared.troubles.note(Part::OwnCertificate, &renewed);
             self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
         }
-        self.follow().await;
+        self.follow(now).await;
         if now >= self.lists_at && (self.lists_owed || self.lists_are_due(now)) {
             let signed = self.sign_lists().await;
             self.shared.troubles.note(Part::Signing, &signed);
@@ -111,18 +138,15 @@ impl Upkeep {
     }
 
     /// What another process, or a hand, has changed in the directory counts at once; what could not be read is read again.
-    async fn follow(&mut self) {
-        let files = self.shared.files();
-        let seen: Vec<Seen> = files.iter().map(|file| seen(file)).collect();
-        if seen == self.seen {
-            return;
+    async fn follow(&mut self, now: UnixTime) {
+        if self.directory.is_due(&self.shared.authority.watched(), now) {
+            let lists = self.shared.reload_lists();
+            let directory = self.shared.desk.refresh().await;
+            self.shared.troubles.note(Part::Directory, &directory);
+            self.directory.note(lists && directory.is_ok(), now);
         }
-        let lists = self.shared.reload_lists();
-        let directory = self.shared.desk.refresh().await;
-        self.shared.troubles.note(Part::Directory, &directory);
-        let enrolment = self.shared.reload_enrolment();
-        if lists && enrolment && directory.is_ok() {
-            self.seen = seen;
+        if self.enrolment.is_due(&self.shared.enrolment_files(), now) {
+            self.enrolment.note(self.shared.reload_enrolment(), now);
         }
     }
 
@@ -152,8 +176,8 @@ impl Upkeep {
             tracing::warn!("{warning}");
         }
         self.shared.desk.refresh().await?;
+        // The next look reads them once more: what was written meanwhile is not passed over.
         self.shared.reload_lists();
-        self.seen = self.shared.files().iter().map(|file| seen(file)).collect();
         tracing::info!(next_update = %report.next_update, "the revocation lists are signed anew");
         Ok(())
     }
@@ -215,7 +239,12 @@ impl Shared {
         self.troubles.note(Part::Lists, &read);
         let Ok((lists, trust)) = read else { return false };
         let changed = self.lists.borrow().etag != lists.etag;
-        self.trust.send_replace(trust);
+        let own = self.authority.trust_domain();
+        let roots = |trust: &Trust| trust.bundle(own).map(Bundle::to_pem);
+        let moved = changed || roots(&self.trust.borrow()) != roots(&trust);
+        if moved {
+            self.trust.send_replace(trust);
+        }
         if changed {
             self.lists.send_replace(Arc::new(lists));
         }
@@ -231,13 +260,16 @@ impl Shared {
         true
     }
 
-    /// Everything that may change beside us.
-    fn files(&self) -> Vec<std::path::PathBuf> {
-        let mut files = self.authority.watched();
-        files.extend(self.enrol.iter().cloned());
+    /// Where it is said who may enrol.
+    fn enrolment_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> = self.enrol.iter().cloned().collect();
         files.extend(self.enrolment.load().files().iter().cloned());
         files
     }
+}
+
+fn marks(files: &[PathBuf]) -> Vec<Seen> {
+    files.iter().map(|file| seen(file)).collect()
 }
 
 fn seen(file: &Path) -> Seen {
@@ -250,5 +282,7 @@ fn seen(file: &Path) -> Seen {
 const LOOK: Duration = Duration::from_millis(250);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long after a failure files that are as they were are read again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is tried whether the inventory can be written again.
 const TRIAL: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use countermark_identity::{Secret, SpiffeId, UnixTime};
 
@@ -10,7 +11,7 @@ use super::error::{DeliveryError, LoadError};
 use super::lock::Lock;
 use super::names::{CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name};
 use super::switch::{Files, Switch};
-use super::{Delivery, Generation, disk, load, trust};
+use super::{Delivery, Generation, disk, load, newer, trust};
 use crate::bundle::Bundle;
 
 /// Delivers a credential and its trust material to `dir`, which becomes or already is the directory of that identity.
@@ -32,6 +33,8 @@ pub struct Manner {
     /// Whether a credential that cannot be read is replaced, instead of refusing a directory whose owner is not known. For those
     /// who know by other means whose directory it is; another identity's is refused all the same.
     pub mends: bool,
+    /// Whether bundles and revocation lists that are there already stay where those that are delivered are older.
+    pub keeps_newer: bool,
 }
 
 /// Another form of the same credential, for programs that want one.
@@ -56,20 +59,29 @@ pub fn deliver_as(
 ) -> Result<Generation, DeliveryError> {
     let access = manner.access;
     let own = delivery.credential.spiffe_id().ok_or(DeliveryError::NoSpiffeId)?;
-    let own_bundle = delivery
-        .bundles
-        .iter()
-        .find(|bundle| bundle.trust_domain() == own.trust_domain())
-        .ok_or_else(|| DeliveryError::NoOwnBundle { trust_domain: own.trust_domain().clone() })?;
+    own_bundle(delivery, own)?;
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
     require_identity(dir, own, manner.mends)?;
+    let mut delivery = Cow::Borrowed(delivery);
+    if manner.keeps_newer {
+        let Delivery { credential, bundles, crls } = delivery.as_ref();
+        let (bundles, crls) = newer::or_those_there(dir, bundles, crls, credential.chain());
+        delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
+    }
+    let own_bundle = own_bundle(&delivery, own)?;
     trust::switch(dir, &delivery.bundles, &delivery.crls, Some(own.trust_domain()), access)?;
     let switch = Switch::new(dir, GENERATIONS).for_access(access);
     switch.sweep(|path| is_over(path, now));
-    let number = advance(switch, delivery, own_bundle, &manner.extras)?;
+    let number = advance(switch, &delivery, own_bundle, &manner.extras)?;
     link_stable_names(dir, &manner.extras)?;
     Ok(Generation(number))
+}
+
+/// The bundle of the credential's own trust domain.
+fn own_bundle<'a>(delivery: &'a Delivery, own: &SpiffeId) -> Result<&'a Bundle, DeliveryError> {
+    let bundle = delivery.bundles.iter().find(|bundle| bundle.trust_domain() == own.trust_domain());
+    bundle.ok_or_else(|| DeliveryError::NoOwnBundle { trust_domain: own.trust_domain().clone() })
 }
 
 /// Removes what deliveries that were cut off left in `dir`, and generations whose certificate has expired at `now`.

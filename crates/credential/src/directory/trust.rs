@@ -16,7 +16,7 @@ use super::names::{
     CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
 };
 use super::switch::{Files, Switch};
-use super::{DomainCrls, disk};
+use super::{DomainCrls, disk, newer};
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 
@@ -24,10 +24,14 @@ use crate::crl::Crl;
 ///
 /// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
 pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
-    deliver_trust_as(dir, bundles, crls, Access::default()).map(|_| ())
+    let access = Access::default();
+    disk::create_dir_all(dir, access)?;
+    let _lock = Lock::acquire(dir)?;
+    switch(dir, bundles, crls, own(dir).as_ref(), access).map(|_| ())
 }
 
-/// As [`deliver_trust`], for those whom `access` names. Says whether anything is other than before.
+/// As [`deliver_trust`], for those whom `access` names, but what is there stays where what is delivered is older. Says whether
+/// anything is other than before.
 ///
 /// # Errors
 /// As [`deliver_trust`].
@@ -39,11 +43,18 @@ pub fn deliver_trust_as(
 ) -> Result<bool, DeliveryError> {
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
-    let own = Switch::new(dir, GENERATIONS).current().and_then(|number| {
-        let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
-        leaf.spiffe_id().map(|id| id.trust_domain().clone())
-    });
-    switch(dir, bundles, crls, own.as_ref(), access)
+    // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
+    let held = load::read(dir).ok();
+    let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
+    let (bundles, crls) = newer::or_those_there(dir, bundles, crls, chain);
+    switch(dir, &bundles, &crls, own(dir).as_ref(), access)
+}
+
+/// The trust domain of the credential that is there.
+fn own(dir: &Path) -> Option<TrustDomain> {
+    let number = Switch::new(dir, GENERATIONS).current()?;
+    let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
+    leaf.spiffe_id().map(|id| id.trust_domain().clone())
 }
 
 /// Switches the trust material under a lock that is held; `own` is whose bundle is also `ca.crt`. Says whether it was another.

@@ -79,7 +79,10 @@ impl tower_service::Service<Request<Incoming>> for Answers {
             let tag = |text: &str| format!("\"{}\"", Thumbprint::of(text.as_bytes()).to_hex());
             let told = others.borrow_and_update().clone();
             if let Some(told) = told {
-                let known = request.extensions().get::<Visitor>().is_some_and(|visitor| matches!(visitor, Visitor::Verified(_)));
+                let known = request
+                    .extensions()
+                    .get::<Visitor>()
+                    .is_some_and(|visitor| matches!(visitor, Visitor::Verified(_)));
                 let status = if known { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
                 return Ok(Response::builder().status(status).body(Full::from(told)).unwrap());
             }

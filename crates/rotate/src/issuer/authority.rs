@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, SpiffeId, TrustDomain, UnixTime};
-use countermark_mtls::{ClientConfig, LongPoll, danger_fetch_unverified, provider};
+use countermark_mtls::{ClientConfig, ExpectedServer, LongPoll, danger_fetch_unverified, provider};
 use http::Uri;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -152,8 +152,9 @@ pub(super) async fn station(
         credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
     let mut own = wire::known(present, &trust_domain, &entry.directory)?;
     if !wire::lists_hold(&own, now) {
-        // After a long sleep the lists are over, and without them nobody is believed. New ones prove themselves.
-        own.crls = fetch_crls(url).await?;
+        // After a long sleep the lists are over, and without them nobody is believed. New ones prove themselves, and of one name the
+        // newest that its key signed counts.
+        own.crls.extend(fetch_crls(url).await?);
     }
     let sequence = own.bundle.sequence();
     let expired = credential.leaf().not_after() < now;
@@ -181,17 +182,36 @@ pub(super) async fn lists(
         credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
     let mut own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
     if !wire::lists_hold(&own, now) {
-        own.crls = fetch_crls(url).await?;
+        own.crls.extend(fetch_crls(url).await?);
     }
-    let client = wire::client(credential, own, expected(server), clock)?;
-    let at = wire::join(url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
-    Ok(Published { poll: LongPoll::new(client, at, LARGEST_CRL), url: url.clone(), unverified: None })
+    let way = Way { credential, own, expected: expected(server), clock, url: url.clone() };
+    Ok(Published { poll: way.poll(Vec::new())?, way, unverified: None })
+}
+
+/// How the authority is asked for its lists.
+struct Way {
+    credential: Arc<Credential>,
+    own: OwnTrust,
+    expected: ExpectedServer,
+    clock: Arc<dyn Clock>,
+    url: Uri,
+}
+
+impl Way {
+    /// A poll that knows the authority by the lists that were there and by these, none of which is delivered for that.
+    fn poll(&self, also: Vec<Arc<Crl>>) -> Result<LongPoll, IssuerError> {
+        let mut own = self.own.clone();
+        own.crls.extend(also);
+        let client = wire::client(Arc::clone(&self.credential), own, self.expected.clone(), Arc::clone(&self.clock))?;
+        let at = wire::join(&self.url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
+        Ok(LongPoll::new(client, at, LARGEST_CRL))
+    }
 }
 
 /// The lists of an authority, as it publishes them.
 pub(super) struct Published {
     poll: LongPoll,
-    url: Uri,
+    way: Way,
     /// What whoever answers gave last.
     unverified: Option<Vec<Arc<Crl>>>,
 }
@@ -206,13 +226,14 @@ impl Lists for Published {
             };
             // What was revoked may be our own certificate, or the authority's may be of an intermediate that only lists which
             // are not here yet make known. They prove themselves.
-            let given = fetch_crls(&self.url).await?;
+            let given = fetch_crls(&self.way.url).await?;
             let same = |before: &Vec<Arc<Crl>>| {
                 before.len() == given.len() && before.iter().zip(&given).all(|(one, other)| one.der() == other.der())
             };
             if self.unverified.as_ref().is_some_and(same) {
                 return Err(error.into());
             }
+            self.poll = self.way.poll(given.clone())?;
             self.unverified = Some(given.clone());
             Ok(Some(Listing { crls: given, verified: false }))
         })

@@ -54,7 +54,11 @@ pub struct Rotation {
     chores_running: usize,
     /// Refreshes that wait for theirs: an issuer that is silent holds up no hook.
     refreshes: VecDeque<(u64, Refreshing)>,
-    refreshes_running: usize,
+    /// For whom one runs: never two for one directory.
+    refreshing: BTreeSet<u64>,
+    /// Lists that could not be delivered: how often, and when they are tried again.
+    undelivered: BTreeMap<u64, (u32, Listing)>,
+    retries: Queue,
     /// Those who follow the lists of issuers, and what they tell.
     followers: JoinSet<()>,
     listed: mpsc::Receiver<Listed>,
@@ -92,7 +96,9 @@ impl Rotation {
             chores: VecDeque::new(),
             chores_running: 0,
             refreshes: VecDeque::new(),
-            refreshes_running: 0,
+            refreshing: BTreeSet::new(),
+            undelivered: BTreeMap::new(),
+            retries: Queue::default(),
             followers: JoinSet::new(),
             listed: mpsc::channel(1).1,
             look_from: 0,
@@ -143,7 +149,8 @@ impl Rotation {
     /// Waits for the next thing to happen, and acts on it.
     async fn step(&mut self) {
         self.turn();
-        let wake = self.queue.next().map_or(self.next_check, |next| next.min(self.next_check));
+        let due = [self.queue.next(), self.retries.next()];
+        let wake = due.into_iter().flatten().fold(self.next_check, Duration::min);
         tokio::select! {
             Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
             Some(order) = self.orders.recv() => self.obey(order),
@@ -161,6 +168,7 @@ impl Rotation {
         while let Some(id) = self.queue.pop(now.mono) {
             self.tell(id, Input::Woke);
         }
+        self.retry_lists(now);
         self.start_renewals();
         self.start_chores();
         self.start_refreshes();

@@ -30,8 +30,11 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// Whether published lists were others than those that were there.
-    Listed(Result<bool, Failure>),
+    /// Whether published lists were others than those that were there; if they could not be delivered, with them.
+    Listed {
+        result: Result<bool, Failure>,
+        listing: Option<Listing>,
+    },
     /// What the files are now, where they are not what they were, and the credential if it is good.
     Looked {
         seen: Fingerprint,
@@ -77,7 +80,7 @@ impl Job {
         let failure = Failure { step: Step::Prepare, cause: cause.clone(), after: None };
         let what = match kind {
             Kind::Hook { hook, generation } => What::Hooked { hook, generation, result: Err(cause) },
-            Kind::Lists => What::Listed(Err(failure)),
+            Kind::Lists => What::Listed { result: Err(failure), listing: None },
             Kind::Probe { generation } => What::Probed { generation, result: Err(cause) },
             Kind::Refresh => What::Refreshed(Err(failure)),
             Kind::Remember => What::Remembered(Err(cause)),
@@ -108,8 +111,10 @@ pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) 
 }
 
 pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, listing: Listing, tools: Tools) -> Done {
-    let what = What::Listed(renew::take_lists(Arc::clone(&entry), listing, tools.clock).await);
-    Done { id, entry, what }
+    let result = renew::take_lists(Arc::clone(&entry), listing.clone(), tools.clock).await;
+    // What does not hold is no better the next time.
+    let again = result.as_ref().is_err_and(|failure| failure.step != Step::Verify);
+    Done { id, entry, what: What::Listed { result, listing: Some(listing).filter(|_| again) } }
 }
 
 pub(super) async fn hook(id: u64, entry: Arc<CredentialEntry>, hook: usize, generation: u64) -> Done {

@@ -1,6 +1,7 @@
 //! The task with a real directory, an authority in memory, and clocks that a test moves.
 
 mod double;
+mod lists;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -108,6 +108,41 @@ async fn a_broken_file_turns_readiness_red_and_its_mending_green() {
 }
 
 #[tokio::test]
+async fn a_file_that_stays_broken_costs_the_others_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let enrol = place.path().join("enrol.toml");
+    std::fs::write(&enrol, "version = 1\n").unwrap();
+    let estate = Estate::with(|config| config.enrol = Some(enrol.clone())).await;
+    let (mut upkeep, _credential) = upkeep(&estate);
+    upkeep.look().await;
+    upkeep.look().await;
+    let mut trust = estate.shared.trust.subscribe();
+    std::fs::write(&enrol, "half-writ").unwrap();
+    for _ in 0..3 {
+        upkeep.look().await;
+    }
+    assert!(!estate.shared.examine().is_empty());
+    assert!(estate.shared.reload_lists());
+    assert!(!trust.has_changed().unwrap(), "nothing that trust is made of is another");
+    estate.fixture.authority.crl().await.unwrap();
+    upkeep.look().await;
+    assert!(trust.has_changed().unwrap());
+    trust.mark_unchanged();
+}
+
+#[tokio::test]
+async fn lists_that_another_process_signs_count_although_ours_were_signed_just_now() {
+    let estate = Estate::new().await;
+    let (mut upkeep, _credential) = upkeep(&estate);
+    upkeep.look().await;
+    estate.fixture.authority.crl().await.unwrap();
+    upkeep.look().await;
+    let number = |crl: &Arc<countermark_credential::Crl>| crl.number();
+    let newest = estate.fixture.authority.crls().unwrap().iter().map(countermark_credential::Crl::number).max();
+    assert_eq!(estate.shared.lists.borrow().crls.iter().map(number).max(), newest);
+}
+
+#[tokio::test]
 async fn another_process_that_holds_the_directory_holds_up_no_certificate_of_its_own() {
     let estate = Estate::new().await;
     let (mut upkeep, credential) = upkeep(&estate);

@@ -8,7 +8,7 @@ use super::*;
 
 fn manner(access: Access) -> Manner {
     let extras = vec![Extra { name: "combined.pem", content: Secret::new(b"both".to_vec()) }];
-    Manner { access, extras, mends: false }
+    Manner { access, extras, ..Manner::default() }
 }
 
 #[test]

@@ -23,6 +23,42 @@ fn trust_moves_without_the_credential() {
 }
 
 #[test]
+fn what_is_there_stays_where_what_comes_later_is_older() {
+    let estate = Estate::delivered();
+    let (old, new) = (crls(&estate), crls(&estate));
+    let bundle = |sequence| estate.root.bundle().with_sequence(sequence);
+    let as_others = |bundle, crls: &[DomainCrls]| deliver_trust_as(&estate.dir(), &[bundle], crls, Access::default());
+    let holds = |sequence, crls: &[DomainCrls]| {
+        let loaded = estate.load().unwrap();
+        assert_eq!(loaded.bundles[0].sequence(), Some(sequence));
+        assert_eq!(loaded.crls[0].crls[0].number(), crls[0].crls[0].number());
+    };
+    assert!(as_others(bundle(2), &new).unwrap());
+    assert!(!as_others(bundle(1), &old).unwrap());
+    holds(2, &new);
+    assert!(as_others(bundle(3), &old).unwrap());
+    holds(3, &new);
+    let delivery = Delivery { bundles: vec![bundle(2)], crls: old.clone(), ..estate.delivery(PATH) };
+    let manner = Manner { keeps_newer: true, ..Manner::default() };
+    deliver_as(&estate.dir(), &delivery, &manner, NOW).unwrap();
+    holds(3, &new);
+    // Whoever delivers on purpose may go back.
+    deliver_trust(&estate.dir(), &[bundle(2)], &old).unwrap();
+    holds(2, &old);
+}
+
+#[test]
+fn a_list_by_a_key_that_its_authority_has_no_more_does_not_stay() {
+    let estate = Estate::delivered();
+    deliver_trust(&estate.dir(), &[estate.root.bundle()], &crls(&estate)).unwrap();
+    let anew = Ca::root("root");
+    let list = anew.crl(&[]);
+    let lists = [DomainCrls { trust_domain: td(), crls: vec![list.clone()] }];
+    assert!(deliver_trust_as(&estate.dir(), &[anew.bundle()], &lists, Access::default()).unwrap());
+    assert_eq!(load_trust(&estate.dir()).unwrap().crls[0].crls[0].der(), list.der());
+}
+
+#[test]
 fn the_same_material_is_not_written_again() {
     let estate = Estate::delivered();
     let lists = crls(&estate);

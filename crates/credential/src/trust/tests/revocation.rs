@@ -21,7 +21,7 @@ fn a_revoked_leaf_is_refused_with_date_and_reason() {
 #[test]
 fn a_revoked_intermediate_is_refused() {
     let pki = Pki::new();
-    let serial = crate::Authority::parse(&pki.intermediate.der, &td()).unwrap().serial().as_bytes().to_vec();
+    let serial = Authority::parse(&pki.intermediate.der, &td()).unwrap().serial().as_bytes().to_vec();
     let trust = pki.trust(vec![pki.root.crl_of(&[serial], 100), pki.intermediate.crl(&[])]);
     let error = verify(&trust, &pki.credential).unwrap_err();
     assert!(matches!(error, ChainError::Revoked { which: Link::Authority(_), .. }), "{error}");

@@ -38,8 +38,8 @@ impl Rotation {
             What::Hooked { .. } | What::Probed { .. } => {
                 self.chores_running = self.chores_running.saturating_sub(1);
             }
-            What::Refreshed(_) | What::Listed(_) => {
-                self.refreshes_running = self.refreshes_running.saturating_sub(1);
+            What::Refreshed(_) | What::Listed { .. } => {
+                self.refreshing.remove(&id);
             }
             What::Looked { .. } | What::Remembered(_) => {}
         }
@@ -51,7 +51,7 @@ impl Rotation {
             }
             What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
             What::Refreshed(result) if current => self.refreshed(id, result),
-            What::Listed(result) if current => self.spread_to(id, result),
+            What::Listed { result, listing } if current => self.spread_to(id, result, listing),
             What::Looked { seen, found, held } if current => self.looked(id, seen, found, held),
             What::Remembered(result) => self.remembered(id, result),
             _ => {}

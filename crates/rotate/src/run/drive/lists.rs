@@ -12,7 +12,7 @@ use super::{Refreshing, Rotation};
 use crate::config::{CredentialEntry, IssuerEntry};
 use crate::event::Event;
 use crate::issuer::{Listing, Lists};
-use crate::machine::Input;
+use crate::machine::{Input, Moment};
 use crate::renew::{Failure, present_of};
 use crate::run::jobs::Tools;
 use crate::schedule;
@@ -46,11 +46,33 @@ impl Rotation {
         let slots = &self.slots;
         self.refreshes.retain(|(id, what)| matches!(what, Refreshing::All) || !slots.get(id).is_some_and(of_issuer));
         let ids = slots.iter().filter(|(_, slot)| of_issuer(slot) && slot.machine.life().is_some());
-        self.refreshes.extend(ids.map(|(id, _)| (*id, Refreshing::Lists(listing.clone()))));
+        for (id, _) in ids {
+            self.undelivered.remove(id);
+            self.retries.set(*id, None, 0);
+            self.refreshes.push_back((*id, Refreshing::Lists(listing.clone())));
+        }
+    }
+
+    /// Tries again to deliver lists that could not be.
+    pub(super) fn retry_lists(&mut self, now: Moment) {
+        while let Some(id) = self.retries.pop(now.mono) {
+            let Some((_, listing)) = self.undelivered.get(&id) else { continue };
+            self.refreshes.push_back((id, Refreshing::Lists(listing.clone())));
+        }
     }
 
     /// What is done once lists are delivered, or are not.
-    pub(super) fn spread_to(&mut self, id: u64, result: Result<bool, Failure>) {
+    pub(super) fn spread_to(&mut self, id: u64, result: Result<bool, Failure>, listing: Option<Listing>) {
+        let before = self.undelivered.remove(&id);
+        // Newer ones that wait already are tried instead.
+        let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
+        if let (Some(listing), Some(slot), false) = (listing, self.slots.get(&id), newer) {
+            let failures = before.map_or(0, |(failures, _)| failures).saturating_add(1);
+            let seed = schedule::seed(slot.entry.identity.as_str().as_bytes());
+            let due = self.now().mono + schedule::retry_after(failures, seed, FAR);
+            self.retries.set(id, Some(due), slot.entry.rank);
+            self.undelivered.insert(id, (failures, listing));
+        }
         match result {
             Ok(true) => self.trust_moved(id),
             Ok(false) => {}
@@ -81,12 +103,17 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
             Ok(Some(mut lists)) => loop {
                 match lists.next().await {
                     Ok(Some(listing)) => {
-                        if listing.verified {
-                            failures = 0;
-                        }
+                        let verified = listing.verified;
                         let listed = Listed { issuer: Arc::clone(&entry.issuer), listing };
                         if out.send(listed).await.is_err() {
                             return;
+                        }
+                        if verified {
+                            failures = 0;
+                        } else {
+                            // Whoever answers may answer otherwise each time.
+                            failures += 1;
+                            tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
                         }
                     }
                     Ok(None) => failures = 0,

@@ -70,11 +70,13 @@ impl Rotation {
     }
 
     pub(super) fn start_refreshes(&mut self) {
-        while self.refreshes_running < REFRESHES {
-            let Some((id, what)) = self.refreshes.pop_front() else { return };
+        while self.refreshing.len() < REFRESHES {
+            // What waits for another of the same directory waits on.
+            let next = self.refreshes.iter().position(|(id, _)| !self.refreshing.contains(id));
+            let Some((id, what)) = next.and_then(|next| self.refreshes.remove(next)) else { return };
             let Some(slot) = self.slots.get(&id) else { continue };
             let entry = Arc::clone(&slot.entry);
-            self.refreshes_running += 1;
+            self.refreshing.insert(id);
             match what {
                 Refreshing::All => {
                     let job = jobs::refresh(id, Arc::clone(&entry), self.tools.clone());

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countermark_credential::directory::{self, Delivery, DomainCrls};
-use countermark_credential::{Issuer, Issuing};
+use countermark_credential::{Crl, Issuer, Issuing};
 use countermark_identity::{Clock, UnixTime};
 use countermark_testkit::{MockClock, TestCa};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::{Config, ConfigError, CredentialEntry};
 use crate::event::{Event, Told};
-use crate::issuer::{Coming, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
 /// A wall clock that runs with tokio's, and jumps when it is told to.
@@ -75,6 +75,8 @@ pub(super) struct Authority {
     serials: AtomicUsize,
     running: AtomicUsize,
     most: AtomicUsize,
+    published: watch::Sender<Option<Listing>>,
+    flooding: AtomicUsize,
 }
 
 impl Authority {
@@ -84,6 +86,32 @@ impl Authority {
 
     pub(super) fn issued(&self) -> usize {
         self.issued.lock().unwrap().len()
+    }
+
+    /// The lists of now.
+    pub(super) fn lists(&self) -> Vec<Arc<Crl>> {
+        self.own().crls
+    }
+
+    /// Lists that nobody here has signed.
+    pub(super) fn strange_lists(&self) -> Vec<Arc<Crl>> {
+        self.at();
+        self.other.crls()
+    }
+
+    pub(super) fn publish(&self, crls: Vec<Arc<Crl>>, verified: bool) {
+        self.published.send_replace(Some(Listing { crls, verified }));
+    }
+
+    /// From now on whoever answers has other lists each time.
+    pub(super) fn flood(&self) {
+        self.flooding.store(1, Ordering::SeqCst);
+        self.publish(self.lists(), false);
+    }
+
+    /// How often it was asked since.
+    pub(super) fn flooded(&self) -> usize {
+        self.flooding.load(Ordering::SeqCst)
     }
 
     pub(super) fn most_at_once(&self) -> usize {
@@ -188,6 +216,33 @@ impl Stations for Authorities {
             Ok(Station { issuer: Arc::new(desk), trust: Arc::new(Self(Arc::clone(&self.0))), windows: None })
         })
     }
+
+    fn lists<'a>(
+        &'a self,
+        _entry: &'a CredentialEntry,
+        _present: &'a Present,
+        _now: UnixTime,
+    ) -> Coming<'a, Option<Box<dyn Lists>>> {
+        Box::pin(async {
+            let published = Publishing(Arc::clone(&self.0), self.0.published.subscribe());
+            Ok(Some(Box::new(published) as Box<dyn Lists>))
+        })
+    }
+}
+
+struct Publishing(Arc<Authority>, watch::Receiver<Option<Listing>>);
+
+impl Lists for Publishing {
+    fn next(&mut self) -> Coming<'_, Option<Listing>> {
+        Box::pin(async move {
+            if self.0.flooded() > 0 {
+                self.0.flooding.fetch_add(1, Ordering::SeqCst);
+                return Ok(Some(Listing { crls: self.0.lists(), verified: false }));
+            }
+            self.1.changed().await?;
+            Ok(self.1.borrow_and_update().clone())
+        })
+    }
 }
 
 /// A place with an authority in memory.
@@ -210,6 +265,8 @@ impl Bench {
             serials: AtomicUsize::new(1 << 40),
             running: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            published: watch::Sender::new(None),
+            flooding: AtomicUsize::new(0),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }

@@ -1,0 +1,77 @@
+//! Lists that an authority publishes, or that whoever answers gives.
+
+use std::sync::Arc;
+
+use countermark_credential::Crl;
+
+use super::*;
+
+fn delivered(dir: &Path) -> Vec<Arc<Crl>> {
+    let loaded = directory::load_trust(dir).unwrap();
+    loaded.crls.into_iter().flat_map(|domain| domain.crls).collect()
+}
+
+fn same(found: &[Arc<Crl>], wanted: &[Arc<Crl>]) -> bool {
+    found.len() == wanted.len() && wanted.iter().all(|crl| found.iter().any(|other| other.der() == crl.der()))
+}
+
+/// Past the first look at a new directory, which fetches all of it.
+async fn started(bench: &Bench) -> double::Running {
+    let running = bench.start("").unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_lists_from_whoever_answers_only_those_are_delivered_that_a_known_authority_has_signed() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let running = started(&bench).await;
+    let genuine = bench.issuer.lists();
+    bench.issuer.publish([genuine.clone(), bench.issuer.strange_lists()].concat(), false);
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    assert!(same(&delivered(&dir), &genuine));
+    // What somebody made up alone changes nothing.
+    bench.issuer.publish(bench.issuer.strange_lists(), false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(same(&delivered(&dir), &genuine));
+    let next = bench.issuer.lists();
+    bench.issuer.publish(next.clone(), true);
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    assert!(same(&delivered(&dir), &next));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_could_not_be_delivered_are_tried_again() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let running = started(&bench).await;
+    let aside = bench.path("aside");
+    fs::rename(dir.join("trust"), &aside).unwrap();
+    fs::write(dir.join("trust"), "").unwrap();
+    let next = bench.issuer.lists();
+    bench.issuer.publish(next.clone(), true);
+    let failed = |event: &Event| matches!(event, Event::RefreshFailed { step: Step::Deliver, .. });
+    running.next(failed).await;
+    running.next(failed).await;
+    fs::remove_file(dir.join("trust")).unwrap();
+    fs::rename(&aside, dir.join("trust")).unwrap();
+    let mended = bench.clock.passed();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    assert!(same(&delivered(&dir), &next));
+    assert!(bench.clock.passed() - mended < Duration::from_secs(10));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
+    let bench = Bench::new();
+    bench.minted("billing-bot");
+    let running = started(&bench).await;
+    bench.issuer.flood();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = bench.issuer.flooded();
+    assert!((3..12).contains(&asked), "{asked}");
+    running.end().await;
+}
