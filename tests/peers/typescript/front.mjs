@@ -93,21 +93,29 @@ async function read(stream) {
   return Buffer.concat(pieces);
 }
 
-function authentication() {
+// A secret goes to nobody whom only the called server names: the operator looks up who that is, and here the front does.
+async function issuer() {
+  const answer = await fetch(new URL(`/.well-known/oauth-protected-resource${served.pathname}`, served));
+  const { authorization_servers: [named] } = await answer.json();
+  return secured(named);
+}
+
+async function authentication() {
   if (context.private_key_pem) {
     writeFileSync(`${given.home}/client.key`, context.private_key_pem, { mode: 0o600 });
     return ['--client-auth', 'private-key-jwt', '--client-key', `${given.home}/client.key`];
   }
   if (context.client_secret) {
     writeFileSync(`${given.home}/client.secret`, context.client_secret, { mode: 0o600 });
-    return ['--client-auth', 'secret', '--client-secret-file', `${given.home}/client.secret`];
+    const named = ['--issuer', await issuer()];
+    return [...named, '--client-auth', 'secret', '--client-secret-file', `${given.home}/client.secret`];
   }
   return [];
 }
 
 const to = `https://localhost:${await front(served.port)}${served.pathname}`;
 const flags = ['--to', to, '--server', given.server, '--identity', `${given.home}/billing-bot`, '--listen', '127.0.0.1:0'];
-const known = ['--client-id', context.client_id ?? 'conformance', ...authentication()];
+const known = ['--client-id', context.client_id ?? 'conformance', ...(await authentication())];
 const connect = spawn(given.binary, ['connect', ...flags, ...known], { stdio: ['ignore', 'pipe', 'pipe'] });
 const url = await new Promise((serves, fails) => {
   for (const stream of [connect.stdout, connect.stderr]) {

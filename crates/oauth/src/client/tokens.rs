@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::dpop::Proofs;
 use super::error::TokenError;
 use super::question::Question;
-use super::token::{BoundToken, jitter};
+use super::token::{Bound, BoundToken, jitter};
 use super::{Asking, Registration};
 use crate::bearer::UnverifiedToken;
 use crate::http::Http;
@@ -275,6 +275,12 @@ impl Tokens {
     ) -> Result<Arc<BoundToken>, TokenError> {
         match self.ask(question, subject).await {
             Ok(token) => {
+                if token.binding() == Bound::Unknown {
+                    tracing::warn!(
+                        issuer = self.registration.issuer,
+                        "the token is opaque: whether it is bound to this certificate only its issuer knows"
+                    );
+                }
                 let token = Arc::new(token);
                 *attempts = Attempts::default();
                 slot.token.store(Some(Arc::clone(&token)));
