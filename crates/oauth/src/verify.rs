@@ -165,16 +165,16 @@ impl Issuer {
     /// even under the same id.
     async fn verify(&self, token: Compact<'_>) -> Result<(SignedClaims, u64), TokenRefusal> {
         let at_hand = self.keys.now();
-        let verified = at_hand.as_ref().map(|keys| token.verify(&keys.set));
-        let keys = match (at_hand, verified) {
-            (Some(keys), Some(Ok(()))) => keys,
-            (at_hand, fault) => match self.keys.newer(at_hand.map(|keys| keys.generation)).await {
-                Some(newer) => newer,
-                None => return Err(fault.and_then(Result::err).map_or(TokenRefusal::Unavailable("keys"), Into::into)),
+        let (token, refusal) = match &at_hand {
+            None => (token, TokenRefusal::Unavailable("keys")),
+            Some(keys) => match SignedClaims::verify(token, &keys.set) {
+                Ok(claims) => return Ok((claims, keys.generation)),
+                Err((token, fault)) => (token, fault.into()),
             },
         };
-        let generation = keys.generation;
-        Ok((SignedClaims::verify(token, &keys.set)?, generation))
+        let newer = self.keys.newer(at_hand.map(|keys| keys.generation)).await.ok_or(refusal)?;
+        let claims = SignedClaims::verify(token, &newer.set).map_err(|(_, fault)| fault)?;
+        Ok((claims, newer.generation))
     }
 
     async fn follow(&self) {

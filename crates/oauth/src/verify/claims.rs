@@ -38,10 +38,12 @@ pub(super) struct ValidClaims {
 }
 
 impl SignedClaims {
-    /// The claims of a token whose signature is its issuer's.
-    pub(super) fn verify(token: Compact<'_>, keys: &KeySet) -> Result<Self, JwsFault> {
-        token.verify(keys)?;
-        Ok(Self { origin: Origin::Signature { kind: token.header.media_type() }, claims: token.claims })
+    /// The claims of a token whose signature is its issuer's; the token again where it is not.
+    pub(super) fn verify<'a>(token: Compact<'a>, keys: &KeySet) -> Result<Self, (Compact<'a>, JwsFault)> {
+        match token.verify(keys) {
+            Ok(()) => Ok(Self { origin: Origin::Signature { kind: token.header.media_type() }, claims: token.claims }),
+            Err(fault) => Err((token, fault)),
+        }
     }
 
     /// What the issuer says of a token that it calls active ([RFC 7662 §2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2)).
