@@ -169,11 +169,11 @@ impl Issuer {
             None => (token, TokenRefusal::Unavailable("keys")),
             Some(keys) => match SignedClaims::verify(token, &keys.set) {
                 Ok(claims) => return Ok((claims, keys.generation)),
-                Err((token, fault)) => (token, fault.into()),
+                Err(refused) => (refused.0, refused.1.into()),
             },
         };
         let newer = self.keys.newer(at_hand.map(|keys| keys.generation)).await.ok_or(refusal)?;
-        let claims = SignedClaims::verify(token, &newer.set).map_err(|(_, fault)| fault)?;
+        let claims = SignedClaims::verify(token, &newer.set).map_err(|refused| refused.1)?;
         Ok((claims, newer.generation))
     }
 

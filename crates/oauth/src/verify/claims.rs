@@ -39,10 +39,10 @@ pub(super) struct ValidClaims {
 
 impl SignedClaims {
     /// The claims of a token whose signature is its issuer's; the token again where it is not.
-    pub(super) fn verify<'a>(token: Compact<'a>, keys: &KeySet) -> Result<Self, (Compact<'a>, JwsFault)> {
+    pub(super) fn verify<'a>(token: Compact<'a>, keys: &KeySet) -> Result<Self, Box<(Compact<'a>, JwsFault)>> {
         match token.verify(keys) {
             Ok(()) => Ok(Self { origin: Origin::Signature { kind: token.header.media_type() }, claims: token.claims }),
-            Err(fault) => Err((token, fault)),
+            Err(fault) => Err(Box::new((token, fault))),
         }
     }
 
