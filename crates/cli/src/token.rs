@@ -114,7 +114,6 @@ fn show(args: &TokenArgs, token: &BoundToken) -> Outcome<()> {
         Bound::Certificate(_) => styled(GOOD, "bound to this certificate (cnf.x5t#S256)"),
         Bound::Key => styled(GOOD, "bound to a key of this process (cnf.jkt)"),
         Bound::Unknown => styled(WARN, "opaque: what it is bound to only the server knows"),
-        Bound::Nothing => styled(BAD, "bound to nothing"),
     };
     output::facts([
         ("issuer", facts.issuer.unwrap_or_else(unknown)),
@@ -142,12 +141,11 @@ impl Facts {
                 Bound::Certificate(_) => "certificate",
                 Bound::Key => "key",
                 Bound::Unknown => "unknown",
-                Bound::Nothing => "nothing",
             },
             matches_certificate: match token.binding() {
                 Bound::Certificate(_) => Some(true),
                 Bound::Unknown => None,
-                Bound::Key | Bound::Nothing => Some(false),
+                Bound::Key => Some(false),
             },
         }
     }

@@ -153,9 +153,7 @@ impl Inner {
         let Some(exchanged) = exchange.for_caller(&caller).await.map_err(HttpError::Token)? else {
             return http.call(request).await;
         };
-        let mut again = Request::new(request.body().clone());
-        *again.method_mut() = request.method().clone();
-        *again.headers_mut() = request.headers().clone();
+        let mut again = request.clone();
         exchanged.put(&mut request);
         let response = http.call(request).await?;
         let Some(subject) = caller.subject_token().filter(|_| response.status() == StatusCode::UNAUTHORIZED) else {

@@ -58,7 +58,7 @@ async fn ask(chart: &mut Chart, tokens: &Arc<Tokens>, question: &Question) -> Ou
                 Bound::Key => {
                     chart.warned("binding", "bound by cnf.jkt, which guard does not verify", "leave out --dpop")?
                 }
-                Bound::Unknown | Bound::Nothing => chart.warned(
+                Bound::Unknown => chart.warned(
                     "binding",
                     "the token is opaque: only the issuer knows what it is bound to",
                     "guard must ask the issuer: `introspection` in its tokens.toml",

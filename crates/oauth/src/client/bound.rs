@@ -106,7 +106,7 @@ impl BoundClient {
         let generation = self.generations.current();
         let question = self.question.now.load_full();
         let held = generation.tokens().held(&question, None).await?;
-        let again = copy(&request);
+        let again = request.clone();
         let response = self.send(request, &generation, &held).await?;
         match response.status() {
             StatusCode::UNAUTHORIZED => self.newer(again, response, generation, &question, held).await,
@@ -200,15 +200,6 @@ fn needed(refused: &Response<ClientBody>) -> Option<Vec<String>> {
     let asks = refused.status() == StatusCode::UNAUTHORIZED || challenge.error.as_deref() == Some("insufficient_scope");
     let scopes: Vec<_> = challenge.scope?.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
     (asks && !scopes.is_empty() && scopes.len() <= MOST).then_some(scopes)
-}
-
-fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-    let mut copy = Request::new(request.body().clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 /// Scopes of one challenge, and of one question.

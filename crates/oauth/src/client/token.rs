@@ -38,8 +38,6 @@ pub enum Bound {
     Key,
     /// It says nothing that we could read; only the server knows.
     Unknown,
-    /// Nothing: whoever steals it can use it.
-    Nothing,
 }
 
 /// Why a new token is of no use.

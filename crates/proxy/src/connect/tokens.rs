@@ -73,7 +73,7 @@ impl TokenClient {
         if let Some((bound, _)) = self.bound.get() {
             return Ok(bound.request(request).await?);
         }
-        let response = self.parts.plain.request(copy(&request)).await.map_err(BoundClientError::from)?;
+        let response = self.parts.plain.request(request.clone()).await.map_err(BoundClientError::from)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -166,14 +166,6 @@ fn at(endpoint: &Uri, resource: &Url) -> Result<Uri, TokenFailure> {
     let mut parts = endpoint.clone().into_parts();
     parts.path_and_query = Some(ResourceMetadata::path(resource).parse().map_err(|error| wrong(&error))?);
     Uri::from_parts(parts).map_err(|error| wrong(&error))
-}
-
-fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-    let mut copy = Request::new(request.body().clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 /// Bytes of a resource's metadata.
