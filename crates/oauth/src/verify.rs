@@ -24,7 +24,7 @@ use self::keys::Keyring;
 pub use self::keys::{FetchedKeys, KeyError, KeySource, PublishedKeys};
 pub use self::refusal::TokenRefusal;
 pub use self::rules::{Binding, ClaimPath, ClaimPathError, IssuerRules, Profile};
-pub use self::token::VerifiedToken;
+pub use self::token::{Principal, VerifiedToken};
 use crate::bearer::UnverifiedToken;
 use crate::jose::{Compact, JwsFault};
 
