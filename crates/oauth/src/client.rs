@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bound;
+mod confirmation;
 mod dpop;
 mod error;
 mod generation;
@@ -54,6 +55,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) client: &'a str,
     pub(crate) authentication: &'a ClientAuthentication,
+    /// The algorithms that the issuer takes assertions with, as far as it says.
+    pub(crate) algorithms: &'a [String],
     pub(crate) credential: &'a Credential,
     pub(crate) http: &'a Http,
     pub(crate) proofs: Option<&'a Proofs>,

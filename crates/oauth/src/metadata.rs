@@ -22,6 +22,9 @@ pub struct ServerMetadata {
     /// How clients may authenticate at the token endpoint.
     #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
+    /// The algorithms that clients may sign their assertions with.
+    #[serde(default)]
+    pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// Whether tokens can be bound to certificates.
     #[serde(default)]
     pub tls_client_certificate_bound_access_tokens: bool,

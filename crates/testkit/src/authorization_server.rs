@@ -42,8 +42,10 @@ pub enum Fault {
     Huge,
     /// A page for people.
     Html,
-    /// The metadata is another issuer's.
-    Issuer(String),
+    /// The metadata says this, or lacks those members that are `null` here.
+    Metadata(Value),
+    /// Nobody may ask what a token is.
+    NoIntrospection,
     /// Everything is somewhere else.
     Redirect,
     /// Every answer takes this long.
@@ -69,6 +71,8 @@ struct Inner {
     faults: Vec<Fault>,
     token_requests: usize,
     key_requests: usize,
+    introspections: usize,
+    asserted_with: Option<String>,
     life: u64,
     opaque: bool,
 }
@@ -94,6 +98,8 @@ impl AuthorizationServer {
             faults: Vec::new(),
             token_requests: 0,
             key_requests: 0,
+            introspections: 0,
+            asserted_with: None,
             life: 300,
             opaque: false,
         };
@@ -172,6 +178,18 @@ impl AuthorizationServer {
     #[must_use]
     pub fn key_requests(&self) -> usize {
         self.state.lock().key_requests
+    }
+
+    /// How often it was asked what a token is.
+    #[must_use]
+    pub fn introspections(&self) -> usize {
+        self.state.lock().introspections
+    }
+
+    /// What the newest client assertion that it believed was signed with.
+    #[must_use]
+    pub fn asserted_with(&self) -> Option<String> {
+        self.state.lock().asserted_with.clone()
     }
 
     /// Signs any claims under any header, as its tokens are signed: for tokens that are wrong in one way.

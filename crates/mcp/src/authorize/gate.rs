@@ -210,7 +210,7 @@ impl Gate {
         let verdict = authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         if let Message::Response(response) = &message {
             // > a client's response passes only if its id answers a request sent on a stream of that identity
-            let asked = self.pending.take(case.peer.agent(), session.as_deref(), &response.id);
+            let asked = self.pending.take(case.owner(), session.as_deref(), &response.id);
             asked.ok_or_else(|| Refusal::invalid("no request with this id waits for your response"))?;
         }
         let record = case.method.as_deref().map_or(Record::Plain, Record::of);
@@ -264,7 +264,7 @@ impl Gate {
         let Some(id) = headers::single(&parts.headers, &SESSION_ID)? else {
             return Ok(None);
         };
-        self.sessions.touch(case.peer.agent(), id, self.config.clock.now()).map_err(|_| Refusal::session())?;
+        self.sessions.touch(case.owner(), id, self.config.clock.now()).map_err(|_| Refusal::session())?;
         Ok(Some(id.into()))
     }
 }
