@@ -8,6 +8,7 @@ use std::time::Duration;
 use countermark_identity::UnixTime;
 
 use self::aftermath::Aftermath;
+pub(crate) use self::aftermath::MOST_REPEATS;
 pub use self::words::{Action, Duties, Duty, Input, Memory, Moment};
 use crate::event::{Event, Reason, Step};
 use crate::schedule::{self, Health, Life, Roll, Window};

@@ -164,4 +164,6 @@ pub struct Duty<'a> {
     pub cause: Option<&'a str>,
     /// What the consumer served, where it was not what was delivered.
     pub served: Option<&'a Serial>,
+    /// How often the hooks were run again for that.
+    pub repeats: u32,
 }
