@@ -108,7 +108,7 @@ impl Upkeep {
         if now >= self.own_at && self.own_is_due(now) {
             let renewed = self.renew_own(now).await;
             self.shared.troubles.note(Part::OwnCertificate, &renewed);
-            self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+            self.own_at = if renewed.is_ok() { now } else { now.saturating_add(self.own_retry()) };
         }
         self.follow(now).await;
         if now >= self.lists_at && (self.lists_owed || self.lists_are_due(now)) {
@@ -120,7 +120,7 @@ impl Upkeep {
                 // The intermediate is another.
                 let renewed = self.renew_own(now).await;
                 self.shared.troubles.note(Part::OwnCertificate, &renewed);
-                self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+                self.own_at = if renewed.is_ok() { now } else { now.saturating_add(self.own_retry()) };
             }
         }
         self.try_to_write().await;
@@ -188,6 +188,13 @@ impl Upkeep {
         let life = leaf.not_after().duration_since(leaf.not_before());
         let replaced = credential.chain().get(1) != Some(self.shared.desk.signing().signer.certificate());
         replaced || now >= leaf.not_before().saturating_add(life / 2) || now < leaf.not_before()
+    }
+
+    /// A twentieth of its life, which at half of it is a tenth of what is left; a minute at most.
+    fn own_retry(&self) -> Duration {
+        let credential = Arc::clone(&self.publish.borrow());
+        let leaf = credential.leaf();
+        (leaf.not_after().duration_since(leaf.not_before()) / 20).clamp(SHORTEST_RETRY, RETRY)
     }
 
     async fn renew_own(&mut self, now: UnixTime) -> Result<(), ServiceError> {
@@ -282,6 +289,8 @@ fn seen(file: &Path) -> Seen {
 const LOOK: Duration = Duration::from_millis(250);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long at least, with certificates of seconds.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// How long after a failure files that are as they were are read again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is tried whether the inventory can be written again.
