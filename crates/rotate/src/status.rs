@@ -185,6 +185,7 @@ impl CredentialStatus {
 /// A hook in a few words, without its arguments: they may be long, and are nobody's business.
 fn describe(entry: &CredentialEntry, hook: usize) -> String {
     let what = match entry.hooks.get(hook).map(|hook| &hook.kind) {
+        Some(HookKind::Keystore) => "roots of the keystore".to_owned(),
         Some(HookKind::Projected { dir }) => format!("projection to {}", dir.display()),
         Some(HookKind::Secret(secret)) => format!("manifest {}", secret.path.display()),
         Some(HookKind::Run { command, .. }) => format!("run {}", command.first().map_or("", String::as_str)),
