@@ -260,10 +260,11 @@ impl Shared {
 
     fn reload_enrolment(&self) -> bool {
         let Some(path) = &self.enrol else { return true };
-        let read = Enrolment::read(path, self.authority.trust_domain());
+        let read = Enrolment::read(path, self.authority.trust_domain(), &self.enrolment.load());
         self.troubles.note(Part::Enrolment, &read);
         let Ok(enrolment) = read else { return false };
         self.enrolment.store(Arc::new(enrolment));
+        self.enrolment_moved.notify_one();
         true
     }
 
@@ -272,6 +273,18 @@ impl Shared {
         let mut files: Vec<_> = self.enrol.iter().cloned().collect();
         files.extend(self.enrolment.load().files().iter().cloned());
         files
+    }
+}
+
+/// Keeps the keys of whoever may enrol fresh until the service is over.
+pub(super) async fn follow_keys(shared: Arc<Shared>) {
+    loop {
+        let enrolment = shared.enrolment.load_full();
+        tokio::select! {
+            () = shared.over.cancelled() => return,
+            () = shared.enrolment_moved.notified() => {}
+            () = enrolment.follow() => {}
+        }
     }
 }
 
