@@ -87,7 +87,7 @@ fn the_configuration_in_the_manifests_is_read() -> Result<()> {
     Ok(())
 }
 
-/// Rules of enrolment are read by an authority that starts, with the keys beside them.
+/// Rules of enrolment are read by an authority that starts, although nobody publishes the keys that they name.
 #[test]
 fn the_rules_of_enrolment_in_the_manifests_are_read() -> Result<()> {
     let (Some(binary), Some(mut python)) = (set_up::countermark(), set_up::python()) else { return Ok(()) };
@@ -95,7 +95,6 @@ fn the_rules_of_enrolment_in_the_manifests_are_read() -> Result<()> {
     python.args(["-c", UNPACK]).arg(estate.path("")).arg(packaging().join("kubernetes/authority.yaml"));
     let written = succeed(&mut python)?;
     let rules = written.lines().find(|file| file.ends_with("enrol.toml")).context("enrol.toml")?;
-    std::fs::write(Path::new(rules).with_file_name("jwks.json"), JWKS)?;
     let mut serve = estate.countermark();
     serve.args(["ca", "serve", "--listen", "127.0.0.1:0", "--dns", "localhost", "--enrol", rules, "--dir"]);
     Running::start(serve.arg(estate.path("ca")))?.wait_for(|line| line.contains("the authority serves").then_some(()))
@@ -113,6 +112,3 @@ for manifest in sys.argv[2:]:
                 file.write_text(text)
                 print(file)
 ";
-
-/// A public key of the RFC's own examples. [RFC 8037 §A.2](https://www.rfc-editor.org/rfc/rfc8037#appendix-A.2)
-const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","alg":"EdDSA","use":"sig"}]}"#;

@@ -89,6 +89,8 @@ pub(crate) struct Shared {
     credential: watch::Receiver<Arc<Credential>>,
     enrol: Option<std::path::PathBuf>,
     enrolment: ArcSwap<Enrolment>,
+    /// Told when it is another.
+    enrolment_moved: tokio::sync::Notify,
     nonces: Nonces,
     limiter: Limiter,
     metrics: Arc<Metrics>,
@@ -127,7 +129,7 @@ impl Service {
         let clock = authority.clock();
         let me = SpiffeId::new(authority.trust_domain(), Role::Server, &config.name).map_err(ServiceError::Name)?;
         let enrolment = match &config.enrol {
-            Some(path) => Enrolment::read(path, authority.trust_domain())?,
+            Some(path) => Enrolment::read(path, authority.trust_domain(), &Enrolment::nobody())?,
             None => Enrolment::nobody(),
         };
         let metrics = Arc::new(Metrics::new());
@@ -153,6 +155,7 @@ impl Service {
             credential: credential.clone(),
             enrol: config.enrol,
             enrolment: ArcSwap::from_pointee(enrolment),
+            enrolment_moved: tokio::sync::Notify::new(),
             nonces: Nonces::new()?,
             limiter: Limiter::new(config.rates),
             metrics: Arc::clone(&metrics),
@@ -216,11 +219,12 @@ impl Service {
             over.cancel();
         });
         let upkeep = tokio::spawn(self.upkeep.run());
+        let keys = tokio::spawn(upkeep::follow_keys(Arc::clone(&self.shared)));
         let router = router::router(&self.shared);
         serve(self.listener, self.acceptor, router, self.limits, shutdown).await;
         note.abort();
         self.shared.over.cancel();
-        let _ended = upkeep.await;
+        let _ended = (upkeep.await, keys.await);
         probes_over.cancel();
         if let Some(probes) = probes {
             let _ended = probes.await;

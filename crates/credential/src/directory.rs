@@ -37,7 +37,9 @@ pub(crate) use self::lock::Lock;
 pub use self::names::{CURRENT, bundle_name, crl_name};
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
-pub use self::trust::{LoadedTrust, deliver_trust, deliver_trust_as, load_partners, load_trust, read_crls};
+pub use self::trust::{
+    LoadedTrust, deliver_trust, deliver_trust_as, load_partners, load_trust, read_crls, trust_version,
+};
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;

@@ -146,9 +146,21 @@ impl Http {
 
     /// The body of a successful GET.
     pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Bytes, HttpError> {
+        self.get_as(url, None, limit).await
+    }
+
+    /// The body of a successful GET, with what the server knows the client by.
+    pub(crate) async fn get_as(
+        &self,
+        url: &Url,
+        authorization: Option<HeaderValue>,
+        limit: usize,
+    ) -> Result<Bytes, HttpError> {
         let mut request = http::Request::new(Vec::new());
         *request.uri_mut() = uri(url)?;
         request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        let authorization = authorization.map(|value| (http::header::AUTHORIZATION, value));
+        request.headers_mut().extend(authorization);
         let answer = self.send(request, limit).await?;
         if answer.status() != StatusCode::OK {
             return Err(HttpError::Status { host: host(url), status: answer.status().as_u16() });

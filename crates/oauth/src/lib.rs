@@ -29,6 +29,7 @@ pub use http::{FollowingHttp, Http, HttpError, Roots};
 pub use jose::{JwsFault, KeySetError, SigningKey, SigningKeyError};
 pub use metadata::{DiscoveryError, ResourceMetadata, ResourceMetadataError, ServerMetadata};
 pub use verify::{
-    Binding, ClaimPath, ClaimPathError, FetchedKeys, Introspector, IssuerRules, KeyError, KeySource, Principal,
-    Profile, PublishedKeys, TokenRefusal, TokenVerifier, VerifiedToken,
+    Binding, ClaimPath, ClaimPathError, FetchedKeys, Introspector, IssuerKeys, IssuerRules, KeyError, KeySource,
+    KeysAt, Principal, Profile, PublishedKeys, SignatureRefusal, SignedJwt, TokenRefusal, TokenVerifier, UnverifiedJwt,
+    VerifiedToken,
 };

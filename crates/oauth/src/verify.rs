@@ -8,10 +8,11 @@ mod introspect;
 mod keys;
 mod refusal;
 mod rules;
+mod signed;
+mod source;
 mod token;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use countermark_identity::{AgentId, Clock, Thumbprint, UnixTime};
 use countermark_mtls::VerifiedPeer;
@@ -21,9 +22,10 @@ use self::cache::{Cache, Key};
 use self::claims::SignedClaims;
 pub use self::introspect::Introspector;
 use self::keys::Keyring;
-pub use self::keys::{FetchedKeys, KeyError, KeySource, PublishedKeys};
 pub use self::refusal::TokenRefusal;
 pub use self::rules::{Binding, ClaimPath, ClaimPathError, IssuerRules, Profile};
+pub use self::signed::{IssuerKeys, SignatureRefusal, SignedJwt, UnverifiedJwt};
+pub use self::source::{FetchedKeys, KeyError, KeySource, KeysAt, PublishedKeys};
 pub use self::token::{Principal, VerifiedToken};
 use crate::bearer::UnverifiedToken;
 use crate::jose::{Compact, JwsFault};
@@ -87,7 +89,7 @@ impl TokenVerifier {
 
     /// Fetches every issuer's keys now, and again every five minutes until `shutdown`.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
-        let each = self.issuers.iter().map(|issuer| issuer.follow());
+        let each = self.issuers.iter().map(|issuer| issuer.keys.follow(&issuer.rules.issuer));
         shutdown.run_until_cancelled(futures_util::future::join_all(each)).await;
     }
 
@@ -165,45 +167,14 @@ impl Issuer {
         self.keys.now().map_or(0, |keys| keys.generation)
     }
 
-    /// With the keys at hand; if none fits or the signature is wrong, with newer ones, since an issuer may change its keys,
-    /// even under the same id.
     async fn verify(&self, token: Compact<'_>) -> Result<(SignedClaims, u64), TokenRefusal> {
-        let at_hand = self.keys.now();
-        let (token, refusal) = match &at_hand {
-            None => (token, TokenRefusal::Unavailable("keys")),
-            Some(keys) => match SignedClaims::verify(token, &keys.set) {
-                Ok(claims) => return Ok((claims, keys.generation)),
-                Err(refused) => (refused.0, refused.1.into()),
-            },
-        };
-        let newer = self.keys.newer(at_hand.map(|keys| keys.generation)).await.ok_or(refusal)?;
-        let claims = SignedClaims::verify(token, &newer.set).map_err(|refused| refused.1)?;
-        Ok((claims, newer.generation))
-    }
-
-    async fn follow(&self) {
-        let mut wait = FIRST_RETRY;
-        loop {
-            match self.keys.refresh().await {
-                Ok(_) => {
-                    wait = FIRST_RETRY;
-                    tokio::time::sleep(FRESH).await;
-                }
-                Err(error) => {
-                    let kept = self.keys.now().is_some();
-                    tracing::warn!(issuer = self.rules.issuer, %error, kept, "the issuer's keys cannot be fetched");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_RETRY);
-                }
-            }
-        }
+        let (signed, generation) = self.keys.verify(token).await.map_err(|refusal| match refusal {
+            SignatureRefusal::Jws(fault) => fault.into(),
+            SignatureRefusal::Unavailable => TokenRefusal::Unavailable("keys"),
+        })?;
+        Ok((SignedClaims::signed(signed), generation))
     }
 }
-
-/// How often keys are fetched without a reason.
-const FRESH: Duration = Duration::from_secs(300);
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -223,6 +223,8 @@ impl HookOccasion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a new kind must be run somewhere, or not build")]
 pub enum HookKind {
+    /// `keystore.p12` written anew where the roots in it are no longer those of the directory.
+    Keystore,
     /// Delivery to a directory as Kubernetes projects volumes.
     Projected {
         /// The directory.

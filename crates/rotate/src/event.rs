@@ -77,6 +77,11 @@ pub enum Event {
         /// When it is tried again.
         retry: Duration,
     },
+    /// The consumer keeps serving another certificate, and the hooks are run again: it may have missed them.
+    HooksRepeated {
+        /// How often it served another one.
+        mismatches: u32,
+    },
     /// The consumer could not be looked at.
     ProbeFailed {
         /// How often in a row.
@@ -221,6 +226,7 @@ impl Event {
             Self::HealthChanged { .. } => "health_changed",
             Self::HookDone { .. } => "hook_done",
             Self::HookFailed { .. } => "hook_failed",
+            Self::HooksRepeated { .. } => "hooks_repeated",
             Self::ProbeFailed { .. } => "probe_failed",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::RenewalFailed { .. } => "renewal_failed",

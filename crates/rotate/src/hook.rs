@@ -24,6 +24,7 @@ use crate::sink;
 pub(crate) async fn run(entry: std::sync::Arc<CredentialEntry>, hook: usize, generation: u64) -> Result<(), String> {
     let Some(HookEntry { kind, timeout, .. }) = entry.hooks.get(hook).cloned() else { return Ok(()) };
     match kind {
+        HookKind::Keystore => within(timeout, blocking(move || sink::renew_keystore(&entry, generation))).await,
         HookKind::Projected { dir } => within(timeout, blocking(move || sink::project(&entry, generation, &dir))).await,
         HookKind::Secret(secret) => {
             within(timeout, blocking(move || sink::manifest(&entry, generation, &secret))).await

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countermark_identity::UnixTime;
 
 use self::aftermath::Aftermath;
+pub(crate) use self::aftermath::MOST_REPEATS;
 pub use self::words::{Action, Duties, Duty, Input, Memory, Moment};
 use crate::event::{Event, Reason, Step};
 use crate::schedule::{self, Health, Life, Roll, Window};
@@ -18,6 +19,7 @@ pub struct Machine {
     duties: Duties,
     life: Option<Life>,
     generation: Option<u64>,
+    trust: Option<u64>,
     roll: Roll,
     window: Option<Window>,
     window_due: Option<Duration>,
@@ -39,6 +41,7 @@ impl Machine {
             duties,
             life: None,
             generation: None,
+            trust: memory.trust,
             roll: memory.roll.unwrap_or(Roll::from_bits(0)),
             window: None,
             window_due: None,
@@ -65,7 +68,11 @@ impl Machine {
                 self.aftermath.hurry(now.mono);
             }
             Input::Found { life, generation, fault } => self.found(life, generation, fault, now, &mut actions),
-            Input::Delivered { life, generation } => self.delivered(life, generation, now, &mut actions),
+            Input::Delivered { life, generation, trust } => {
+                // Whatever else the hooks have seen, they see this now.
+                self.trust = trust;
+                self.delivered(life, generation, now, &mut actions);
+            }
             Input::Failed { step, cause, after } => self.failed(step, cause, after, now, &mut actions),
             Input::Hooked { hook, generation, result } => {
                 self.aftermath.hooked(hook, generation, result, now.mono, &mut actions);
@@ -76,7 +83,8 @@ impl Machine {
                 self.aftermath.probed(generation, result, delivered, now.mono, &mut actions);
                 self.conclude(now, &mut actions);
             }
-            Input::TrustMoved { hooks } => {
+            Input::TrustMoved { version, hooks } => {
+                self.trust = Some(version);
                 self.aftermath.repeat(&hooks, now.mono);
                 actions.push(Action::Remember);
             }
@@ -113,6 +121,12 @@ impl Machine {
     #[must_use]
     pub const fn generation(&self) -> Option<u64> {
         self.generation
+    }
+
+    /// The version of the trust material that the hooks have seen or are to see.
+    #[must_use]
+    pub const fn trust(&self) -> Option<u64> {
+        self.trust
     }
 
     /// What the issuer said about when.
@@ -184,6 +198,7 @@ impl Machine {
             last_success: self.last_success,
             failures: self.failures,
             generation: self.generation,
+            trust: self.trust,
             hooks_done: self.aftermath.done(),
             succeeded: self.aftermath.is_concluded(),
         }

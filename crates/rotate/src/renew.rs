@@ -21,6 +21,8 @@ use crate::sink;
 pub(crate) struct Renewed {
     pub(crate) life: Life,
     pub(crate) generation: u64,
+    /// The version of the trust material beside it.
+    pub(crate) trust: Option<u64>,
     pub(crate) credential: Arc<Credential>,
 }
 
@@ -64,10 +66,11 @@ pub(crate) async fn renew(
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
     let delivery = blocking(move || {
         let (bundles, crls) = everybody(&entry, own, partners);
-        sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued)
+        let generation = sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued)?;
+        Ok((generation.number(), directory::trust_version(&entry.directory)))
     });
-    let generation = delivery.await.map_err(Failure::at(Step::Deliver))?;
-    Ok(Renewed { life, generation: generation.number(), credential })
+    let (generation, trust) = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    Ok(Renewed { life, generation, trust, credential })
 }
 
 /// What a refresh found out.
@@ -76,8 +79,8 @@ pub(crate) struct Refreshed {
     pub(crate) window: Option<Window>,
     /// When to ask again.
     pub(crate) again: std::time::Duration,
-    /// Whether other trust material was delivered.
-    pub(crate) moved: bool,
+    /// The version of the trust material that is there now.
+    pub(crate) trust: Option<u64>,
     /// Why nothing is known of a window, although there should be.
     pub(crate) fault: Option<String>,
 }
@@ -91,15 +94,15 @@ pub(crate) async fn refresh(
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     let now = clock.now();
     let Some(credential) = present.credential.clone().filter(|held| held.leaf().not_after() >= now) else {
-        return Ok(Refreshed { window: None, again: ASK_AGAIN, moved: false, fault: None });
+        return Ok(Refreshed { window: None, again: ASK_AGAIN, trust: None, fault: None });
     };
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     // What the credential in use does not verify under is not delivered over what it does.
     verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
     let delivery = blocking(move || deliver_trust(&entry, own));
-    let moved = delivery.await.map_err(Failure::at(Step::Deliver))?;
-    let none = Refreshed { window: None, again: ASK_AGAIN, moved, fault: None };
+    let trust = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    let none = Refreshed { window: None, again: ASK_AGAIN, trust, fault: None };
     let Some(windows) = &station.windows else { return Ok(none) };
     Ok(match windows.window(&credential).await {
         Ok((window, again)) => Refreshed { window, again, ..none },
@@ -110,15 +113,15 @@ pub(crate) async fn refresh(
     })
 }
 
-/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says whether they are others.
+/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says which version is there now.
 pub(crate) async fn take_lists(
     entry: Arc<CredentialEntry>,
     listing: Listing,
     clock: Arc<dyn Clock>,
-) -> Result<bool, Failure> {
+) -> Result<Option<u64>, Failure> {
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
-        return Ok(false);
+        return Ok(None);
     };
     let Listing { crls, verified } = listing;
     let crls = if verified { crls } else { proven(crls, &own, credential) };
@@ -160,9 +163,11 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
     Ok(())
 }
 
-fn deliver_trust(entry: &CredentialEntry, own: OwnTrust) -> Result<bool, String> {
+fn deliver_trust(entry: &CredentialEntry, own: OwnTrust) -> Result<Option<u64>, String> {
     let (bundles, crls) = everybody(entry, own, partners(entry)?);
-    directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())
+    directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())?;
+    // Read before any hook runs: what is switched later is seen by them, too.
+    Ok(directory::trust_version(&entry.directory))
 }
 
 /// Whether the credential in use verifies under this trust. Lists that revoke it are good ones all the same.

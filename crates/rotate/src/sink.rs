@@ -5,6 +5,8 @@ mod keystore;
 mod projected;
 mod secret;
 
+#[cfg(feature = "pkcs12")]
+use countermark_credential::Bundle;
 use countermark_credential::Credential;
 use countermark_credential::directory::{self, Delivery, Extra, Generation, Manner};
 use countermark_identity::{Secret, UnixTime};
@@ -27,9 +29,36 @@ fn extras(entry: &CredentialEntry, delivery: &Delivery) -> Result<Vec<Extra>, St
     }
     #[cfg(feature = "pkcs12")]
     if let Some(file) = &entry.sinks.keystore_password {
-        extras.push(Extra { name: KEYSTORE, content: keystore::keystore(entry, delivery, file)? });
+        let own = |bundle: &&Bundle| bundle.trust_domain() == entry.identity.trust_domain();
+        let roots = delivery.bundles.iter().find(own).map_or(&[][..], Bundle::roots);
+        extras.push(Extra { name: KEYSTORE, content: keystore::keystore(&delivery.credential, roots, file)? });
     }
     Ok(extras)
+}
+
+/// Writes `keystore.p12` of this generation anew if the roots in it are no longer those of the directory.
+#[cfg(feature = "pkcs12")]
+pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result<(), String> {
+    let Some(password) = &entry.sinks.keystore_password else { return Ok(()) };
+    let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
+    if held.generation.map(Generation::number) != Some(generation) {
+        // The next one has brought its own.
+        return Ok(());
+    }
+    let present = crate::renew::present(&entry.directory, &entry.identity);
+    let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for the keystore")?;
+    let path = entry.directory.join("generations").join(generation.to_string()).join(KEYSTORE);
+    if keystore::holds(&path, &held.credential, own.bundle.roots(), password) {
+        return Ok(());
+    }
+    let content = keystore::keystore(&held.credential, own.bundle.roots(), password)?;
+    directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
+}
+
+/// There is none.
+#[cfg(not(feature = "pkcs12"))]
+pub(crate) const fn renew_keystore(_entry: &CredentialEntry, _generation: u64) -> Result<(), String> {
+    Ok(())
 }
 
 /// Leaf, intermediates, key: the order that most servers other than ours want.

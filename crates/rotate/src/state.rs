@@ -24,6 +24,7 @@ struct Document {
     last_success: Option<u64>,
     failures: u32,
     generation: Option<u64>,
+    trust: Option<u64>,
     /// What the hooks were when this was written: other hooks are not done.
     hooks: u64,
     hooks_done: Vec<usize>,
@@ -51,6 +52,7 @@ pub fn read(dir: &Path, hooks: u64) -> Result<Memory, StateError> {
         last_success: document.last_success.map(UnixTime::from_secs),
         failures: document.failures,
         generation: document.generation,
+        trust: document.trust,
         hooks_done: if same { document.hooks_done } else { Vec::new() },
         succeeded: document.succeeded && same,
     })
@@ -69,6 +71,7 @@ pub fn write(dir: &Path, memory: &Memory, hooks: u64) -> Result<(), StateError> 
         last_success: memory.last_success.map(UnixTime::as_secs),
         failures: memory.failures,
         generation: memory.generation,
+        trust: memory.trust,
         hooks,
         hooks_done: memory.hooks_done.clone(),
         succeeded: memory.succeeded,
@@ -114,6 +117,7 @@ mod tests {
             last_success: Some(UnixTime::from_secs(7)),
             failures: 3,
             generation: Some(12),
+            trust: Some(4),
             hooks_done: vec![0, 2],
             succeeded: true,
         }

@@ -4,7 +4,7 @@ use countermark_identity::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CredentialEntry, HookKind};
-use crate::machine::{Machine, Moment};
+use crate::machine::{MOST_REPEATS, Machine, Moment};
 
 /// How everything stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,8 @@ pub struct DutyStatus {
     pub cause: Option<String>,
     /// The serial that is served, where it is not the delivered one.
     pub served: Option<String>,
+    /// How often the hooks were run again for that.
+    pub hooks_repeated: u32,
 }
 
 impl CredentialStatus {
@@ -99,6 +101,7 @@ impl CredentialStatus {
             failures: duty.failures,
             cause: duty.cause.map(str::to_owned),
             served: duty.served.map(ToString::to_string),
+            hooks_repeated: duty.repeats,
         });
         Self {
             name: entry.name.to_string(),
@@ -155,7 +158,11 @@ impl CredentialStatus {
         for duty in self.duties.iter().filter(|duty| !duty.done) {
             let cause = duty.cause.as_deref().unwrap_or("it has not ended yet");
             let served = duty.served.as_ref().map(|serial| format!(" (serial {serial})")).unwrap_or_default();
-            lines.push(format!("{} is not done after {} failures: {cause}{served}", duty.what, duty.failures));
+            let again = match duty.hooks_repeated {
+                0 => String::new(),
+                times => format!("; the hooks were run again for that ({times} of at most {MOST_REPEATS} times)"),
+            };
+            lines.push(format!("{} is not done after {} failures: {cause}{served}{again}", duty.what, duty.failures));
         }
         match self.last_success {
             Some(at) => lines.push(format!("the last rotation succeeded at {}", time(at))),
@@ -178,6 +185,7 @@ impl CredentialStatus {
 /// A hook in a few words, without its arguments: they may be long, and are nobody's business.
 fn describe(entry: &CredentialEntry, hook: usize) -> String {
     let what = match entry.hooks.get(hook).map(|hook| &hook.kind) {
+        Some(HookKind::Keystore) => "roots of the keystore".to_owned(),
         Some(HookKind::Projected { dir }) => format!("projection to {}", dir.display()),
         Some(HookKind::Secret(secret)) => format!("manifest {}", secret.path.display()),
         Some(HookKind::Run { command, .. }) => format!("run {}", command.first().map_or("", String::as_str)),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use countermark_credential::directory;
 use countermark_identity::{Clock as _, Secret, Thumbprint};
 use countermark_rotate::enrol::{EnrolError, Enrolment, Entitlement, Root, is_pending};
-use countermark_rotate::issuer::Remote;
+use countermark_rotate::issuer::{Listing, Present, Remote, Stations as _};
 use countermark_rotate::request::KeyKind;
 use countermark_rotate::{Rotation, Setup};
 use tokio_util::sync::CancellationToken;
@@ -252,14 +252,44 @@ async fn what_a_root_revoked_is_had_although_the_authority_is_not_known_yet() {
     estate.serve().await;
     let (_handle, shutdown) = rotating(&estate, "").await;
     let begun = Instant::now();
+    let signed = estate.authority().crls().unwrap();
+    assert_eq!(signed.len(), 3, "of the root, of the intermediate, and of its successor");
     let told = || {
         let loaded = directory::load_trust(&dir).unwrap();
-        // The root's list names the intermediate; that of the next one is nobody's whom the directory knows.
-        loaded.crls.iter().flat_map(|domain| &domain.crls).any(|crl| !crl.is_empty())
+        let there: Vec<_> = loaded.crls.iter().flat_map(|domain| &domain.crls).collect();
+        // The root's list names the intermediate, and the successor's is there although its certificate is not.
+        there.iter().any(|crl| !crl.is_empty())
+            && signed.iter().all(|crl| there.iter().any(|other| other.issuer_der() == crl.issuer_der()))
     };
     while !told() {
         assert!(begun.elapsed() < PATIENCE, "the directory never hears of it");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     shutdown.cancel();
+}
+
+#[tokio::test]
+async fn who_follows_the_lists_goes_by_the_trust_that_is_there_at_each_round() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let config = estate.config("authority", "");
+    let remote = Remote::new(Arc::new(estate.clock.clone()));
+    let mut present = Present::default();
+    present.credential = Some(directory::read(&dir).unwrap().credential);
+    present.trust = directory::load_trust(&dir).unwrap();
+    let following = remote.lists(&config.credentials[0], &present, estate.clock.now()).await.unwrap();
+    let mut lists = following.unwrap();
+    let mut next = async || {
+        let verified = |listing: Option<Listing>| listing.is_some_and(|listing| listing.verified);
+        tokio::time::timeout(PATIENCE, lists.next()).await.unwrap().map(verified)
+    };
+    assert!(next().await.unwrap());
+    // Another root takes the place of the authority's.
+    let file = dir.join("trust/current/agents.internal.trust-bundle.pem");
+    let genuine = std::fs::read(&file).unwrap();
+    let stranger = countermark_testkit::TestCa::new("agents.internal");
+    std::fs::write(&file, stranger.bundle().to_pem()).unwrap();
+    assert!(!next().await.unwrap_or(false), "the authority is nobody's any more");
+    std::fs::write(&file, genuine).unwrap();
+    assert!(next().await.unwrap(), "and is known again without another start");
 }

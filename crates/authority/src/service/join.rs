@@ -14,9 +14,8 @@ use crate::{
 
 /// Enrols whoever the token speaks for.
 pub(super) async fn by_token(shared: &Shared, token: &str, csr: &Csr) -> Result<Handed, Refusal> {
-    let now = shared.clock.now();
     let enrolment = shared.enrolment.load_full();
-    let grant = match enrolment.grant(token, now) {
+    let grant = match enrolment.grant(token, shared.clock.as_ref()).await {
         Ok(grant) => grant,
         Err(error) => {
             let refusal = Refusal::from(error);
@@ -54,6 +53,7 @@ impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::NoRule { .. } => Self::forbidden("no_rule", error.to_string()),
+            TokenError::Unavailable => Self::later(error.code(), error.to_string(), 5),
             _ => Self::unauthorized(error.code(), error.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod administration;
 mod enrolment;
+mod keys;
 mod material;
 mod renewal;
 mod room;

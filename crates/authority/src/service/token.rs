@@ -1,16 +1,11 @@
-//! Tokens of configured issuers, read strictly: header, choice of the key, claims and clock are ours; the signature alone is
-//! the library's.
+//! Tokens of configured issuers: that one of them has signed it is said by `oauth`, what it stands for here.
 
 mod config;
 mod error;
-mod keys;
 
-use std::collections::BTreeMap;
-
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use countermark_identity::UnixTime;
-use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
+use countermark_identity::{Clock, UnixTime};
+use countermark_oauth::UnverifiedJwt;
+use serde_json::{Map, Value};
 
 pub(crate) use self::config::Rule;
 pub use self::{
@@ -27,60 +22,37 @@ pub(crate) struct Grant<'a> {
     pub(crate) subject: String,
 }
 
-/// The members that decide anything; [RFC 7515 §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11) has the
-/// recipient refuse what it must understand and does not.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<Value>,
-    b64: Option<Value>,
-}
-
-/// Claims of which each name stands once.
-pub(crate) struct Claims(pub(crate) BTreeMap<String, Value>);
+/// Claims that their issuer has signed, of which each name stands once.
+pub(crate) struct Claims(pub(crate) Map<String, Value>);
 
 impl Enrolment {
     /// Whom the token enrols, if it is one of ours and good now.
-    pub(crate) fn grant(&self, token: &str, now: UnixTime) -> Result<Grant<'_>, TokenError> {
+    pub(crate) async fn grant(&self, token: &str, clock: &dyn Clock) -> Result<Grant<'_>, TokenError> {
         if token.len() > LONGEST {
-            return Err(TokenError::Malformed("it has more than 16 KiB"));
+            return Err(TokenError::Long);
         }
-        let mut parts = token.split('.');
-        let (Some(head), Some(body), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(TokenError::Malformed("a signed token has three parts"));
-        };
-        let header: Header = decode(head)?;
-        header.require_plain()?;
-        // Not believed: it only says whose keys to try.
-        let claims: Claims = decode(body)?;
-        let named = claims.text("iss").ok_or(TokenError::Claim { name: "iss" })?;
+        let token = UnverifiedJwt::parse(token)?;
+        let named = token.issuer().ok_or(TokenError::Claim { name: "iss" })?;
         let issuer = self.issuers.iter().find(|issuer| issuer.issuer == named).ok_or(TokenError::UnknownIssuer)?;
-        let key = issuer.keys.choose(&header.alg, header.kid.as_deref())?;
-        let signed = token.get(..head.len() + 1 + body.len()).unwrap_or_default();
-        if !key.verifies(signed, signature) {
-            return Err(TokenError::Signature);
+        let signed = issuer.keys.verify(token).await?;
+        if signed.media_type().is_some_and(|kind| kind != "jwt") {
+            return Err(TokenError::Type);
         }
+        let claims = Claims(signed.claims().clone());
         claims.require_audience(&issuer.audience)?;
-        claims.require_time(now)?;
+        // Whoever was asked for keys may have taken a while.
+        claims.require_time(clock.now())?;
         let subject = claims.text("sub").ok_or(TokenError::Claim { name: "sub" })?.to_owned();
         let rule = issuer.rules.iter().find(|rule| rule.matches(&claims));
         let rule = rule.ok_or_else(|| TokenError::NoRule { subject: subject.clone() })?;
         Ok(Grant { rule, issuer: &issuer.issuer, subject })
     }
-}
 
-impl Header {
-    fn require_plain(&self) -> Result<(), TokenError> {
-        if self.crit.is_some() || self.b64.is_some() {
-            return Err(TokenError::Malformed("its header has extensions that must be understood"));
-        }
-        match &self.typ {
-            Some(typ) if !typ.eq_ignore_ascii_case("JWT") => Err(TokenError::Malformed("its type is not JWT")),
-            _ => Ok(()),
-        }
+    /// Keeps the keys of issuers at URLs fresh, for ever.
+    pub(crate) async fn follow(&self) {
+        let each = self.issuers.iter().map(|issuer| issuer.keys.follow(&issuer.issuer));
+        futures_util::future::join_all(each).await;
+        std::future::pending().await
     }
 }
 
@@ -127,35 +99,6 @@ impl Claims {
             value.as_f64().filter(|date| *date >= 0.0 && *date < 1e12).map(|date| format!("{:.0}", date.floor()));
         text.and_then(|text| text.parse().ok()).map(Some).ok_or(TokenError::Claim { name })
     }
-}
-
-impl<'de> Deserialize<'de> for Claims {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-        impl<'de> de::Visitor<'de> for Once {
-            type Value = Claims;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("claims")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-                let mut claims = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if claims.insert(name, value).is_some() {
-                        return Err(de::Error::custom("a claim stands twice"));
-                    }
-                }
-                Ok(Claims(claims))
-            }
-        }
-        deserializer.deserialize_map(Once)
-    }
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, TokenError> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("a part is not base64url"))?;
-    serde_json::from_slice(&json).map_err(|_| TokenError::Malformed("a part is not the JSON that belongs there"))
 }
 
 /// A token that reaches us has travelled: 16 KiB is twice what web servers take in a header.

@@ -108,7 +108,7 @@ impl Upkeep {
         if now >= self.own_at && self.own_is_due(now) {
             let renewed = self.renew_own(now).await;
             self.shared.troubles.note(Part::OwnCertificate, &renewed);
-            self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+            self.own_at = if renewed.is_ok() { now } else { now.saturating_add(self.own_retry()) };
         }
         self.follow(now).await;
         if now >= self.lists_at && (self.lists_owed || self.lists_are_due(now)) {
@@ -120,7 +120,7 @@ impl Upkeep {
                 // The intermediate is another.
                 let renewed = self.renew_own(now).await;
                 self.shared.troubles.note(Part::OwnCertificate, &renewed);
-                self.own_at = if renewed.is_ok() { now } else { now.saturating_add(RETRY) };
+                self.own_at = if renewed.is_ok() { now } else { now.saturating_add(self.own_retry()) };
             }
         }
         self.try_to_write().await;
@@ -190,6 +190,13 @@ impl Upkeep {
         replaced || now >= leaf.not_before().saturating_add(life / 2) || now < leaf.not_before()
     }
 
+    /// A twentieth of its life, which at half of it is a tenth of what is left; a minute at most.
+    fn own_retry(&self) -> Duration {
+        let credential = Arc::clone(&self.publish.borrow());
+        let leaf = credential.leaf();
+        (leaf.not_after().duration_since(leaf.not_before()) / 20).clamp(SHORTEST_RETRY, RETRY)
+    }
+
     async fn renew_own(&mut self, now: UnixTime) -> Result<(), ServiceError> {
         let credential = own_credential(&self.shared.desk, &self.shared.places, &self.shared.me, now).await?;
         tracing::info!(serial = %credential.leaf().serial(), not_after = %credential.leaf().not_after(), "the authority's own certificate is renewed");
@@ -253,10 +260,11 @@ impl Shared {
 
     fn reload_enrolment(&self) -> bool {
         let Some(path) = &self.enrol else { return true };
-        let read = Enrolment::read(path, self.authority.trust_domain());
+        let read = Enrolment::read(path, self.authority.trust_domain(), &self.enrolment.load());
         self.troubles.note(Part::Enrolment, &read);
         let Ok(enrolment) = read else { return false };
         self.enrolment.store(Arc::new(enrolment));
+        self.enrolment_moved.notify_one();
         true
     }
 
@@ -265,6 +273,18 @@ impl Shared {
         let mut files: Vec<_> = self.enrol.iter().cloned().collect();
         files.extend(self.enrolment.load().files().iter().cloned());
         files
+    }
+}
+
+/// Keeps the keys of whoever may enrol fresh until the service is over.
+pub(super) async fn follow_keys(shared: Arc<Shared>) {
+    loop {
+        let enrolment = shared.enrolment.load_full();
+        tokio::select! {
+            () = shared.over.cancelled() => return,
+            () = shared.enrolment_moved.notified() => {}
+            () = enrolment.follow() => {}
+        }
     }
 }
 
@@ -282,6 +302,8 @@ fn seen(file: &Path) -> Seen {
 const LOOK: Duration = Duration::from_millis(250);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long at least, with certificates of seconds.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// How long after a failure files that are as they were are read again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is tried whether the inventory can be written again.

@@ -50,6 +50,12 @@ pub fn deliver_trust_as(
     switch(dir, &bundles, &crls, own(dir).as_ref(), access)
 }
 
+/// The number of the trust material that is there, by which it is told from what was there before.
+#[must_use]
+pub fn trust_version(dir: &Path) -> Option<u64> {
+    Switch::new(&dir.join(TRUST), VERSIONS).current()
+}
+
 /// The trust domain of the credential that is there.
 fn own(dir: &Path) -> Option<TrustDomain> {
     let number = Switch::new(dir, GENERATIONS).current()?;

@@ -30,6 +30,11 @@ impl LongPoll {
         Self { client, url, limit, known: None, body: None }
     }
 
+    /// Asks by another client from now on. What is known stays known.
+    pub fn ask_by(&mut self, client: Client) {
+        self.client = client;
+    }
+
     /// Forgets what came before, so that the next version comes at once, whichever it is.
     pub fn forget(&mut self) {
         (self.known, self.body) = (None, None);

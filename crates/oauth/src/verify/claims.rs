@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::refusal::TokenRefusal;
 use super::rules::{Binding, ClaimPath, IssuerRules, Profile};
-use crate::jose::{Compact, JwsFault, KeySet};
+use super::signed::SignedJwt;
 
 /// Claims that an issuer signed, or said of an opaque token when it was asked; nothing else of them is judged yet.
 #[derive(Debug)]
@@ -38,12 +38,10 @@ pub(super) struct ValidClaims {
 }
 
 impl SignedClaims {
-    /// The claims of a token whose signature is its issuer's; the token again where it is not.
-    pub(super) fn verify<'a>(token: Compact<'a>, keys: &KeySet) -> Result<Self, Box<(Compact<'a>, JwsFault)>> {
-        match token.verify(keys) {
-            Ok(()) => Ok(Self { origin: Origin::Signature { kind: token.header.media_type() }, claims: token.claims }),
-            Err(fault) => Err(Box::new((token, fault))),
-        }
+    /// The claims of a token whose signature is its issuer's.
+    pub(super) fn signed(token: SignedJwt) -> Self {
+        let (kind, claims) = token.into_parts();
+        Self { origin: Origin::Signature { kind }, claims }
     }
 
     /// What the issuer says of a token that it calls active ([RFC 7662 §2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2)).

@@ -1,8 +1,6 @@
 //! An issuer's keys, kept fresh: fetched in the background, and once more when a token names one that is not there.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,58 +10,9 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::http::FollowingHttp;
-use crate::jose::{KeySet, KeySetError};
-use crate::metadata::{DiscoveryError, ServerMetadata};
-
-/// Where an issuer's JWKS comes from.
-pub trait KeySource: Send + Sync + std::fmt::Debug {
-    /// Fetches the document.
-    fn fetch(&self) -> FetchedKeys<'_>;
-}
-
-/// The document, once it is there.
-pub type FetchedKeys<'a> = Pin<Box<dyn Future<Output = Result<Bytes, KeyError>> + Send + 'a>>;
-
-/// Why an issuer's keys are not known.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// Nothing usable is in the document.
-    #[error("the issuer's keys cannot be used: {0}")]
-    Keys(#[from] KeySetError),
-    /// Whoever publishes the keys is not to be found or does not answer.
-    #[error(transparent)]
-    Source(#[from] DiscoveryError),
-    /// A file cannot be read.
-    #[error("{0}")]
-    File(String),
-}
-
-/// The keys that an issuer publishes: where its metadata says, or at a URL that is known.
-#[derive(Debug)]
-pub struct PublishedKeys {
-    http: Arc<FollowingHttp>,
-    issuer: String,
-}
-
-impl PublishedKeys {
-    /// Asks the issuer's metadata each time, since the URL may move with it.
-    #[must_use]
-    pub fn new(http: Arc<FollowingHttp>, issuer: impl Into<String>) -> Self {
-        Self { http, issuer: issuer.into() }
-    }
-}
-
-impl KeySource for PublishedKeys {
-    fn fetch(&self) -> FetchedKeys<'_> {
-        Box::pin(async {
-            let (_, http) = self.http.now().map_err(DiscoveryError::from)?;
-            let metadata = ServerMetadata::discover(&http, &self.issuer).await?;
-            Ok(http.get(metadata.jwks_uri()?, LARGEST).await.map_err(DiscoveryError::from)?)
-        })
-    }
-}
+use super::signed::{SignatureRefusal, SignedJwt};
+use super::source::{KeyError, KeySource};
+use crate::jose::{Compact, KeySet};
 
 /// The keys of one issuer.
 #[derive(Debug)]
@@ -108,6 +57,41 @@ impl Keyring {
         let keys = self.keys.load_full()?;
         let unseen = self.begun.elapsed().as_secs().saturating_sub(self.seen.load(Ordering::Relaxed));
         (unseen < LONGEST_UNSEEN).then_some(keys)
+    }
+
+    /// Whether one of these keys signed it, and which generation of them did. With the keys at hand; if none fits or the signature
+    /// is wrong, with newer ones, since an issuer may change its keys, even under the same id.
+    pub(super) async fn verify(self: &Arc<Self>, token: Compact<'_>) -> Result<(SignedJwt, u64), SignatureRefusal> {
+        let at_hand = self.now();
+        let (token, refusal) = match &at_hand {
+            None => (token, SignatureRefusal::Unavailable),
+            Some(keys) => match SignedJwt::of(token, &keys.set) {
+                Ok(signed) => return Ok((signed, keys.generation)),
+                Err(refused) => (refused.0, refused.1.into()),
+            },
+        };
+        let newer = self.newer(at_hand.map(|keys| keys.generation)).await.ok_or(refusal)?;
+        let signed = SignedJwt::of(token, &newer.set).map_err(|refused| refused.1)?;
+        Ok((signed, newer.generation))
+    }
+
+    /// Fetches the keys now, and again every five minutes, for ever.
+    pub(super) async fn follow(&self, issuer: &str) {
+        let mut wait = FIRST_RETRY;
+        loop {
+            match self.refresh().await {
+                Ok(_) => {
+                    wait = FIRST_RETRY;
+                    tokio::time::sleep(FRESH).await;
+                }
+                Err(error) => {
+                    let kept = self.now().is_some();
+                    tracing::warn!(issuer, %error, kept, "the issuer's keys cannot be fetched");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_RETRY);
+                }
+            }
+        }
     }
 
     /// Newer keys than `seen`, if there may be any: asked for once by however many, and no more often than `BURST` times
@@ -177,5 +161,7 @@ const BURST: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Seconds for which keys count without being seen at their issuer's.
 const LONGEST_UNSEEN: u64 = 24 * 3600;
-/// Bytes of a JWKS.
-const LARGEST: usize = 256 * 1024;
+/// How often keys are fetched without a reason.
+const FRESH: Duration = Duration::from_secs(300);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);

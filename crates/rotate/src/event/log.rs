@@ -47,6 +47,14 @@ impl Told {
             Event::HookFailed { hook, failures, cause, retry } => {
                 tracing::warn!(credential, event = name, hook, failures, ?retry, %cause, "the hook failed");
             }
+            Event::HooksRepeated { mismatches } => {
+                tracing::warn!(
+                    credential,
+                    event = name,
+                    mismatches,
+                    "the hooks run again: the consumer may have missed them"
+                );
+            }
             Event::ProbeFailed { failures, cause, retry } => {
                 tracing::warn!(credential, event = name, failures, ?retry, %cause, "the consumer could not be looked at");
             }

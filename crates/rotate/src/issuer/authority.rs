@@ -1,5 +1,6 @@
 //! Our own authority: EST, and JSON for what EST lacks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, SpiffeId, TrustDomain, UnixTime};
-use countermark_mtls::{ClientConfig, ExpectedServer, LongPoll, danger_fetch_unverified, provider};
+use countermark_mtls::{Client, ClientConfig, ExpectedServer, LongPoll, danger_fetch_unverified, provider};
 use http::Uri;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -23,6 +24,7 @@ use super::wire::{self, Wire, WireError, expected};
 use super::{Coming, Listing, Lists, OwnTrust, Present, Station, StationError, TrustOf, Windows};
 use crate::config::CredentialEntry;
 use crate::pkcs7;
+use crate::renew::{blocking, present};
 use crate::request;
 use crate::schedule::Window;
 
@@ -184,12 +186,15 @@ pub(super) async fn lists(
     if !wire::lists_hold(&own, now) {
         own.crls.extend(fetch_crls(url).await?);
     }
-    let way = Way { credential, own, expected: expected(server), clock, url: url.clone() };
+    let (directory, identity) = (entry.directory.clone(), entry.identity.clone());
+    let way = Way { directory, identity, credential, own, expected: expected(server), clock, url: url.clone() };
     Ok(Published { poll: way.poll(Vec::new())?, way, unverified: None })
 }
 
 /// How the authority is asked for its lists.
 struct Way {
+    directory: PathBuf,
+    identity: SpiffeId,
     credential: Arc<Credential>,
     own: OwnTrust,
     expected: ExpectedServer,
@@ -198,11 +203,40 @@ struct Way {
 }
 
 impl Way {
-    /// A poll that knows the authority by the lists that were there and by these, none of which is delivered for that.
-    fn poll(&self, also: Vec<Arc<Crl>>) -> Result<LongPoll, IssuerError> {
+    /// Goes by what the directory holds now. Says whether that is something else; what cannot be used is nothing else.
+    async fn follow(&mut self) -> Result<bool, IssuerError> {
+        let (directory, identity) = (self.directory.clone(), self.identity.clone());
+        let present = blocking(move || Ok(present(&directory, &identity))).await?;
+        let now = self.clock.now();
+        let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
+        let own = present.own(self.identity.trust_domain()).filter(|own| wire::lists_hold(own, now));
+        let (Some(credential), Some(own)) = (credential, own) else { return Ok(false) };
+        let lists = |own: &OwnTrust| own.crls.iter().map(|crl| crl.der().to_vec()).collect::<Vec<_>>();
+        let same = credential.leaf().thumbprint() == self.credential.leaf().thumbprint()
+            && own.bundle.to_pem() == self.own.bundle.to_pem()
+            && lists(&own) == lists(&self.own);
+        (self.credential, self.own) = (credential, own);
+        Ok(!same)
+    }
+
+    /// A client that knows the authority by the lists that are there and by these, none of which is delivered for that.
+    fn client(&self, also: Vec<Arc<Crl>>) -> Result<Client, IssuerError> {
         let mut own = self.own.clone();
         own.crls.extend(also);
-        let client = wire::client(Arc::clone(&self.credential), own, self.expected.clone(), Arc::clone(&self.clock))?;
+        let (credential, clock) = (Arc::clone(&self.credential), Arc::clone(&self.clock));
+        Ok(wire::client(credential, own, self.expected.clone(), clock)?)
+    }
+
+    /// The lists of the authority itself, as it is known by these, without a certificate of our own.
+    async fn as_nobody(&self, also: Vec<Arc<Crl>>) -> Result<Vec<Arc<Crl>>, IssuerError> {
+        let mut own = self.own.clone();
+        own.crls.extend(also);
+        let wire = Wire::anonymous(own, self.expected.clone(), Arc::clone(&self.clock))?;
+        crls(&wire.get(&self.url, "/v1/crl").await?.success()?)
+    }
+
+    fn poll(&self, also: Vec<Arc<Crl>>) -> Result<LongPoll, IssuerError> {
+        let client = self.client(also)?;
         let at = wire::join(&self.url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
         Ok(LongPoll::new(client, at, LARGEST_CRL))
     }
@@ -219,6 +253,9 @@ pub(super) struct Published {
 impl Lists for Published {
     fn next(&mut self) -> Coming<'_, Option<Listing>> {
         Box::pin(async move {
+            if self.way.follow().await? {
+                self.poll.ask_by(self.way.client(self.unverified.clone().unwrap_or_default())?);
+            }
             let error = match self.poll.next().await {
                 Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
                 Ok(None) => return Ok(None),
@@ -235,7 +272,11 @@ impl Lists for Published {
             }
             self.poll = self.way.poll(given.clone())?;
             self.unverified = Some(given.clone());
-            Ok(Some(Listing { crls: given, verified: false }))
+            // As nobody: a certificate of ours that is revoked is refused, and lists are everybody's.
+            Ok(Some(match self.way.as_nobody(given.clone()).await {
+                Ok(crls) => Listing { crls, verified: true },
+                Err(_) => Listing { crls: given, verified: false },
+            }))
         })
     }
 }

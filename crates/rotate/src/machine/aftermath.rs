@@ -16,6 +16,9 @@ pub(super) struct Aftermath {
     tasks: Vec<Task>,
     probe: bool,
     concluded: bool,
+    /// How often the consumer served another certificate than the delivered one, and how often the hooks ran again for it.
+    mismatches: u32,
+    repeats: u32,
     /// Tells the retries from those of others.
     seed: u64,
 }
@@ -53,6 +56,8 @@ impl Aftermath {
             tasks,
             probe: duties.probe,
             concluded: memory.succeeded,
+            mismatches: 0,
+            repeats: 0,
             seed: duties.seed,
         }
     }
@@ -64,6 +69,7 @@ impl Aftermath {
         }
         self.generation = Some(generation);
         self.concluded = false;
+        (self.mismatches, self.repeats) = (0, 0);
         for task in &mut self.tasks {
             *task = Task { state: State::Waiting(now), ..Task::default() };
         }
@@ -162,6 +168,7 @@ impl Aftermath {
                 task.served = Some(served.clone());
                 let delivered = delivered.clone();
                 actions.push(Action::Tell(Event::ServedSerialMismatch { delivered, served, retry }));
+                self.insist(now, actions);
             }
             (Ok(_), None) => *task = Task::default(),
             (Err(cause), _) => {
@@ -169,6 +176,19 @@ impl Aftermath {
                 actions.push(Action::Tell(Event::ProbeFailed { failures, cause, retry }));
             }
         }
+    }
+
+    /// Has the hooks run again once the consumer has kept serving another certificate: what they told it may have been lost, as a
+    /// signal is that comes in the midst of a reload. Each time after twice as many probes, and not for ever.
+    fn insist(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.mismatches = self.mismatches.saturating_add(1);
+        let hooks: Vec<usize> = (0..self.hooks()).collect();
+        if hooks.is_empty() || self.repeats >= MOST_REPEATS || self.mismatches != PATIENCE << self.repeats {
+            return;
+        }
+        self.repeats += 1;
+        self.repeat(&hooks, now);
+        actions.push(Action::Tell(Event::HooksRepeated { mismatches: self.mismatches }));
     }
 
     /// The generation whose last task is done, once.
@@ -217,6 +237,7 @@ impl Aftermath {
             failures: task.failures,
             cause: task.cause.as_deref(),
             served: task.served.as_ref(),
+            repeats: if index < hooks { 0 } else { self.repeats },
         })
     }
 
@@ -244,5 +265,9 @@ impl Task {
     }
 }
 
+/// Probes that find another certificate before the hooks run again, for the first time.
+const PATIENCE: u32 = 3;
+/// After 3, 6, 12, 24 and 48 of them, the last of which come every two and a half minutes.
+pub(crate) const MOST_REPEATS: u32 = 5;
 /// Hooks and probes have no end that they must come before.
 const FAR: Duration = Duration::from_secs(365 * 86_400);

@@ -57,7 +57,7 @@ impl Bench {
 
     fn delivered(&mut self, number: u8, generation: u64) -> Vec<String> {
         let life = self.life(number, 3600);
-        self.tell(Input::Delivered { life, generation })
+        self.tell(Input::Delivered { life, generation, trust: Some(1) })
     }
 
     fn failed(&mut self) -> Vec<String> {
@@ -152,6 +152,47 @@ fn hooks_run_in_order_and_the_probe_has_the_last_word() {
     assert_eq!(bench.tell(Input::Woke), ["probe 1"]);
     assert_eq!(bench.probed(1, 1), ["succeeded"]);
     assert!(bench.machine.last_success().is_some() && bench.machine.is_settled());
+}
+
+#[test]
+fn while_the_consumer_keeps_serving_another_certificate_the_hooks_run_again_ever_more_seldom() {
+    let mut bench = Bench::new(2, true);
+    bench.found(None, None);
+    bench.delivered(1, 1);
+    bench.hooked(0, 1, true);
+    assert_eq!(bench.hooked(1, 1, true), ["hook_done", "probe 1"]);
+    let mut repeated = Vec::new();
+    for mismatch in 1..200 {
+        let said = bench.probed(1, 9);
+        if said.contains(&"hooks_repeated".to_owned()) {
+            repeated.push(mismatch);
+            assert_eq!(said, ["served_serial_mismatch", "hooks_repeated", "hook 0 of 1"], "the probe comes after them");
+            bench.mono += Duration::from_secs(200);
+            assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 1 of 1"]);
+            assert_eq!(bench.hooked(1, 1, true), ["hook_done", "probe 1"]);
+        } else {
+            assert_eq!(said, ["served_serial_mismatch"]);
+            bench.mono += Duration::from_secs(200);
+            assert_eq!(bench.tell(Input::Woke), ["probe 1"]);
+        }
+        assert_eq!(bench.machine.duties().last().unwrap().repeats as usize, repeated.len());
+    }
+    assert_eq!(repeated, [3, 6, 12, 24, 48], "and not for ever");
+    bench.tell(Input::Asked);
+    assert_eq!(bench.delivered(2, 2), ["renewed", "hook 0 of 2"]);
+    bench.hooked(0, 2, true);
+    bench.hooked(1, 2, true);
+    assert_eq!(bench.machine.duties().last().unwrap().repeats, 0);
+    assert_eq!(bench.probed(2, 2), ["succeeded"]);
+    // Without hooks there is nothing to run.
+    let mut bare = Bench::new(0, true);
+    bare.found(None, None);
+    bare.delivered(1, 1);
+    for _ in 0..10 {
+        assert_eq!(bare.probed(1, 9), ["served_serial_mismatch"]);
+        bare.mono += Duration::from_secs(200);
+        bare.tell(Input::Woke);
+    }
 }
 
 #[test]
@@ -256,7 +297,7 @@ fn an_issuer_that_asks_to_be_left_alone_is_within_bounds() {
 #[test]
 fn other_trust_material_is_carried_on_by_the_hooks_that_have_to_do_with_it() {
     let mut bench = Bench::new(3, false);
-    let moved = || Input::TrustMoved { hooks: vec![0, 2] };
+    let moved = || Input::TrustMoved { version: 2, hooks: vec![0, 2] };
     bench.found(None, None);
     assert_eq!(bench.delivered(1, 1).last().unwrap(), "hook 0 of 1");
     assert_eq!(bench.tell(moved()), [""; 0], "it runs, and the others wait");

@@ -42,6 +42,8 @@ pub enum Input {
         life: Life,
         /// Its generation.
         generation: u64,
+        /// The version of the trust material beside it.
+        trust: Option<u64>,
     },
     /// A renewal failed.
     Failed {
@@ -70,6 +72,8 @@ pub enum Input {
     },
     /// Other trust material was delivered, and these hooks have to do with it.
     TrustMoved {
+        /// Its version.
+        version: u64,
         /// Which.
         hooks: Vec<usize>,
     },
@@ -124,6 +128,8 @@ pub struct Memory {
     pub failures: u32,
     /// The generation that the following is about.
     pub generation: Option<u64>,
+    /// The version of the trust material that the following is about.
+    pub trust: Option<u64>,
     /// Which hooks are done for it.
     pub hooks_done: Vec<usize>,
     /// Whether the rotation to it succeeded.
@@ -158,4 +164,6 @@ pub struct Duty<'a> {
     pub cause: Option<&'a str>,
     /// What the consumer served, where it was not what was delivered.
     pub served: Option<&'a Serial>,
+    /// How often the hooks were run again for that.
+    pub repeats: u32,
 }

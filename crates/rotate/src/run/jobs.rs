@@ -30,9 +30,9 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// Whether published lists were others than those that were there; if they could not be delivered, with them.
+    /// Which version of the trust material is there, with the published lists; if they could not be delivered, with them.
     Listed {
-        result: Result<bool, Failure>,
+        result: Result<Option<u64>, Failure>,
         listing: Option<Listing>,
     },
     /// What the files are now, where they are not what they were, and the credential if it is good.

@@ -53,10 +53,12 @@ impl Slot {
         require_identity(&entry)?;
         directory::sweep(&entry.directory, now).map_err(claimed)?;
         let hooks = fingerprint_of_hooks(&entry);
-        let (memory, told) = match state::read(&entry.directory, hooks) {
+        let (mut memory, told) = match state::read(&entry.directory, hooks) {
             Ok(memory) => (memory, None),
             Err(error) => (Memory::default(), Some(Event::StateFailed { cause: error.to_string() })),
         };
+        let moved = take_trust(&mut memory, &entry).then_some(Event::TrustMoved);
+        let told = told.or(moved);
         let seen = Fingerprint::of(&entry.directory);
         let found = find(&entry, memory.issued.filter(|_| memory.serial.is_some()), memory.serial.as_ref());
         let machine = Machine::new(duties(&entry), &memory);
@@ -64,9 +66,30 @@ impl Slot {
         Ok(Opened { slot, found, told })
     }
 
+    /// The hooks that have to do with trust material.
+    pub(super) fn hooks_of_trust(&self) -> Vec<usize> {
+        hooks_of_trust(&self.entry).collect()
+    }
+
     pub(super) fn claim(&self) -> Arc<Claim> {
         Arc::clone(&self.claim)
     }
+}
+
+/// Lets no hook count as done that has not seen the trust material that is there: it may have been delivered and the process ended
+/// before that was written down. Says whether there are others than were remembered.
+fn take_trust(memory: &mut Memory, entry: &CredentialEntry) -> bool {
+    let there = directory::trust_version(&entry.directory);
+    let moved = memory.generation.is_some() && memory.trust != there;
+    if moved {
+        memory.hooks_done.retain(|done| !hooks_of_trust(entry).any(|hook| hook == *done));
+    }
+    memory.trust = there;
+    moved
+}
+
+fn hooks_of_trust(entry: &CredentialEntry) -> impl Iterator<Item = usize> {
+    entry.hooks.iter().enumerate().filter(|(_, hook)| hook.on.trust()).map(|(index, _)| index)
 }
 
 /// What the directory holds now.

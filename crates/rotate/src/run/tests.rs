@@ -1,6 +1,8 @@
 //! The task with a real directory, an authority in memory, and clocks that a test moves.
 
 mod double;
+#[cfg(feature = "pkcs12")]
+mod keystore;
 mod lists;
 
 use std::collections::BTreeSet;

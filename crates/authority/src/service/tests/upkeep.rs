@@ -206,3 +206,25 @@ async fn probes_tell_health_readiness_and_metrics_and_no_page_in_a_browser() {
     assert_eq!(status, 503);
     assert!(reasons.contains("list is stale") && reasons.contains("own certificate"), "{reasons}");
 }
+
+#[tokio::test]
+async fn a_failed_renewal_of_its_own_certificate_is_tried_again_within_its_life() {
+    let fixture = Fixture::new().await;
+    let path = fixture.path().join("profiles/server.toml");
+    let profile = std::fs::read_to_string(&path).unwrap();
+    let short = profile.replace("default_ttl = \"1h\"", "default_ttl = \"30s\"").replace("\"5m\"", "\"30s\"");
+    std::fs::write(&path, &short).unwrap();
+    let estate = Estate::over(fixture, |_| {}, |stores| stores).await;
+    let (mut upkeep, credential) = upkeep(&estate);
+    upkeep.look().await;
+    let first = credential.borrow().leaf().clone();
+    assert!(first.not_after().duration_since(START).as_secs() <= 30);
+    std::fs::write(&path, "half-writ").unwrap();
+    estate.fixture.clock.advance(Duration::from_secs(15));
+    upkeep.look().await;
+    assert_eq!(credential.borrow().leaf().serial(), first.serial());
+    std::fs::write(&path, short).unwrap();
+    estate.fixture.clock.advance(Duration::from_secs(3));
+    upkeep.look().await;
+    assert_ne!(credential.borrow().leaf().serial(), first.serial(), "a minute later it would have been over");
+}

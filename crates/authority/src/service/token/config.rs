@@ -9,10 +9,11 @@ use std::{
 };
 
 use countermark_identity::{Role, SpiffeId, TrustDomain};
+use countermark_oauth::{IssuerKeys, KeysAt};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Claims, keys::Keys};
+use super::Claims;
 
 /// The issuers whose tokens enrol; none unless somebody wrote them down.
 #[derive(Debug, Default)]
@@ -26,7 +27,9 @@ pub struct Enrolment {
 pub(super) struct TokenIssuer {
     pub(super) issuer: String,
     pub(super) audience: String,
-    pub(super) keys: Keys,
+    pub(super) keys: IssuerKeys,
+    /// Where they are fetched; none where a file holds them.
+    source: Option<KeysAt>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -49,8 +52,9 @@ impl Enrolment {
         Self::default()
     }
 
-    /// Reads the file and the JWKS files that it names, relative to itself.
-    pub fn read(path: &Path, domain: &TrustDomain) -> Result<Self, EnrolmentError> {
+    /// Reads the file and the JWKS files that it names, relative to itself. Keys that were fetched for one that was read `before`
+    /// are kept where they come from the same place.
+    pub fn read(path: &Path, domain: &TrustDomain, before: &Self) -> Result<Self, EnrolmentError> {
         let text = read_text(path)?;
         let at = |offset: usize, message: String| EnrolmentError::at(path, &text, offset, message);
         let document: Document = toml::from_str(&text)
@@ -62,25 +66,36 @@ impl Enrolment {
         for issuer in document.jwt_issuer {
             let span = issuer.span().start;
             let issuer = issuer.into_inner();
-            if issuer.jwks.contains("://") {
-                let message = "jwks is a file; write the issuer's JWKS to one and renew it, an URL is not fetched yet";
-                return Err(at(span, message.to_owned()));
-            }
             if read.issuers.iter().any(|known| known.issuer == issuer.issuer) {
                 return Err(at(span, format!("the issuer `{}` stands twice", issuer.issuer)));
             }
-            let file = path.parent().unwrap_or_else(|| Path::new(".")).join(&issuer.jwks);
-            let keys = Keys::parse(read_text(&file)?.as_bytes())
-                .map_err(|cause| EnrolmentError::Keys { path: file.clone(), cause })?;
+            let base = path.parent().unwrap_or_else(|| Path::new("."));
+            let source = issuer.source(base).map_err(|message| at(span, message))?;
+            let keys = match &source {
+                Some(source) => before.keys(&issuer.issuer, source),
+                None => {
+                    let file = base.join(&issuer.jwks);
+                    let keys = IssuerKeys::fixed(read_text(&file)?.as_bytes())
+                        .map_err(|cause| EnrolmentError::Keys { path: file.clone(), cause: cause.to_string() })?;
+                    read.files.push(file);
+                    keys
+                }
+            };
             let mut rules = Vec::with_capacity(issuer.rule.len());
             for rule in issuer.rule {
                 let span = rule.span().start;
                 rules.push(rule.into_inner().into_rule(domain).map_err(|message| at(span, message))?);
             }
-            read.files.push(file);
-            read.issuers.push(TokenIssuer { issuer: issuer.issuer, audience: issuer.audience, keys, rules });
+            read.issuers.push(TokenIssuer { issuer: issuer.issuer, audience: issuer.audience, keys, source, rules });
         }
         Ok(read)
+    }
+
+    /// The keys of this issuer from there: those that are known, or none yet.
+    fn keys(&self, issuer: &str, source: &KeysAt) -> IssuerKeys {
+        let same = |known: &&TokenIssuer| known.issuer == issuer && known.source.as_ref() == Some(source);
+        let known = self.issuers.iter().find(same).map(|known| known.keys.clone());
+        known.unwrap_or_else(|| IssuerKeys::fresh(Box::new(source.clone())))
     }
 
     /// The files that this was read from.
@@ -132,7 +147,26 @@ struct IssuerDocument {
     issuer: String,
     audience: String,
     jwks: String,
+    jwks_ca: Option<PathBuf>,
+    jwks_bearer: Option<PathBuf>,
     rule: Vec<toml::Spanned<RuleDocument>>,
+}
+
+impl IssuerDocument {
+    /// Where keys are fetched, if not from a file.
+    fn source(&self, base: &Path) -> Result<Option<KeysAt>, String> {
+        if !self.jwks.contains("://") {
+            let stray = self.jwks_ca.is_some() || self.jwks_bearer.is_some();
+            return if stray {
+                Err("jwks_ca and jwks_bearer go with a jwks that is a URL".to_owned())
+            } else {
+                Ok(None)
+            };
+        }
+        let ca = self.jwks_ca.as_ref().ok_or("a jwks that is a URL takes jwks_ca, the file with its server's CA")?;
+        let bearer = self.jwks_bearer.as_ref().map(|file| base.join(file));
+        KeysAt::new(&self.jwks, base.join(ca), bearer).map(Some).map_err(|error| format!("jwks: {error}"))
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,14 +1,24 @@
 //! Why a token enrols nobody.
 
 use countermark_identity::UnixTime;
+use countermark_oauth::{JwsFault, SignatureRefusal};
 
 /// Why a token enrols nobody. Holds nothing of the token but what its issuer signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Not a token as we read them.
+    /// Not a token that its issuer signed, as we read them.
     #[error("the token is refused: {0}")]
-    Malformed(&'static str),
+    Jws(#[from] JwsFault),
+    /// Longer than any good one.
+    #[error("the token is refused: it has more than 16 KiB")]
+    Long,
+    /// A token for something else.
+    #[error("the token is refused: its type is not JWT")]
+    Type,
+    /// Its issuer cannot be asked for its keys.
+    #[error("the keys of the token's issuer are not known now; try again")]
+    Unavailable,
     /// A claim is missing or of the wrong kind.
     #[error("the token's claim `{name}` is missing or not of its kind")]
     Claim {
@@ -18,12 +28,6 @@ pub enum TokenError {
     /// No such issuer is configured.
     #[error("the token's issuer is not one that may enrol here; see [[jwt_issuer]] in the authority's enrol.toml")]
     UnknownIssuer,
-    /// No key of the issuer fits.
-    #[error("the issuer has no one key that the token's algorithm and key id stand for; renew its JWKS file")]
-    NoKey,
-    /// Another key, or changed since.
-    #[error("the token's signature does not verify under its issuer's key")]
-    Signature,
     /// For somebody else.
     #[error("the token is not for this audience; ask for one with the audience that enrol.toml names")]
     Audience,
@@ -47,13 +51,23 @@ pub enum TokenError {
     },
 }
 
+impl From<SignatureRefusal> for TokenError {
+    fn from(refusal: SignatureRefusal) -> Self {
+        match refusal {
+            SignatureRefusal::Jws(fault) => Self::Jws(fault),
+            SignatureRefusal::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 impl TokenError {
     /// A word for answers and metrics.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::Claim { .. } => "token_malformed",
+            Self::Jws(JwsFault::NoKey | JwsFault::Signature) => "token_signature",
+            Self::Jws(_) | Self::Long | Self::Type | Self::Claim { .. } => "token_malformed",
             Self::UnknownIssuer => "token_issuer",
-            Self::NoKey | Self::Signature => "token_signature",
+            Self::Unavailable => "keys_unavailable",
             Self::Audience => "token_audience",
             Self::Expired { .. } | Self::NotYet { .. } => "token_expired",
             Self::NoRule { .. } => "no_rule",

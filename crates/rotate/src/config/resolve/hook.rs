@@ -15,6 +15,8 @@ impl Resolver<'_> {
     pub(super) fn hooks(&self, written: &Credential) -> Located<Vec<HookEntry>> {
         let place = |kind| HookEntry { kind, timeout: TIMEOUT, on: HookOccasion::Both };
         let mut hooks = Vec::new();
+        // Before whatever copies it.
+        hooks.extend(written.keystore_password_file.as_ref().map(|_| place(HookKind::Keystore)));
         hooks.extend(written.projected.as_deref().map(|dir| place(HookKind::Projected { dir: self.rooted(dir) })));
         if let Some(secret) = &written.secret {
             hooks.push(place(HookKind::Secret(self.secret(secret)?)));

@@ -69,7 +69,8 @@ impl Rotation {
                         slot.published = None;
                     }
                 }
-                Input::Delivered { life: renewed.life, generation: renewed.generation }
+                let Renewed { life, generation, trust, .. } = renewed;
+                Input::Delivered { life, generation, trust }
             }
             Err(Failure { step, cause, after }) => Input::Failed { step, cause, after },
         };
@@ -78,10 +79,8 @@ impl Rotation {
 
     fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>) {
         let input = match result {
-            Ok(Refreshed { window, mut again, moved, fault }) => {
-                if moved {
-                    self.trust_moved(id);
-                }
+            Ok(Refreshed { window, mut again, trust, fault }) => {
+                self.trust_is(id, trust);
                 if let Some(cause) = fault {
                     let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                     self.say(name, Event::RefreshFailed { step: Step::Issue, cause });

@@ -62,7 +62,7 @@ impl Rotation {
     }
 
     /// What is done once lists are delivered, or are not.
-    pub(super) fn spread_to(&mut self, id: u64, result: Result<bool, Failure>, listing: Option<Listing>) {
+    pub(super) fn spread_to(&mut self, id: u64, result: Result<Option<u64>, Failure>, listing: Option<Listing>) {
         let before = self.undelivered.remove(&id);
         // Newer ones that wait already are tried instead.
         let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
@@ -74,8 +74,7 @@ impl Rotation {
             self.undelivered.insert(id, (failures, listing));
         }
         match result {
-            Ok(true) => self.trust_moved(id),
-            Ok(false) => {}
+            Ok(version) => self.trust_is(id, version),
             Err(Failure { step, cause, .. }) => {
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });
@@ -83,13 +82,13 @@ impl Rotation {
         }
     }
 
-    /// Carries other trust material further, by the hooks that have to do with it.
-    pub(super) fn trust_moved(&mut self, id: u64) {
+    /// Carries other trust material than the hooks have seen further, by those that have to do with it.
+    pub(super) fn trust_is(&mut self, id: u64, version: Option<u64>) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let hooks = slot.entry.hooks.iter().enumerate().filter(|(_, hook)| hook.on.trust());
-        let (hooks, name) = (hooks.map(|(index, _)| index).collect(), Arc::clone(&slot.entry.name));
+        let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) else { return };
+        let (hooks, name) = (slot.hooks_of_trust(), Arc::clone(&slot.entry.name));
         self.say(Some(name), Event::TrustMoved);
-        self.tell(id, Input::TrustMoved { hooks });
+        self.tell(id, Input::TrustMoved { version, hooks });
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "pkcs12")]
+use countermark_credential::Bundle;
 use countermark_credential::directory::{self, Delivery, DomainCrls};
 use countermark_credential::{Crl, Issuer, Issuing};
 use countermark_identity::{Clock, UnixTime};
@@ -283,6 +285,13 @@ impl Bench {
     pub(super) fn stranger(&self, name: &str) -> Arc<countermark_credential::Credential> {
         self.issuer.at();
         self.issuer.other.mint(&self.issuer.other.agent_spec(name)).credential()
+    }
+
+    /// The root of this authority and that of another.
+    #[cfg(feature = "pkcs12")]
+    pub(super) fn two_roots(&self) -> Bundle {
+        let roots = [&self.issuer.ca, &self.issuer.other].map(|ca| ca.bundle().roots().to_vec()).concat();
+        Bundle::new("agents.internal".parse().unwrap(), roots).unwrap().with_sequence(1)
     }
 
     /// A directory with a first credential.

@@ -75,3 +75,41 @@ async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
     assert!((3..12).contains(&asked), "{asked}");
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn hooks_that_lists_were_delivered_for_run_also_when_the_process_is_killed_before_it_is_remembered() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (always, seldom) = (bench.path("always"), bench.path("seldom"));
+    let hook = |path: &Path| format!("[[credential.hook]]\ntouch = \"{}\"\n", path.display());
+    let hooks = format!("{}{}on = \"credential\"\n", hook(&always), hook(&seldom));
+    let running = bench.start(&hooks).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    running.end().await;
+    let before = fs::read(dir.join(crate::state::STATE_FILE)).unwrap();
+    for path in [&always, &seldom] {
+        fs::remove_file(path).unwrap();
+    }
+    // What kill -9 between the two leaves: the lists of now, and the memory of before.
+    let running = bench.start(&hooks).unwrap();
+    running.next(|event| matches!(event, Event::Found { .. })).await;
+    assert!(!running.told().contains(&Event::TrustMoved) && !always.exists(), "nothing has moved yet");
+    bench.issuer.publish(bench.issuer.lists(), true);
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.end().await;
+    fs::write(dir.join(crate::state::STATE_FILE), before).unwrap();
+    let _cleared = fs::remove_file(&always);
+
+    let running = bench.start(&hooks).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    assert!(always.exists() && !seldom.exists());
+    running.end().await;
+    fs::remove_file(&always).unwrap();
+    let running = bench.start(&hooks).unwrap();
+    running.next(|event| matches!(event, Event::Found { .. })).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!always.exists(), "they have seen it now");
+    running.end().await;
+}
