@@ -33,16 +33,9 @@ pub(crate) fn csr_attributes(key: KeyType) -> Option<Vec<u8>> {
 
 /// Base64 in lines, as every tool reads it.
 pub(crate) fn base64_lines(bytes: &[u8]) -> String {
-    let text = STANDARD.encode(bytes);
-    let mut lines = String::with_capacity(text.len() + text.len() / LINE + 1);
-    let mut rest = text.as_str();
-    while let Some((line, behind)) = rest.split_at_checked(LINE) {
-        lines.push_str(line);
-        lines.push('\n');
-        rest = behind;
-    }
-    if !rest.is_empty() || lines.is_empty() {
-        lines.push_str(rest);
+    let mut lines = String::with_capacity(bytes.len() * 3 / 2);
+    for line in bytes.chunks(LINE / 4 * 3) {
+        STANDARD.encode_string(line, &mut lines);
         lines.push('\n');
     }
     lines

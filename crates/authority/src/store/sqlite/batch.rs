@@ -188,10 +188,11 @@ const REVOKED_AMONG: &str = "SELECT serial FROM certificate WHERE revoked_at IS 
     AND serial IN (SELECT value FROM json_each(?1))";
 const RESERVE: &str = "INSERT INTO certificate \
     (serial, issuer, identity, issued_at, not_before, not_after, spki_sha256, profile, dns, ip) ";
+// `OR FAIL`, here and below: the transaction is rolled back whole, so that no statement need remember how to undo itself.
 const KEEP: &str = "WITH kept (serial, certificate, thumbprint) AS (";
-const KEPT: &str = ") UPDATE certificate SET certificate = kept.certificate, thumbprint = kept.thumbprint \
+const KEPT: &str = ") UPDATE OR FAIL certificate SET certificate = kept.certificate, thumbprint = kept.thumbprint \
     FROM kept WHERE certificate.serial = kept.serial";
-const AUDIT: &str = "INSERT INTO audit (at, act, outcome, identity, serial, detail) ";
+const AUDIT: &str = "INSERT OR FAIL INTO audit (at, act, outcome, identity, serial, detail) ";
 /// Once; or again by the same key, where what it was redeemed for was never finished.
 const REDEEM: &str = "UPDATE invite SET used_at = ?1, spki_sha256 = ?2, serial = ?3 \
     WHERE secret_sha256 = ?4 AND expires_at >= ?1 AND (used_at IS NULL OR (spki_sha256 = ?2 AND used_at <= ?5 \
