@@ -123,6 +123,11 @@ impl Desk {
         self.lookup.leaf(serial).await
     }
 
+    /// Whether nobody reads or writes the inventory any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ledger.is_over() || self.lookup.is_over()
+    }
+
     /// Issues. Whoever goes away in between leaves a row without a certificate, and no certificate without a row.
     pub(crate) async fn issue(&self, wanted: Wanted, ground: Ground, now: UnixTime) -> Result<Handed, DeskError> {
         let signing = self.signing();

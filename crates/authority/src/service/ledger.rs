@@ -72,16 +72,18 @@ async fn keep_writing(mut store: Box<dyn Store>, mut waiting: mpsc::Receiver<Ord
     }
 }
 
-/// Waits for the first, and then for those who are about to come: each that runs before the batch is closed is one less that
-/// waits for the next. `false` where nobody can come any more.
+/// Waits for the first, and then for those who are about to come, a few turns of the scheduler long: each that runs before the
+/// batch is closed is one less that waits for the next. `false` where nobody can come any more.
 pub(super) async fn gather<T>(waiting: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) -> bool {
     let mut seen = waiting.recv_many(batch, BATCH).await;
-    while seen > 0 && batch.len() < BATCH {
+    for _ in 0..TURNS {
+        let room = BATCH.saturating_sub(batch.len());
+        if seen == 0 || room == 0 {
+            break;
+        }
         tokio::task::yield_now().await;
-        let room = BATCH - batch.len();
-        let more = std::iter::from_fn(|| waiting.try_recv().ok()).take(room);
         let before = batch.len();
-        batch.extend(more);
+        batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
         seen = batch.len() - before;
     }
     !batch.is_empty()
@@ -89,5 +91,7 @@ pub(super) async fn gather<T>(waiting: &mut mpsc::Receiver<T>, batch: &mut Vec<T
 
 /// What may wait to be written before callers are told to come back.
 const QUEUE: usize = 4096;
+/// How often a batch waits for the next to come.
+const TURNS: usize = 4;
 /// What shares a transaction at most.
 const BATCH: usize = 512;

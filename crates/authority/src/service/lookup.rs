@@ -32,6 +32,11 @@ impl Lookup {
         (Self { questions }, keep_looking(reader, waiting))
     }
 
+    /// Whether nobody looks any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.questions.is_closed()
+    }
+
     /// The certificate of this serial.
     pub(crate) async fn leaf(&self, serial: &Serial) -> Result<Option<StoredLeaf>, DeskError> {
         let (answer, told) = oneshot::channel();
@@ -45,22 +50,19 @@ async fn keep_looking(reader: Reader, mut waiting: mpsc::Receiver<Question>) {
     let mut questions = Vec::new();
     while gather(&mut waiting, &mut questions).await {
         let serials: Vec<Serial> = questions.iter().map(|question| question.serial.clone()).collect();
-        let found = reader.lock().await.leaves(&serials).await;
-        match found {
-            Ok(leaves) => {
-                let known: HashMap<Serial, StoredLeaf> =
-                    leaves.into_iter().map(|leaf| (leaf.record.serial.clone(), leaf)).collect();
-                for Question { serial, answer } in questions.drain(..) {
-                    // Whoever asked may have gone.
-                    let _gone = answer.send(Ok(known.get(&serial).cloned()));
-                }
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                for Question { answer, .. } in questions.drain(..) {
-                    let _gone = answer.send(Err(DeskError::Store(Arc::clone(&error))));
-                }
-            }
+        let mut store = reader.lock().await;
+        let together = store
+            .leaves(&serials)
+            .await
+            .map(|leaves| leaves.into_iter().map(|leaf| (leaf.record.serial.clone(), leaf)).collect::<HashMap<_, _>>());
+        for Question { serial, answer } in questions.drain(..) {
+            let found = match &together {
+                Ok(known) => Ok(known.get(&serial).cloned()),
+                // A row that cannot be read is the fault of one, and no reason to refuse the others.
+                Err(_) => store.leaves(&[serial]).await.map(|mut leaves| leaves.pop()),
+            };
+            // Whoever asked may have gone.
+            let _gone = answer.send(found.map_err(DeskError::from));
         }
     }
 }
