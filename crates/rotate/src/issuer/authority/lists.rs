@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use countermark_credential::directory::trust_version;
 use countermark_credential::{Credential, Crl, IssuerError};
 use countermark_identity::{Clock, SpiffeId, UnixTime};
 use countermark_mtls::{Client, ExpectedServer, LongPoll};
@@ -63,6 +65,14 @@ impl Way {
         Ok(!same)
     }
 
+    /// Ends once other trust material was delivered to the directory.
+    async fn moved(&self) {
+        let before = trust_version(&self.directory);
+        while trust_version(&self.directory) == before {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// A client that knows the authority by the lists that are there and by these, none of which is delivered for that.
     fn client(&self, also: Vec<Arc<Crl>>) -> Result<Client, IssuerError> {
         let mut own = self.own.clone();
@@ -97,10 +107,16 @@ pub(in crate::issuer) struct Published {
 impl Lists for Published {
     fn next(&mut self) -> Coming<'_, Option<Listing>> {
         Box::pin(async move {
-            if self.way.follow().await? {
-                self.poll.ask_by(self.way.client(self.unverified.clone().unwrap_or_default())?);
-            }
-            let error = match self.poll.next().await {
+            let found = loop {
+                if self.way.follow().await? {
+                    self.poll.ask_by(self.way.client(self.unverified.clone().unwrap_or_default())?);
+                }
+                tokio::select! {
+                    found = self.poll.next() => break found,
+                    () = self.way.moved() => {}
+                }
+            };
+            let error = match found {
                 Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
                 Ok(None) => return Ok(None),
                 Err(error) => error,
@@ -124,3 +140,6 @@ impl Lists for Published {
         })
     }
 }
+
+/// How often it is looked whether the directory has other trust material: a link is read.
+const LOOK: Duration = Duration::from_secs(1);
