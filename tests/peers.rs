@@ -7,6 +7,7 @@ mod authlib;
 mod authorization;
 mod certificates;
 mod clients;
+mod clock;
 mod conformance;
 mod consumers;
 mod curl;

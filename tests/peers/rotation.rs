@@ -15,18 +15,29 @@ use crate::program::{Running, run_within, succeed};
 pub(super) struct Rotation<'a> {
     estate: &'a Estate,
     config: String,
-    _daemon: Running,
+    daemon: Running,
 }
 
 impl<'a> Rotation<'a> {
     /// Starts it on a file of this name and text.
     pub(super) fn start(estate: &'a Estate, name: &str, text: &str) -> Result<Self> {
+        Self::start_in(estate, name, text, &[])
+    }
+
+    /// Likewise, with these variables in its environment.
+    pub(super) fn start_in(estate: &'a Estate, name: &str, text: &str, environment: &[(&str, String)]) -> Result<Self> {
         let path = estate.path(name);
         std::fs::write(&path, text)?;
         let mut rotate = estate.countermark();
-        let mut daemon = Running::start(rotate.args(["rotate", "--config"]).arg(&path))?;
+        rotate.args(["rotate", "--config"]).arg(&path).envs(environment.iter().map(|(name, value)| (name, value)));
+        let mut daemon = Running::start(&mut rotate)?;
         daemon.wait_for(|line| line.contains("rotate runs").then_some(())).context("rotate")?;
-        Ok(Self { estate, config: path.display().to_string(), _daemon: daemon })
+        Ok(Self { estate, config: path.display().to_string(), daemon })
+    }
+
+    /// What `wanted` finds in the first line of its log that has it.
+    pub(super) fn wait_for<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
+        self.daemon.wait_for(wanted)
     }
 
     /// How a credential stands.

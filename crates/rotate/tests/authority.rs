@@ -269,7 +269,7 @@ async fn what_a_root_revoked_is_had_although_the_authority_is_not_known_yet() {
 }
 
 #[tokio::test]
-async fn who_follows_the_lists_goes_by_the_trust_that_is_there_at_each_round() {
+async fn who_follows_the_lists_goes_by_the_trust_that_is_there_also_in_the_midst_of_a_poll() {
     let estate = Estate::new().await;
     let dir = estate.joined().await;
     let config = estate.config("authority", "");
@@ -287,9 +287,16 @@ async fn who_follows_the_lists_goes_by_the_trust_that_is_there_at_each_round() {
     // Another root takes the place of the authority's.
     let file = dir.join("trust/current/agents.internal.trust-bundle.pem");
     let genuine = std::fs::read(&file).unwrap();
-    let stranger = countermark_testkit::TestCa::new("agents.internal");
-    std::fs::write(&file, stranger.bundle().to_pem()).unwrap();
-    assert!(!next().await.unwrap_or(false), "the authority is nobody's any more");
+    let stranger = countermark_testkit::TestCa::new("agents.internal").bundle().with_sequence(u64::MAX);
+    let crls = directory::load_trust(&dir).unwrap().crls;
+    let deliver = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        directory::deliver_trust(&dir, &[stranger], &crls).unwrap()
+    };
+    let begun = Instant::now();
+    let (followed, ()) = tokio::join!(next(), deliver);
+    assert!(!followed.unwrap_or(false), "the authority is nobody's any more");
+    assert!(begun.elapsed() < Duration::from_secs(20), "the poll alone would have lasted a minute");
     std::fs::write(&file, genuine).unwrap();
     assert!(next().await.unwrap(), "and is known again without another start");
 }

@@ -12,6 +12,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("certtool", "gnutls-bin"),
     ("cfssl", "golang-cfssl"),
     ("curl", "curl"),
+    ("faketime", "faketime"),
     ("haproxy", "haproxy"),
     ("java", "default-jdk-headless"),
     ("mvn", "maven"),

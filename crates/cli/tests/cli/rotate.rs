@@ -2,7 +2,6 @@
 
 use std::{
     os::unix::fs::PermissionsExt as _,
-    process::Child,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     run::{Place, Ran, command, countermark},
-    serve::{start, terminate},
+    serve::{Served, start, terminate},
     service::serving,
 };
 
@@ -39,7 +38,7 @@ fn remote(place: &Place, url: &str, more: &str) -> String {
 }
 
 /// A rotation that runs.
-fn rotating(config: &str, flags: &[&str]) -> (Child, String) {
+fn rotating(config: &str, flags: &[&str]) -> (Served, String) {
     let args: Vec<String> = ["rotate", "--config", config].iter().chain(flags).map(|word| (*word).to_owned()).collect();
     start(&args, "rotate runs")
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    ops::{Deref, DerefMut},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -27,9 +28,41 @@ fn guard_args(place: &Place, listen: &str) -> Vec<String> {
         .to_vec()
 }
 
+/// A process that ends with its test, however that ends.
+#[derive(Debug)]
+pub(crate) struct Served(Child);
+
+impl From<Child> for Served {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Deref for Served {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Served {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts it and waits until its log says `said`; the line.
-pub(crate) fn start(args: &[String], said: &str) -> (Child, String) {
-    let mut child = command().args(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+pub(crate) fn start(args: &[String], said: &str) -> (Served, String) {
+    let child = command().args(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Served::from(child);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.by_ref().map(Result::unwrap).find(|line| line.contains(said));
     let line = line.unwrap_or_else(|| panic!("{said} was never said: {:?}", child.wait()));
@@ -39,16 +72,14 @@ pub(crate) fn start(args: &[String], said: &str) -> (Child, String) {
 }
 
 /// SIGTERM, and how it ended within ten seconds.
-pub(crate) fn terminate(mut child: Child) -> Option<i32> {
+pub(crate) fn terminate(child: impl Into<Served>) -> Option<i32> {
+    let mut child = child.into();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let begun = Instant::now();
     loop {
         match child.try_wait().unwrap() {
             Some(status) => return status.code(),
-            None if begun.elapsed() > Duration::from_secs(10) => {
-                child.kill().unwrap();
-                panic!("still running after SIGTERM");
-            }
+            None if begun.elapsed() > Duration::from_secs(10) => panic!("still running after SIGTERM"),
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -173,7 +204,7 @@ fn connect_ends_on_sigterm_though_its_input_is_open() {
     let place = place();
     let identity = place.text("billing-bot");
     let args = ["connect", "--to", "https://localhost:9/mcp", "--identity", &identity];
-    let mut child = command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Served::from(command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let input = child.stdin.take();
     // A request that no server answers proves that it is up.
     let mut answers = BufReader::new(child.stdout.take().unwrap());

@@ -22,11 +22,11 @@ use tokio::sync::watch;
 
 use crate::{
     run::{BINARY, Place, countermark, skip},
-    serve::{start, terminate},
+    serve::{Served, start, terminate},
 };
 
 /// An authority that serves, its address and its URL.
-pub(crate) fn serving(place: &Place, flags: &[&str]) -> (Child, String) {
+pub(crate) fn serving(place: &Place, flags: &[&str]) -> (Served, String) {
     let mut args = ["ca", "serve", "--dir", &place.text("ca"), "--dns", "localhost"].map(str::to_owned).to_vec();
     if !flags.contains(&"--listen") {
         args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
@@ -293,7 +293,7 @@ fn it_ends_on_sigterm_though_nobody_reads_its_log() {
     let place = Place::with_authority();
     let mut serve = crate::run::command();
     serve.args(["ca", "serve", "--dir", &place.text("ca"), "--listen", "127.0.0.1:0", "--dns", "localhost"]);
-    let mut child = serve.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Served::from(serve.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("the authority serves") {

@@ -3,14 +3,14 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    process::{Child, Stdio},
+    process::Stdio,
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
 use crate::{
     run::{Place, command, countermark},
-    serve::terminate,
+    serve::{Served, terminate},
 };
 
 /// A collector that takes everything, and what it was sent.
@@ -40,10 +40,10 @@ fn collector() -> (String, Receiver<Vec<u8>>) {
 }
 
 /// Starts a service that tells its traces; the first line of its log that has `said`.
-fn traced(collector: &str, args: &[&str], said: &str) -> (Child, String) {
+fn traced(collector: &str, args: &[&str], said: &str) -> (Served, String) {
     let mut command = command();
     command.args(args).env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
-    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Served::from(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.by_ref().map(Result::unwrap).find(|line| line.contains(said)).expect("it says that it serves");
     std::thread::spawn(move || lines.for_each(drop));

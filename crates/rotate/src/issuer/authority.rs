@@ -1,6 +1,7 @@
 //! Our own authority: EST, and JSON for what EST lacks.
 
-use std::path::PathBuf;
+mod lists;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, SpiffeId, TrustDomain, UnixTime};
-use countermark_mtls::{Client, ClientConfig, ExpectedServer, LongPoll, danger_fetch_unverified, provider};
+use countermark_mtls::{ClientConfig, danger_fetch_unverified, provider};
 use http::Uri;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -19,12 +20,12 @@ use time::format_description::well_known::Rfc3339;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub(super) use self::lists::lists;
 use super::est::{Est, WELL_KNOWN, spki_of};
 use super::wire::{self, Wire, WireError, expected};
-use super::{Coming, Listing, Lists, OwnTrust, Present, Station, StationError, TrustOf, Windows};
+use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf, Windows};
 use crate::config::CredentialEntry;
 use crate::pkcs7;
-use crate::renew::{blocking, present};
 use crate::request;
 use crate::schedule::Window;
 
@@ -168,117 +169,6 @@ pub(super) async fn station(
     let base = Base { wire, url: url.clone(), trust_domain, sequence };
     let renewing = Arc::new(Renewing { base, expired: expired.then_some(credential) });
     Ok(Station { issuer: renewing.clone(), trust: renewing.clone(), windows: Some(renewing) })
-}
-
-/// The revocation lists of an authority of ours, by its long poll, as who the credential is that is there.
-pub(super) async fn lists(
-    url: &Uri,
-    server: Option<&SpiffeId>,
-    entry: &CredentialEntry,
-    present: &Present,
-    clock: Arc<dyn Clock>,
-    now: UnixTime,
-) -> Result<Published, IssuerError> {
-    let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential =
-        credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
-    let mut own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
-    if !wire::lists_hold(&own, now) {
-        own.crls.extend(fetch_crls(url).await?);
-    }
-    let (directory, identity) = (entry.directory.clone(), entry.identity.clone());
-    let way = Way { directory, identity, credential, own, expected: expected(server), clock, url: url.clone() };
-    Ok(Published { poll: way.poll(Vec::new())?, way, unverified: None })
-}
-
-/// How the authority is asked for its lists.
-struct Way {
-    directory: PathBuf,
-    identity: SpiffeId,
-    credential: Arc<Credential>,
-    own: OwnTrust,
-    expected: ExpectedServer,
-    clock: Arc<dyn Clock>,
-    url: Uri,
-}
-
-impl Way {
-    /// Goes by what the directory holds now. Says whether that is something else; what cannot be used is nothing else.
-    async fn follow(&mut self) -> Result<bool, IssuerError> {
-        let (directory, identity) = (self.directory.clone(), self.identity.clone());
-        let present = blocking(move || Ok(present(&directory, &identity))).await?;
-        let now = self.clock.now();
-        let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-        let own = present.own(self.identity.trust_domain()).filter(|own| wire::lists_hold(own, now));
-        let (Some(credential), Some(own)) = (credential, own) else { return Ok(false) };
-        let lists = |own: &OwnTrust| own.crls.iter().map(|crl| crl.der().to_vec()).collect::<Vec<_>>();
-        let same = credential.leaf().thumbprint() == self.credential.leaf().thumbprint()
-            && own.bundle.to_pem() == self.own.bundle.to_pem()
-            && lists(&own) == lists(&self.own);
-        (self.credential, self.own) = (credential, own);
-        Ok(!same)
-    }
-
-    /// A client that knows the authority by the lists that are there and by these, none of which is delivered for that.
-    fn client(&self, also: Vec<Arc<Crl>>) -> Result<Client, IssuerError> {
-        let mut own = self.own.clone();
-        own.crls.extend(also);
-        let (credential, clock) = (Arc::clone(&self.credential), Arc::clone(&self.clock));
-        Ok(wire::client(credential, own, self.expected.clone(), clock)?)
-    }
-
-    /// The lists of the authority itself, as it is known by these, without a certificate of our own.
-    async fn as_nobody(&self, also: Vec<Arc<Crl>>) -> Result<Vec<Arc<Crl>>, IssuerError> {
-        let mut own = self.own.clone();
-        own.crls.extend(also);
-        let wire = Wire::anonymous(own, self.expected.clone(), Arc::clone(&self.clock))?;
-        crls(&wire.get(&self.url, "/v1/crl").await?.success()?)
-    }
-
-    fn poll(&self, also: Vec<Arc<Crl>>) -> Result<LongPoll, IssuerError> {
-        let client = self.client(also)?;
-        let at = wire::join(&self.url, "/v1/crl").parse().map_err(|_| WireError::Unexpected("a URL"))?;
-        Ok(LongPoll::new(client, at, LARGEST_CRL))
-    }
-}
-
-/// The lists of an authority, as it publishes them.
-pub(super) struct Published {
-    poll: LongPoll,
-    way: Way,
-    /// What whoever answers gave last.
-    unverified: Option<Vec<Arc<Crl>>>,
-}
-
-impl Lists for Published {
-    fn next(&mut self) -> Coming<'_, Option<Listing>> {
-        Box::pin(async move {
-            if self.way.follow().await? {
-                self.poll.ask_by(self.way.client(self.unverified.clone().unwrap_or_default())?);
-            }
-            let error = match self.poll.next().await {
-                Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
-                Ok(None) => return Ok(None),
-                Err(error) => error,
-            };
-            // What was revoked may be our own certificate, or the authority's may be of an intermediate that only lists which
-            // are not here yet make known. They prove themselves.
-            let given = fetch_crls(&self.way.url).await?;
-            let same = |before: &Vec<Arc<Crl>>| {
-                before.len() == given.len() && before.iter().zip(&given).all(|(one, other)| one.der() == other.der())
-            };
-            if self.unverified.as_ref().is_some_and(same) {
-                return Err(error.into());
-            }
-            self.poll = self.way.poll(given.clone())?;
-            self.unverified = Some(given.clone());
-            // As nobody: a certificate of ours that is revoked is refused, and lists are everybody's.
-            Ok(Some(match self.way.as_nobody(given.clone()).await {
-                Ok(crls) => Listing { crls, verified: true },
-                Err(_) => Listing { crls: given, verified: false },
-            }))
-        })
-    }
 }
 
 /// The revocation lists from whoever answers: they are signed, and believed only under the roots that are there.

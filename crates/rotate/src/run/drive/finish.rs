@@ -12,6 +12,7 @@ use crate::machine::Input;
 use crate::renew::{Failure, Refreshed, Renewed};
 use crate::run::jobs::{Done, Job, What};
 use crate::run::look::Fingerprint;
+use crate::schedule;
 
 impl Rotation {
     /// What is done when a job ends, however it ended.
@@ -70,6 +71,9 @@ impl Rotation {
                     }
                 }
                 let Renewed { life, generation, trust, .. } = renewed;
+                // The clocks are compared as often as this life wants it, the first one, too.
+                let check = self.now().mono + schedule::check_every(life.length());
+                self.next_check = self.next_check.min(check);
                 Input::Delivered { life, generation, trust }
             }
             Err(Failure { step, cause, after }) => Input::Failed { step, cause, after },
