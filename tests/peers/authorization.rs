@@ -15,8 +15,6 @@
 //! - `auth/wif-jwt-bearer`, `auth/enterprise-managed-authorization`: other grants than a machine's own.
 //! - `auth/basic-cimd`, `auth/iss-*`, `auth/offline-access-*`, `auth/token-endpoint-auth-*`, `auth/2025-03-26-*`: nothing but
 //!   registration, authorization requests and their answers, and refresh tokens.
-//! - `auth/scope-from-scopes-supported`, `auth/scope-omitted-when-undefined`: what an authorization request asks for without
-//!   being told. `connect` asks for what a challenge or its user names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -83,6 +81,20 @@ const SCENARIOS: &[Scenario] = &[
         scopes: &["mcp:basic"],
     },
     Scenario {
+        name: "scope-from-scopes-supported",
+        era: None,
+        passes: &["token-request"],
+        not_ours: &["scope-from-scopes-supported"],
+        scopes: &["mcp:basic mcp:read mcp:write"],
+    },
+    Scenario {
+        name: "scope-omitted-when-undefined",
+        era: None,
+        passes: &["token-request"],
+        not_ours: &["scope-omitted-when-undefined"],
+        scopes: &[""],
+    },
+    Scenario {
         name: "scope-step-up",
         era: Some("2026-07-28"),
         passes: &["token-request"],
@@ -110,14 +122,14 @@ const SCENARIOS: &[Scenario] = &[
         not_ours: &[],
         scopes: &[],
     },
-    // Its client is known to one server; it goes to no other one by itself, and so gives nothing away there. A token that is
-    // refused within seconds of being issued is not asked for again.
+    // Its user names the client's id and no issuer, so that the called server names it, and another one later. The certificate is
+    // all that proves the client, and of no use to whoever sees it.
     Scenario {
         name: "authorization-server-migration",
         era: Some("2026-07-28"),
         passes: &["sep-2352-no-reuse-on-as-change", "sep-2352-no-cross-as-credential-reuse"],
         not_ours: &["sep-2352-reregister-on-as-change"],
-        scopes: &["mcp:basic"],
+        scopes: &["mcp:basic", "mcp:basic"],
     },
 ];
 

@@ -126,7 +126,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         issuer = self.judge.issuer
-        methods = {"token_endpoint_auth_methods_supported": ["private_key_jwt"], "dpop_signing_alg_values_supported": ["ES256"]}
+        methods = {"token_endpoint_auth_methods_supported": ["private_key_jwt"], "dpop_signing_alg_values_supported": ["ES256"],
+                   "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "PS256", "RS256", "EdDSA"]}
         document = {"issuer": issuer, "token_endpoint": f"{issuer}/token", "response_types_supported": [], **methods}
         known = self.path == "/.well-known/oauth-authorization-server"
         self.answer(200 if known else 404, document if known else {})

@@ -2,10 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Extension;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use countermark_credential::Source as _;
-use countermark_mtls::{Acceptor, AcceptorConfig, Anyone, ServeConfig, Visitor, serve};
 use countermark_proxy::GuardError;
 use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens};
 use countermark_proxy::guard::{Guard, TokenIssuer, TokenMode, TokensConfig, Upstream, UpstreamTokens};
@@ -15,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
 use crate::connect::Host;
+use crate::resource::Resource;
 use crate::support::*;
 
 const SCOPES: &str = r#"
@@ -287,46 +285,13 @@ fn books(sso: &AuthorizationServer) -> UpstreamTokens {
     }
 }
 
-/// A server over mutual TLS that takes a token only over the certificate that it is bound to, and counts those refused.
-async fn demanding(estate: &Estate) -> (Upstream, Arc<AtomicUsize>, tokio_util::sync::DropGuard) {
-    let refused = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&refused);
-    let answer = move |Extension(visitor): Extension<Visitor>, request: axum::extract::Request| async move {
-        let Visitor::Verified(peer) = visitor else { panic!("guard has a certificate") };
-        let thumbprint = peer.leaf().thumbprint().to_base64url();
-        let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let claims = header.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
-        let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
-        if claims["cnf"]["x5t#S256"] != json!(thumbprint) {
-            count.fetch_add(1, Ordering::SeqCst);
-            return axum::response::IntoResponse::into_response(StatusCode::UNAUTHORIZED);
-        }
-        let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        ledger(&http::Request::from_parts(parts, body)).map(axum::body::Body::new)
-    };
-    let source = TestSource::new(estate.ca.mint(&estate.ca.server_spec("books").dns("localhost")).credential());
-    let clock = Arc::new(estate.ca.clock().clone());
-    let acceptor: Acceptor<Anyone> =
-        Acceptor::of_callers(source.watch(), estate.trust().generations(), clock, AcceptorConfig::default()).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}/mcp", listener.local_addr().unwrap().port());
-    let (router, over) = (axum::Router::new().fallback(answer), tokio_util::sync::CancellationToken::new());
-    let serving = serve(listener, acceptor, router, ServeConfig::default(), over.clone());
-    tokio::spawn(async move {
-        let _kept = source;
-        serving.await
-    });
-    (Upstream::Http { url }, refused, over.drop_guard())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
     let world = World::new().await;
     let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
     world.sso.register("guard", guard_client);
-    let (upstream, refused, _over) = demanding(&world.estate).await;
-    let mut config = world.estate.config(upstream);
+    let books_server = Resource::start(&world.estate, "books").await;
+    let mut config = world.estate.config(Upstream::Http { url: books_server.url.clone() });
     config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
     config.tokens = tokens(&world.sso);
     config.tokens.audience = Some(world.guard.url.clone());
@@ -356,7 +321,11 @@ async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
         }
         assert!(world.sso.token_requests() > asked, "the new certificate got a token of its own");
     }
-    assert_eq!(refused.load(Ordering::SeqCst), 0, "no token came over another certificate than its own");
+    assert_eq!(
+        books_server.state.refused.load(Ordering::SeqCst),
+        0,
+        "no token came over another certificate than its own"
+    );
 }
 
 #[tokio::test]
