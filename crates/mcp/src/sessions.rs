@@ -17,7 +17,7 @@ use crate::owner::Owner;
 use crate::{Limits, RequestId};
 
 /// Who holds which session. Bound to the identity, not to the certificate, and to the token's subject, not to the token:
-/// rotation must not end a session. One that was opened without a token is bound to the first subject that uses it.
+/// rotation must not end a session. One that was opened without a token is bound to the first subject that may do something in it.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     limits: Limits,
@@ -100,11 +100,26 @@ impl Sessions {
                     return Err(NotFound);
                 }
                 session.used = now;
+                Ok(())
+            }
+            _ => Err(NotFound),
+        }
+    }
+
+    /// A call that is permitted goes on in the session, which is its person's from now on.
+    pub(crate) fn claim(&self, owner: Owner<'_>, id: &str) -> Result<(), NotFound> {
+        match self.lock().get_mut(id) {
+            Some(session) if session.is_of(owner) => {
                 session.principal = owner.principal;
                 Ok(())
             }
             _ => Err(NotFound),
         }
+    }
+
+    /// Whether the session is still this owner's.
+    pub(crate) fn holds(&self, owner: Owner<'_>, id: &str) -> bool {
+        self.lock().get(id).is_some_and(|session| session.is_of(owner))
     }
 
     /// The session has ended.

@@ -118,7 +118,7 @@ impl Gate {
             return answer::error(&unwritten, case.id.as_ref());
         }
         // The body and the audit were waited for: what ended meanwhile does not go on.
-        match self.stands(&case, &judged.verdict) {
+        match self.stands(&case, &judged) {
             Ok(()) => self.forward(case, parts, judged, inner).await,
             Err(stop) => self.stop(&case, stop).await,
         }
@@ -133,11 +133,15 @@ impl Gate {
         answer::error(&refusal, case.id.as_ref())
     }
 
-    fn stands(&self, case: &Case, verdict: &Verdict) -> Result<(), Stop> {
+    fn stands(&self, case: &Case, judged: &Judged) -> Result<(), Stop> {
         case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
         self.config.tokens.stands(case.token.as_ref(), self.config.clock.now())?;
-        if !Arc::ptr_eq(&self.config.policy.borrow(), &verdict.policy) {
+        if !Arc::ptr_eq(&self.config.policy.borrow(), &judged.verdict.policy) {
             authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
+        }
+        // Last: what is refused claims nothing.
+        if let Some(session) = &judged.session {
+            self.sessions.claim(case.owner(), session).map_err(|_| Refusal::session())?;
         }
         Ok(())
     }

@@ -87,6 +87,10 @@ impl Context {
             let now = self.gate.config.clock.now();
             let stands = self.gate.config.tokens.stands(self.case.token.as_ref(), now);
             stands.map_err(|_| "the token that opened it has expired".to_owned())?;
+            let holds = |session: &str| self.gate.sessions.holds(self.case.owner(), session);
+            if !self.session.as_deref().is_none_or(holds) {
+                return Err("the session is over, or another person's by now".to_owned());
+            }
         }
         let verdict = authorize(&self.gate.config, &self.gate.tasks, self.case.holder(), &self.case.demands);
         verdict.map(drop).map_err(|denial| denial.to_string())

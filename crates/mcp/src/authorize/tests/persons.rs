@@ -1,9 +1,11 @@
 //! One agent that calls for several people: what it came by for one of them is of no use for another.
 
 use http::{Method, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::json;
 
 use super::harness::*;
+use super::streams::{NOTE, open_stream, passes, within};
 use super::tokens::Desk;
 use crate::Tokens;
 
@@ -68,6 +70,32 @@ async fn a_session_without_a_token_is_the_first_persons_who_uses_it() {
     assert_eq!(used(Some("bob")).await, StatusCode::NOT_FOUND);
     assert_eq!(used(None).await, StatusCode::NOT_FOUND, "what is hers is not everybody's any more");
     assert_eq!(used(Some("alice")).await, StatusCode::OK);
+}
+
+/// What is denied takes nothing into its possession.
+#[tokio::test]
+async fn a_call_that_is_denied_does_not_take_a_session_over() {
+    let desk = desk(Tokens::Optional).await;
+    assert_eq!(send(&desk, &initialize(), &[], None).await.status, StatusCode::OK);
+    let before = desk.world.forwarded();
+    assert!(send(&desk, &call("drop_ledger"), &[SESSION], Some("alice")).await.code().is_some());
+    assert_eq!(desk.world.forwarded(), before);
+    assert_eq!(send(&desk, &call("read_balance"), &[SESSION], None).await.status, StatusCode::OK);
+    assert_eq!(send(&desk, &call("read_balance"), &[SESSION], Some("bob")).await.status, StatusCode::OK);
+}
+
+/// A stream that was opened without a token hears nothing more from a session that has become a person's.
+#[tokio::test]
+async fn a_stream_of_nobody_ends_when_its_session_becomes_a_persons() {
+    let desk = desk(Tokens::Optional).await;
+    assert_eq!(send(&desk, &initialize(), &[], None).await.status, StatusCode::OK);
+    let (mut body, feed) = open_stream(&desk.world, &[SESSION]).await;
+    passes(&mut body, &feed).await;
+    desk.world.upstream_answers(|_| ok());
+    assert_eq!(send(&desk, &call("read_balance"), &[SESSION], Some("alice")).await.status, StatusCode::OK);
+    feed.send(Ok(format!("data: {NOTE}\n\n").into())).unwrap();
+    assert!(within(body.frame()).await.is_none(), "what comes now is for her");
+    assert_eq!(desk.world.last_line()["outcome"], "ended");
 }
 
 #[tokio::test]
