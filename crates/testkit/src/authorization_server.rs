@@ -1,7 +1,8 @@
 //! A small OAuth authorization server, to be wrong on demand.
 //!
 //! Danger: it is for tests and demonstrations. It keeps its keys and every token that it issued in memory, forgets them when it
-//! ends, limits nobody, and answers introspection and revocation for whoever holds a certificate.
+//! ends, limits nobody, and answers introspection and revocation for whoever holds a certificate. Where
+//! `COUNTERMARK_TOKEN_REGISTER` names a file that is there, it appends every token to it, for whoever looks for leaks.
 
 mod client;
 mod key;
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::client::Client;
 use self::key::Key;
+use crate::evidence;
 
 /// A running authorization server on loopback; it ends when this is dropped.
 #[derive(Debug)]
@@ -195,8 +197,9 @@ impl AuthorizationServer {
     /// Signs any claims under any header, as its tokens are signed: for tokens that are wrong in one way.
     #[must_use]
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let inner = self.state.lock();
-        inner.keys.first().expect("a key").sign(header, claims)
+        let token = self.state.lock().keys.first().expect("a key").sign(header, claims);
+        evidence::issued(&token);
+        token
     }
 
     /// How many tokens were revoked.

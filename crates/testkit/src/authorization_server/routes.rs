@@ -129,6 +129,7 @@ async fn token(
         }
     }
     let claims = claims.clone();
+    crate::evidence::issued(&token);
     inner.issued.push((token, claims));
     json_answer(StatusCode::OK, &answer)
 }
