@@ -116,7 +116,7 @@ impl TokenVerifier {
         if let Some(known) = self.cache.get(&key, agent, now, |issuer| self.generation(issuer)) {
             return Ok(known);
         }
-        let Vouched { issuer, claims, generation, until } = self.vouched(token.expose()).await?;
+        let Vouched { issuer, claims, generation, until } = self.vouched(token.expose(), agent).await?;
         // Whoever was asked may have taken a while.
         let now = self.clock.now();
         let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
@@ -126,10 +126,10 @@ impl TokenVerifier {
     }
 
     /// Claims that the issuer stands for: by its signature, by its answer, or by both.
-    async fn vouched(&self, token: &str) -> Result<Vouched<'_>, TokenRefusal> {
+    async fn vouched(&self, token: &str, agent: &AgentId) -> Result<Vouched<'_>, TokenRefusal> {
         let compact = match Compact::parse(token) {
             Ok(compact) => compact,
-            Err(fault) => return self.opaque(token, fault).await,
+            Err(fault) => return self.opaque(token, agent, fault).await,
         };
         // Not believed: it only says whose keys to try.
         let named = compact.claims.get("iss").and_then(|issuer| issuer.as_str()).ok_or(TokenRefusal::Claim("iss"))?;
@@ -137,7 +137,7 @@ impl TokenVerifier {
         let (claims, generation) = issuer.verify(compact).await?;
         let mut until = None;
         if let Some(introspector) = issuer.introspector.as_ref().filter(|introspector| introspector.always) {
-            let answer = introspector.ask(token).await;
+            let answer = introspector.ask(token, agent).await;
             answer.said?;
             until = Some(answer.until);
         }
@@ -145,14 +145,14 @@ impl TokenVerifier {
     }
 
     /// A token that says nothing of itself, where exactly one issuer can be asked.
-    async fn opaque(&self, token: &str, fault: JwsFault) -> Result<Vouched<'_>, TokenRefusal> {
+    async fn opaque(&self, token: &str, agent: &AgentId, fault: JwsFault) -> Result<Vouched<'_>, TokenRefusal> {
         let mut asked = self.issuers.iter().filter_map(|issuer| Some((issuer, issuer.introspector.as_ref()?)));
         let (Some((issuer, introspector)), None) = (asked.next(), asked.next()) else { return Err(fault.into()) };
         // A signed token that we refuse is not made good by anybody's word.
         if token.bytes().filter(|byte| *byte == b'.').count() >= 2 {
             return Err(fault.into());
         }
-        let answer = introspector.ask(token).await;
+        let answer = introspector.ask(token, agent).await;
         let claims = SignedClaims::introspected(Arc::unwrap_or_clone(answer.said?));
         Ok(Vouched { issuer, claims, generation: issuer.generation(), until: Some(answer.until) })
     }

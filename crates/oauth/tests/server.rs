@@ -85,12 +85,44 @@ async fn a_thousand_calls_with_one_opaque_token_ask_once() {
             tokio::spawn(async move { verifier.verify(&token, &peer).await })
         })
         .collect();
-    // One of them gives up, which holds up nobody.
+    // All of them have their turn, and whoever came first gives up in the midst of it, which holds up nobody.
+    tokio::task::yield_now().await;
     calls[0].abort();
     for call in calls.into_iter().skip(1) {
         assert!(call.await.unwrap().is_ok());
     }
     assert_eq!(world.sso.introspections(), asked + 1);
+}
+
+/// Opaque tokens are easily invented: whoever sends many does not hold up the others.
+#[tokio::test]
+async fn one_agent_cannot_keep_the_others_from_being_asked_about() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let flood = pair(&world.ca, "intern-bot", "ledger").await;
+    let verifier = Arc::new(introspecting(&world, false));
+    world.sso.fail(Fault::Slow(Duration::from_millis(300)));
+    let invented: Vec<_> = (0..200)
+        .map(|number| {
+            let (verifier, peer) = (Arc::clone(&verifier), peer(&flood).clone());
+            let token = UnverifiedToken::parse(&format!("invented-{number}")).unwrap();
+            tokio::spawn(async move { verifier.verify(&token, &peer).await.unwrap_err() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    let mut busy = 0;
+    for call in invented {
+        match call.await.unwrap() {
+            TokenRefusal::Inactive => {}
+            refusal => {
+                assert_eq!(refusal, TokenRefusal::Unavailable("introspection"));
+                busy += 1;
+            }
+        }
+    }
+    assert_eq!(busy, 200 - 16, "a quarter of the places");
 }
 
 #[tokio::test]

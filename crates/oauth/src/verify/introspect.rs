@@ -1,18 +1,20 @@
 //! Asking an issuer what a token is. [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
 mod answers;
+mod shares;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countermark_identity::{Clock, Secret, UnixTime};
+use countermark_identity::{AgentId, Clock, Secret, UnixTime};
 use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 
 use self::answers::Answers;
-
+use self::shares::Shares;
 use super::refusal::TokenRefusal;
 use crate::client::{Asking, ClientAuthentication};
 use crate::http::{FollowingHttp, HttpError};
@@ -30,8 +32,10 @@ pub struct Introspector {
     metadata: OnceCell<ServerMetadata>,
     /// What was answered, and what is being asked.
     answers: Mutex<Answers>,
-    /// How many may ask at one time; the others are not made to wait for a server that does not answer.
+    /// How many may ask at one time; the others wait for a moment.
     asking: Semaphore,
+    /// How many of them for one agent: tokens are easily invented.
+    shares: Shares,
     /// Until when the server is left alone after it did not answer.
     silent: Mutex<Option<Instant>>,
     /// How long an answer holds: how long a token outlives its revocation.
@@ -60,6 +64,7 @@ impl Introspector {
             metadata: OnceCell::new(),
             answers: Mutex::default(),
             asking: Semaphore::new(AT_ONCE),
+            shares: Shares::default(),
             silent: Mutex::default(),
             ttl: Duration::from_secs(10),
             always: false,
@@ -82,19 +87,23 @@ impl Introspector {
 
     /// What the issuer says of the token. However many ask at once, it is asked once, and within [`Self::ttl`] not again, unless
     /// it gave no answer.
-    pub(super) async fn ask(self: &Arc<Self>, token: &str) -> Answer {
-        let mut answer = self.lock().answer(token, self.clock.now(), |found| self.start(token, found));
+    pub(super) async fn ask(self: &Arc<Self>, token: &str, agent: &AgentId) -> Answer {
+        let mut answer = self.lock().answer(token, self.clock.now(), self.ttl, |found| self.start(token, agent, found));
         let answered = answer.wait_for(Option::is_some).await;
         // Nobody answers any more where the runtime ends.
         answered.ok().and_then(|answer| answer.clone()).unwrap_or_else(|| Answer::none(self.clock.now()))
     }
 
     /// Asks in a task of its own: whoever came first may go away, and the others wait for the same answer.
-    fn start(self: &Arc<Self>, token: &str, found: watch::Sender<Option<Answer>>) {
-        let (this, token) = (Arc::clone(self), Secret::new(token.to_owned()));
+    fn start(self: &Arc<Self>, token: &str, agent: &AgentId, found: watch::Sender<Option<Answer>>) {
+        let (this, token, share) = (Arc::clone(self), Secret::new(token.to_owned()), self.shares.take(agent));
         tokio::spawn(async move {
             let asked = this.clock.now();
-            let answer = match this.claims(token.expose()).await {
+            let claims = match share {
+                Some(_held_until_it_is_answered) => this.claims(token.expose()).await,
+                None => Err(TokenRefusal::Unavailable("introspection")),
+            };
+            let answer = match claims {
                 Ok(claims) => Answer { said: Ok(Arc::new(claims)), until: asked.saturating_add(this.ttl) },
                 Err(refusal @ TokenRefusal::Inactive) => {
                     Answer { said: Err(refusal), until: asked.saturating_add(this.ttl.min(NEGATIVE)) }
@@ -108,13 +117,17 @@ impl Introspector {
     /// What the issuer says of the token, if it calls it active.
     async fn claims(&self, token: &str) -> Result<Map<String, Value>, TokenRefusal> {
         let unavailable = TokenRefusal::Unavailable("introspection");
-        let _one = self.asking.try_acquire().map_err(|_| unavailable.clone())?;
+        let place = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
+        let Ok(Ok(_place)) = place else { return Err(unavailable) };
         if self.silent().is_some_and(|until| Instant::now() < until) {
             return Err(unavailable);
         }
         let answer = self.exchange(token).await.map_err(|error| {
             tracing::warn!(issuer = self.issuer, %error, "introspection failed");
-            *self.silent() = Some(Instant::now() + PAUSE);
+            // Who refuses one question answers: the next may be another's.
+            if !matches!(error, DiscoveryError::Http(HttpError::Status { status: 400..500, .. })) {
+                *self.silent() = Some(Instant::now() + PAUSE);
+            }
             unavailable
         })?;
         let claims = json::object(answer.expose(), 16);
@@ -160,7 +173,7 @@ impl Introspector {
 }
 
 /// What an issuer said of a token, and how long that holds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Answer {
     pub(super) said: Result<Arc<Map<String, Value>>, TokenRefusal>,
     pub(super) until: UnixTime,
@@ -172,11 +185,20 @@ impl Answer {
     }
 }
 
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What an issuer says of a person is nobody's to read in a log.
+        f.debug_struct("Answer").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
 /// How long a token that is not active is not asked about again, at most.
 const NEGATIVE: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
 const LARGEST: usize = 64 * 1024;
 /// Requests to one issuer at one time.
 const AT_ONCE: usize = 64;
+/// How long a place is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(1);

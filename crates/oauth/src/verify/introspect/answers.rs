@@ -1,6 +1,7 @@
 //! What was answered a moment ago, and what is being asked: one question for each token.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use countermark_identity::UnixTime;
@@ -8,9 +9,20 @@ use tokio::sync::watch;
 
 use super::Answer;
 
-/// Answers, by the token's hash. Those that have ended make room for others, then all that were given do.
+/// Answers, by the token's hash. Those that have ended are forgotten whenever as many have come again, and where too many are
+/// left, all that were given are.
 #[derive(Debug, Default)]
-pub(super) struct Answers(HashMap<[u8; 32], watch::Receiver<Option<Answer>>>);
+pub(super) struct Answers {
+    known: HashMap<[u8; 32], Known>,
+    /// How many there are before the ended ones are looked for.
+    crowd: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    asked: UnixTime,
+    answer: watch::Receiver<Option<Answer>>,
+}
 
 impl Answers {
     /// Where this token's answer is, or will be; `start` asks for one that will be sent there.
@@ -18,38 +30,46 @@ impl Answers {
         &mut self,
         token: &str,
         now: UnixTime,
+        ttl: Duration,
         start: impl FnOnce(watch::Sender<Option<Answer>>),
     ) -> watch::Receiver<Option<Answer>> {
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        if let Some(known) = self.0.get(&key).filter(|known| stands(known, now)) {
-            return known.clone();
+        // A question that was asked long ago is answered as of then.
+        let fresh = |known: &&Known| now.duration_since(known.asked) <= ttl || !known.is_asked();
+        if let Some(known) = self.known.get(&key).filter(|known| known.stands(now)).filter(fresh) {
+            return known.answer.clone();
         }
-        if self.0.len() >= MOST {
-            self.0.retain(|_, known| stands(known, now));
+        if self.known.len() >= self.crowd.max(FEW) {
+            self.known.retain(|_, known| known.stands(now));
+            self.crowd = (self.known.len() * 2).min(MOST);
         }
-        if self.0.len() >= MOST {
-            self.0.retain(|_, known| is_asked(known));
+        if self.known.len() >= MOST {
+            self.known.retain(|_, known| known.is_asked());
         }
-        let (sender, receiver) = watch::channel(None);
-        self.0.insert(key, receiver.clone());
+        let (sender, answer) = watch::channel(None);
+        self.known.insert(key, Known { asked: now, answer: answer.clone() });
         start(sender);
-        receiver
+        answer
     }
 }
 
-/// Whether the answer is still to come, or holds.
-fn stands(known: &watch::Receiver<Option<Answer>>, now: UnixTime) -> bool {
-    is_asked(known) || known.borrow().as_ref().is_some_and(|answer| now < answer.until)
-}
+impl Known {
+    /// Whether the answer is still to come, or holds.
+    fn stands(&self, now: UnixTime) -> bool {
+        self.is_asked() || self.answer.borrow().as_ref().is_some_and(|answer| now < answer.until)
+    }
 
-/// Whether somebody asks for it: a task that was cut off will send nothing.
-fn is_asked(known: &watch::Receiver<Option<Answer>>) -> bool {
-    known.borrow().is_none() && known.has_changed().is_ok()
+    /// Whether somebody asks for it: a task that was cut off will send nothing.
+    fn is_asked(&self) -> bool {
+        self.answer.borrow().is_none() && self.answer.has_changed().is_ok()
+    }
 }
 
 /// Tokens that are remembered for one issuer. In flight are no more than its introspector lets through.
 const MOST: usize = 4096;
+/// So few that nobody looks whether they have ended.
+const FEW: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -60,22 +80,26 @@ mod tests {
     #[test]
     fn a_token_is_asked_about_once_while_its_answer_holds_and_all_are_bounded() {
         let mut answers = Answers::default();
-        let at = UnixTime::from_secs;
+        let (at, ttl) = (UnixTime::from_secs, Duration::from_secs(10));
         let mut asked = Vec::new();
         let answer = Answer { said: Ok(Arc::default()), until: at(10) };
-        let first = answers.answer("one", at(0), |sender| asked.push(sender));
-        answers.answer("one", at(100), |_| panic!("it is being asked"));
+        let first = answers.answer("one", at(0), ttl, |sender| asked.push(sender));
+        answers.answer("one", at(10), ttl, |_| panic!("it is being asked"));
+        let mut slow = Vec::new();
+        answers.answer("slow", at(0), ttl, |sender| slow.push(sender));
+        answers.answer("slow", at(11), ttl, |sender| slow.push(sender));
+        assert_eq!(slow.len(), 2, "what was asked too long ago is asked again");
         asked[0].send_replace(Some(answer.clone()));
         assert!(first.borrow().is_some());
-        answers.answer("one", at(9), |_| panic!("it was asked"));
-        answers.answer("one", at(10), |sender| asked.push(sender));
+        answers.answer("one", at(9), ttl, |_| panic!("it was asked"));
+        answers.answer("one", at(10), ttl, |sender| asked.push(sender));
         asked.clear();
-        answers.answer("one", at(10), |sender| asked.push(sender));
+        answers.answer("one", at(10), ttl, |sender| asked.push(sender));
         assert_eq!(asked.len(), 1, "whoever should have asked is gone");
         for number in 0..3 * MOST {
-            answers.answer(&number.to_string(), at(0), |sender| drop(sender.send_replace(Some(answer.clone()))));
-            assert!(answers.0.len() <= MOST, "{number}");
+            answers.answer(&number.to_string(), at(0), ttl, |sender| drop(sender.send_replace(Some(answer.clone()))));
+            assert!(answers.known.len() <= MOST, "{number}");
         }
-        answers.answer("one", at(0), |_| panic!("it is still being asked"));
+        answers.answer("one", at(0), ttl, |_| panic!("it is still being asked"));
     }
 }
