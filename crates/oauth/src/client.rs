@@ -39,6 +39,9 @@ pub struct Registration {
     pub roots: Roots,
     /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
     pub dpop: bool,
+    /// The called server has named the issuer, not whoever configures: its endpoints must be on the issuer's own host, and a token
+    /// whose binding cannot be seen is refused.
+    pub named: bool,
 }
 
 impl Registration {
@@ -46,7 +49,14 @@ impl Registration {
     #[must_use]
     pub fn new(issuer: impl Into<String>, client: impl Into<String>, roots: impl Into<Roots>) -> Self {
         let authentication = ClientAuthentication::Certificate;
-        Self { issuer: issuer.into(), client: client.into(), authentication, roots: roots.into(), dpop: false }
+        Self {
+            issuer: issuer.into(),
+            client: client.into(),
+            authentication,
+            roots: roots.into(),
+            dpop: false,
+            named: false,
+        }
     }
 }
 

@@ -194,7 +194,12 @@ impl Tokens {
     /// # Errors
     /// It is not to be found, or is not who it should be.
     pub async fn metadata(&self) -> Result<&ServerMetadata, DiscoveryError> {
-        self.metadata.get_or_try_init(|| ServerMetadata::discover(&self.http, &self.registration.issuer)).await
+        let Registration { issuer, named, .. } = &*self.registration;
+        let found = async {
+            let metadata = ServerMetadata::discover(&self.http, issuer).await?;
+            if *named { metadata.at_home() } else { Ok(metadata) }
+        };
+        self.metadata.get_or_try_init(|| found).await
     }
 
     /// Ends every token that is kept ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), as a process may before it stops.
@@ -305,6 +310,9 @@ impl Tokens {
         if token.binding() == Bound::Unknown {
             match asking.confirmation(metadata, &token).await {
                 Ok(claims) => token.confirm(&claims, &self.credential, proof)?,
+                Err(_) if self.registration.named => {
+                    return Err(TokenError::Unexamined { issuer: self.registration.issuer.clone() });
+                }
                 Err(error) => tracing::warn!(
                     issuer = self.registration.issuer,
                     %error,

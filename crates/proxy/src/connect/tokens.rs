@@ -216,6 +216,7 @@ impl TokenClient {
         let mut registration = Registration::new(issuer, self.config.client.clone(), self.roots.clone());
         registration.authentication = self.config.authentication.clone();
         registration.dpop = self.config.dpop;
+        registration.named = self.config.issuer.is_none();
         let config = BoundClientConfig {
             registration,
             question: question(resource, scopes),

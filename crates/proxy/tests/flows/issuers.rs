@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use countermark_credential::Source as _;
 use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens};
-use countermark_testkit::{AuthorizationServer, Client, TestSource};
+use countermark_testkit::{AuthorizationServer, Client, Fault, TestSource};
 use serde_json::{Value, json};
 
 use crate::connect::Host;
@@ -139,6 +139,36 @@ async fn nobody_else_is_turned_to_where_the_server_names_nobody_who_can_be_belie
     assert_eq!(evil.token_requests(), 0);
     world.names(&[sso.issuer()]);
     assert!(is_answered(&ask(&mut host, 3).await), "the first is still held");
+}
+
+/// The server that names an issuer may be in league with it: neither aims the agent's certificate at somebody else, nor comes by
+/// a token that is good elsewhere.
+#[tokio::test]
+async fn an_issuer_that_the_server_names_keeps_to_itself_and_says_what_its_tokens_are_bound_to() {
+    let world = World::new().await;
+    let sso = world.issuer(&[]).await;
+    world.names(&[sso.issuer()]);
+    let elsewhere = format!("{}/token", sso.issuer().replace("localhost", "127.0.0.1"));
+    for endpoint in [elsewhere, format!("{}/token?action=delete", sso.issuer())] {
+        for member in
+            [json!({"token_endpoint": endpoint}), json!({"mtls_endpoint_aliases": {"token_endpoint": endpoint}})]
+        {
+            sso.fail(Fault::Metadata(member));
+            let mut host = world.host(|_| ()).await;
+            assert!(ask(&mut host, 1).await.get("error").is_some(), "{endpoint}");
+            sso.recover();
+        }
+    }
+    assert_eq!(sso.token_requests(), 0);
+    sso.set_opaque(true);
+    let mut host = world.host(|_| ()).await;
+    assert!(is_answered(&ask(&mut host, 1).await), "the issuer says that it is bound to the certificate");
+    sso.fail(Fault::NoIntrospection);
+    let mut host = world.host(|_| ()).await;
+    assert!(ask(&mut host, 1).await.get("error").is_some());
+    let issuer = sso.issuer().to_owned();
+    let mut host = world.host(|tokens| tokens.issuer = Some(issuer)).await;
+    assert!(is_answered(&ask(&mut host, 1).await), "whoever configures an issuer has said that it is believed");
 }
 
 #[tokio::test]
