@@ -115,6 +115,11 @@ pub(crate) fn run_within(command: &mut Command, patience: Duration) -> Result<En
         child.wait().ok();
         bail!("{command:?} has not ended after {patience:?}");
     };
+    // Whoever is told to print a token does.
+    if !command.get_args().any(|argument| argument == "--print") {
+        countermark_testkit::said(stdout.as_bytes());
+    }
+    countermark_testkit::said(stderr.as_bytes());
     Ok(Ended { succeeded: child.wait()?.success(), stdout, stderr })
 }
 
@@ -130,6 +135,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<String> {
 fn forward(stream: impl Read + Send + 'static, lines: Sender<String>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            countermark_testkit::said(format!("{line}\n").as_bytes());
             if lines.send(line).is_err() {
                 return;
             }

@@ -1,6 +1,7 @@
 """Looks for tokens where none may be: in every file of the run, in clear, in base64 and in hex."""
 
 import base64
+import os
 import pathlib
 
 from calls import Token
@@ -21,6 +22,14 @@ def needles(tokens: list[Token]) -> list[bytes]:
             encoded = base64.b64encode(b"\0" * shift + text)[4:-4]
             found.update((encoded, encoded.replace(b"+", b"-").replace(b"/", b"_")))
     return sorted(found)
+
+
+def register(tokens: list[Token]) -> None:
+    """Tells whoever looks through the output of the whole run, as `cargo xtask test` does."""
+    if file := os.environ.get("COUNTERMARK_TOKEN_REGISTER"):
+        parts = {part for token in tokens for part in (token.value.split(".")[0], token.value.split(".")[2])}
+        with open(file, "a", encoding="ascii") as issued:
+            issued.writelines(f"{part}\n" for part in sorted(parts))
 
 
 def search(home: pathlib.Path, tokens: list[Token], skipped: pathlib.Path) -> tuple[int, list[str]]:

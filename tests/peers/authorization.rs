@@ -1,22 +1,18 @@
 //! The conformance suite's authorization scenarios for clients, on `connect`.
 //!
-//! The suite's servers speak plain HTTP, `connect` speaks TLS alone: `typescript/front.mjs` stands between them and rewrites
-//! the URLs of what passes. The suite thinks of people with browsers: most of its checks want a registration and an
+//! The suite's servers speak plain HTTP, `connect` speaks TLS alone: `typescript/secure.mjs`, loaded into the suite, serves them
+//! in TLS, so that what is signed over a URL is judged as it stands. The suite thinks of people with browsers: most of its checks want a registration and an
 //! authorization request, which no machine makes. So each scenario says which checks must pass and which alone may fail,
 //! and what the suite asks of scopes in authorization requests is looked at in the token requests that it has recorded.
 //!
-//! A client with a secret names its authorization server, as `connect` demands; the front looks it up in the server's metadata
-//! in the operator's place, so that there the checks of that look-up are not `connect`'s.
+//! A client with a secret names its authorization server, as `connect` demands; `typescript/machine.mjs` looks it up in the
+//! server's metadata in the operator's place, so that there the checks of that look-up are not `connect`'s.
 //!
 //! What cannot be run, and why:
-//! - `auth/client-credentials-jwt`: the audience of an assertion is the issuer as the client knows it, the front's URL, and is
-//!   signed; no front can rewrite it to the suite's own. Authlib, Keycloak and our own server judge assertions.
-//! - `auth/dpop` and `auth/dpop-nonce`: `htu` is signed in the same way, and only the authorization code grant is taken.
+//! - `auth/dpop` and `auth/dpop-nonce`: only the authorization code grant is taken. Authlib and oidc-provider judge proofs.
 //! - `auth/wif-jwt-bearer`, `auth/enterprise-managed-authorization`: other grants than a machine's own.
 //! - `auth/basic-cimd`, `auth/iss-*`, `auth/offline-access-*`, `auth/token-endpoint-auth-*`, `auth/2025-03-26-*`: nothing but
 //!   registration, authorization requests and their answers, and refresh tokens.
-//! - `auth/scope-from-scopes-supported`, `auth/scope-omitted-when-undefined`: what an authorization request asks for without
-//!   being told. `connect` asks for what a challenge or its user names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,6 +55,13 @@ const SCENARIOS: &[Scenario] = &[
         scopes: &[""],
     },
     Scenario {
+        name: "client-credentials-jwt",
+        era: None,
+        passes: &["token-request", "client-credentials-jwt-verified", "valid-bearer-token"],
+        not_ours: &[],
+        scopes: &[""],
+    },
+    Scenario {
         name: "pre-registration",
         era: None,
         passes: &["pre-registration-auth", "valid-bearer-token"],
@@ -81,6 +84,20 @@ const SCENARIOS: &[Scenario] = &[
         passes: &["token-request"],
         not_ours: &["scope-from-www-authenticate"],
         scopes: &["mcp:basic"],
+    },
+    Scenario {
+        name: "scope-from-scopes-supported",
+        era: None,
+        passes: &["token-request"],
+        not_ours: &["scope-from-scopes-supported"],
+        scopes: &["mcp:basic mcp:read mcp:write"],
+    },
+    Scenario {
+        name: "scope-omitted-when-undefined",
+        era: None,
+        passes: &["token-request"],
+        not_ours: &["scope-omitted-when-undefined"],
+        scopes: &[""],
     },
     Scenario {
         name: "scope-step-up",
@@ -110,14 +127,14 @@ const SCENARIOS: &[Scenario] = &[
         not_ours: &[],
         scopes: &[],
     },
-    // Its client is known to one server; it goes to no other one by itself, and so gives nothing away there. A token that is
-    // refused within seconds of being issued is not asked for again.
+    // Its user names the client's id and no issuer, so that the called server names it, and another one later. The certificate is
+    // all that proves the client, and of no use to whoever sees it.
     Scenario {
         name: "authorization-server-migration",
         era: Some("2026-07-28"),
         passes: &["sep-2352-no-reuse-on-as-change", "sep-2352-no-cross-as-credential-reuse"],
         not_ours: &["sep-2352-reregister-on-as-change"],
-        scopes: &["mcp:basic"],
+        scopes: &["mcp:basic", "mcp:basic"],
     },
 ];
 
@@ -129,10 +146,12 @@ fn connect_does_what_a_machine_can() -> Result<()> {
     let estate = Estate::new(&binary, "tools = [\"*\"]")?;
     for scenario in SCENARIOS {
         let output = tempfile::tempdir()?;
-        let front = set_up::sources().join("typescript/front.mjs");
-        let client = [node.as_path(), &front].map(|path| path.display().to_string()).join(" ");
+        let machine = set_up::sources().join("typescript/machine.mjs");
+        let client = [node.as_path(), &machine].map(|path| path.display().to_string()).join(" ");
         let (binary, files) = (binary.display(), estate.path("."));
         let mut suite = Command::new(&node);
+        suite.env("COUNTERMARK_ESTATE", estate.path(".")).env("NODE_EXTRA_CA_CERTS", estate.path("ca/root.crt"));
+        suite.arg("--import").arg(set_up::sources().join("typescript/secure.mjs"));
         suite.arg(home.join("node_modules/@modelcontextprotocol/conformance/dist/index.js")).arg("client");
         let command = format!("{client} --binary {binary} --home {} --server ledger", files.display());
         suite.args(["--command", &command, "--scenario", &format!("auth/{}", scenario.name), "-o"]).arg(output.path());

@@ -29,7 +29,10 @@ impl Estate {
     pub(super) fn new(binary: &Path, grant: &str) -> Result<Self> {
         let estate = Self {
             binary: binary.to_owned(),
-            folder: tempfile::Builder::new().prefix("countermark-peers-").tempdir()?,
+            folder: tempfile::Builder::new()
+                .prefix("countermark-peers-")
+                .disable_cleanup(countermark_testkit::is_kept())
+                .tempdir()?,
         };
         let init = ["ca", "init", "--trust-domain", "agents.internal", "--plaintext-key"];
         succeed(estate.countermark().args(init).arg("--dir").arg(estate.path("ca")))?;

@@ -90,7 +90,8 @@ fn tokens_are_for_the_resource_that_was_named() -> Result<()> {
     let Some(sso) = Sso::start()? else { return Ok(()) };
     ensure!(sso.facts("san", SIGNED, &[])?["audience"] == SIGNED);
     let opaque = sso.facts("san", OPAQUE, &[])?;
-    ensure!(opaque["binding"] == "unknown" && opaque["audience"].is_null(), "{opaque}");
+    // The provider was asked what it is bound to.
+    ensure!(opaque["binding"] == "certificate" && opaque["audience"].is_null(), "{opaque}");
     sso.refuses("billing-bot", "san", "https://elsewhere.example/mcp", "invalid_target")
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use self::estate::Estate;
 use self::process::Server;
 use self::servers::Kind;
-use self::table::Table;
+use self::table::{Table, WHAT};
 use crate::command::Skip;
 use crate::context::Context;
 
@@ -93,7 +93,7 @@ fn is_right(estate: &Estate, server: &Server) -> Result<()> {
 fn measure(estate: &Estate, servers: &[Server], arguments: &BenchArguments) -> Result<Table> {
     let mut table = Table::new(servers);
     for round in 0..arguments.rounds {
-        for what in ["calls", "handshakes", "resumptions"] {
+        for what in WHAT {
             for server in servers {
                 let before = server.cpu()?;
                 let done = estate.load(server, what, arguments.seconds)?;

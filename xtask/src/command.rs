@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Why something did not run although nothing is wrong with it: the program that is missing.
 #[derive(Debug)]
@@ -25,13 +26,15 @@ impl std::error::Error for Skip {}
 pub(crate) struct Program {
     command: Command,
     name: OsString,
+    /// Where what it says is kept.
+    record: Option<PathBuf>,
 }
 
 impl Program {
     pub(crate) fn new(name: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(&name);
         command.stdin(Stdio::null());
-        Self { command, name: name.as_ref().to_owned() }
+        Self { command, name: name.as_ref().to_owned(), record: None }
     }
 
     pub(crate) fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, arguments: I) -> Self {
@@ -54,6 +57,12 @@ impl Program {
         self
     }
 
+    /// Keeps what it says, beside showing it.
+    pub(crate) fn recorded(mut self, file: PathBuf) -> Self {
+        self.record = Some(file);
+        self
+    }
+
     /// Runs to the end with the output shown; anything but success is an error.
     pub(crate) fn run(mut self) -> Result<()> {
         self.announce();
@@ -68,17 +77,32 @@ impl Program {
         String::from_utf8(output.stdout).context("its output is not UTF-8")
     }
 
-    /// Runs to the end, shows stdout while it comes, and returns it with whether the program succeeded.
+    /// Runs to the end, shows stdout while it comes, and returns it with whether the program succeeded. What is recorded is
+    /// stderr, too; and of that which tests that passed have said, nothing is shown.
     pub(crate) fn tee(mut self) -> Result<(String, bool)> {
         self.announce();
-        let mut child = self.command.stdout(Stdio::piped()).spawn().map_err(|error| self.unstarted(error))?;
-        let mut seen = String::new();
-        let stdout = child.stdout.take().context("stdout is piped")?;
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = String::from_utf8_lossy(&line?).into_owned();
-            println!("{line}");
-            seen.push_str(&line);
+        self.command.stdout(Stdio::piped());
+        let record = self.record.as_deref().map(append).transpose()?;
+        if record.is_some() {
+            self.command.stderr(Stdio::piped());
+        }
+        let mut child = self.command.spawn().map_err(|error| self.unstarted(error))?;
+        let stderr = child.stderr.take().zip(record.as_ref().map(File::try_clone).transpose()?);
+        let errors = stderr.map(|(stderr, record)| {
+            std::thread::spawn(move || each_line(stderr, Some(record), |line| eprintln!("{line}")))
+        });
+        let (mut seen, mut hidden, hides) = (String::new(), false, record.is_some());
+        each_line(child.stdout.take().context("stdout is piped")?, record, |line| {
+            hidden =
+                hides && (line == "successes:" || hidden && !(line == "failures:" || line.starts_with("test result:")));
+            if !hidden {
+                println!("{line}");
+            }
+            seen.push_str(line);
             seen.push('\n');
+        })?;
+        if let Some(errors) = errors {
+            errors.join().map_err(|_| anyhow!("stderr could not be read"))??;
         }
         Ok((seen, child.wait()?.success()))
     }
@@ -102,6 +126,23 @@ impl Program {
         }
         Ok(())
     }
+}
+
+fn append(file: &Path) -> Result<File> {
+    Ok(File::options().append(true).create(true).open(file)?)
+}
+
+/// Lines as they come; the record gets the bytes themselves.
+fn each_line(stream: impl Read, mut record: Option<File>, mut each: impl FnMut(&str)) -> Result<()> {
+    for line in BufReader::new(stream).split(b'\n') {
+        let mut line = line?;
+        each(&String::from_utf8_lossy(&line));
+        if let Some(record) = &mut record {
+            line.push(b'\n');
+            record.write_all(&line)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where `program` is on the search path.

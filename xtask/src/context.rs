@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::command::Program;
+use crate::leaks::Watch;
 
 /// What every step needs to know.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) target: PathBuf,
     /// Whether Debian packages may be installed.
     pub(crate) system: bool,
+    /// Where everything that the run writes is kept, where tokens are looked for in it.
+    pub(crate) watch: Option<Watch>,
 }
 
 impl Context {
@@ -22,12 +25,21 @@ impl Context {
         let root =
             Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace's root")?.to_owned();
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |set| root.join(set));
-        Ok(Self { root, target, system })
+        Ok(Self { root, target, system, watch: None })
     }
 
     /// `cargo` in the workspace's root.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Program {
         Program::new("cargo").args(arguments).directory(&self.root)
+    }
+
+    /// [`Self::cargo`] for what has tokens: what it says and writes is kept for the step `leaks`.
+    pub(crate) fn watched_cargo(&self, arguments: &[&str]) -> Program {
+        let cargo = self.cargo(arguments);
+        match &self.watch {
+            Some(watch) => watch.over(cargo),
+            None => cargo,
+        }
     }
 
     /// Where the third-party peers live between runs.

@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod context;
 mod dist;
+mod leaks;
 mod peers;
 mod report;
 mod steps;
@@ -60,14 +61,19 @@ fn main() -> Result<ExitCode> {
         Task::Test(test) => (test.system, test.require_all),
         _ => (false, false),
     };
-    let context = Context::find(system)?;
+    let mut context = Context::find(system)?;
     let mut report = Report::default();
     match arguments.task {
         Task::Test(test) if test.list => {
             steps::print_list();
             return Ok(ExitCode::SUCCESS);
         }
-        Task::Test(test) => steps::run(&context, &test.only, &mut report)?,
+        Task::Test(test) => {
+            if steps::selects(&test.only, "leaks") {
+                context.watch = Some(leaks::Watch::start()?);
+            }
+            steps::run(&context, &test.only, &mut report)?;
+        }
         Task::Bench(bench) => return bench::run(&context, &bench),
         Task::Dist(dist) => return dist::run(&context, &dist),
         Task::Deny => steps::run(&context, &["deny".to_owned()], &mut report)?,

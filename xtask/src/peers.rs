@@ -42,8 +42,7 @@ pub(crate) fn run(context: &Context) -> Result<Vec<Row>> {
         context.cargo(&["build", "--release", "--bin", "countermark"]).run()?;
     }
     let (output, succeeded) = context
-        .cargo(&["test", "--workspace", "--all-features", "--test", "main", "--"])
-        .args(["peers::", "--show-output"])
+        .watched_cargo(&["test", "--workspace", "--all-features", "--test", "main", "--", "peers::", "--show-output"])
         .env("COUNTERMARK_PEERS_DIR", context.peers())
         .env("COUNTERMARK_BIN", context.binary())
         .tee()?;

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::context::Context;
-use crate::peers;
 use crate::report::{Report, Row};
+use crate::{leaks, peers};
 
 pub(crate) use libtest::LibTest;
 
@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "examples", what: "the examples run and talk to each other", run: cargo::examples },
     Step { name: "quickstart", what: "the whole loop in one command, in release", run: cargo::quickstart },
     Step { name: "peers", what: "real third-party programs against the release binary", run: peers::run },
+    Step { name: "leaks", what: "no token in anything that the steps before have said or written", run: leaks::run },
 ];
 
 /// Runs the steps named in `only`, or all of them; a failure does not stop the rest.
@@ -44,7 +45,7 @@ pub(crate) fn run(context: &Context, only: &[String], report: &mut Report) -> Re
         }
     }
     for step in STEPS {
-        if !only.is_empty() && !only.iter().any(|name| name == step.name) {
+        if !selects(only, step.name) {
             continue;
         }
         println!("\n── {}: {}", step.name, step.what);
@@ -56,6 +57,11 @@ pub(crate) fn run(context: &Context, only: &[String], report: &mut Report) -> Re
         report.extend(rows, started.elapsed());
     }
     Ok(())
+}
+
+/// Whether a step runs: all do where none is named.
+pub(crate) fn selects(only: &[String], step: &str) -> bool {
+    only.is_empty() || only.iter().any(|name| name == step)
 }
 
 pub(crate) fn print_list() {

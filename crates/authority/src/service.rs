@@ -11,6 +11,7 @@ mod invite;
 mod join;
 mod ledger;
 mod limits;
+mod lookup;
 mod material;
 mod metrics;
 mod nonce;
@@ -43,6 +44,7 @@ use self::{
     health::{Hush, Troubles},
     ledger::Ledger,
     limits::Limiter,
+    lookup::{Lookup, Reader},
     material::Lists,
     metrics::Metrics,
     nonce::Nonces,
@@ -133,7 +135,10 @@ impl Service {
         let metrics = Arc::new(Metrics::new());
         let (ledger, writing) = Ledger::new(stores.writer, Arc::clone(&metrics));
         let writer = tokio::spawn(writing);
-        let desk = Desk::new(Arc::clone(&authority), ledger, stores.reader).await?;
+        let reader: Reader = Arc::new(tokio::sync::Mutex::new(stores.reader));
+        let (lookup, looking) = Lookup::new(Arc::clone(&reader));
+        tokio::spawn(looking);
+        let desk = Desk::new(Arc::clone(&authority), ledger, (reader, lookup)).await?;
         let places = config.places(address)?;
         let own = upkeep::own_credential(&desk, &places, &me, clock.now()).await?;
         let (publish, credential) = watch::channel(Arc::new(own));

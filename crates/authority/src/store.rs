@@ -48,8 +48,8 @@ pub trait Store: Send + fmt::Debug {
     /// Does all of these in one transaction and says of each, in their order, what became of it.
     fn commit<'a>(&'a mut self, writes: &'a [Write]) -> StoreFuture<'a, Vec<Written>>;
 
-    /// A certificate with what a renewal repeats.
-    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>>;
+    /// The certificates of these serials with what a renewal repeats, in any order; those that are unknown are left out.
+    fn leaves<'a>(&'a mut self, serials: &'a [Serial]) -> StoreFuture<'a, Vec<StoredLeaf>>;
 
     /// The invite whose secret has this SHA-256.
     fn invite<'a>(&'a mut self, secret_sha256: &'a str) -> StoreFuture<'a, Option<InviteRecord>>;

@@ -49,13 +49,15 @@ pub(crate) struct ConnectArgs {
     /// This agent's client id at the authorization server: gets certificate-bound tokens, and renews them with the certificate
     #[arg(long, value_name = "ID", help_heading = "Access tokens")]
     client_id: Option<String>,
-    /// The authorization server [default: the one that the server names when it refuses]
+    /// The authorization server, and no other [default: the first that the server names when it refuses and that can be asked,
+    /// for as long as the server names it]
     #[arg(long, value_name = "URL", requires = "client_id", help_heading = "Access tokens")]
     issuer: Option<String>,
     /// What tokens are asked for (RFC 8707) [default: the server's URL]
     #[arg(long, value_name = "URI", requires = "client_id", help_heading = "Access tokens")]
     resource: Option<String>,
-    /// A scope to ask for from the start; may be repeated. Others are asked for once the server says which
+    /// A scope to ask for from the start; may be repeated. Others are asked for once the server says which [default: those that the
+    /// server names when it refuses; without --issuer, else all that its metadata lists]
     #[arg(long, value_name = "SCOPE", requires = "client_id", help_heading = "Access tokens")]
     scope: Vec<String>,
     /// Revoke the tokens at the end (RFC 7009)

@@ -113,7 +113,7 @@ fn show(args: &TokenArgs, token: &BoundToken) -> Outcome<()> {
     let matches = match token.binding() {
         Bound::Certificate(_) => styled(GOOD, "bound to this certificate (cnf.x5t#S256)"),
         Bound::Key => styled(GOOD, "bound to a key of this process (cnf.jkt)"),
-        Bound::Unknown => styled(WARN, "opaque: what it is bound to only the server knows"),
+        Bound::Unknown => styled(WARN, "opaque, and the server does not tell this client what it is bound to"),
     };
     output::facts([
         ("issuer", facts.issuer.unwrap_or_else(unknown)),

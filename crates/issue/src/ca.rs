@@ -37,9 +37,9 @@ impl Signer {
         params.distinguished_name = subject;
         params.not_before = to_date(now.saturating_sub(BACKDATE));
         params.not_after = to_date(now.saturating_add(life));
-        let certificate = params.self_signed(key.signing()).map_err(|_| CaError::Signing)?;
+        let certificate = params.self_signed(&key.signing()).map_err(|_| CaError::Signing)?;
         let der: CertificateDer<'static> = certificate.into();
-        lint::lint_ca(&der, &der, domain, now)?;
+        lint::lint_ca(&der, &ca_facts(&der)?, domain, now)?;
         Self::new(der, key)
     }
 
@@ -60,10 +60,9 @@ impl Signer {
         params.not_before = to_date(now.saturating_sub(BACKDATE).max(self.not_before()));
         params.not_after = to_date(now.saturating_add(life).min(self.not_after()));
         params.use_authority_key_identifier_extension = true;
-        let issuer = self.issuer().map_err(|_| CaError::Signing)?;
-        let certificate = params.signed_by(key.public_key(), &issuer).map_err(|_| CaError::Signing)?;
+        let certificate = params.signed_by(key.public_key(), self.issuer()).map_err(|_| CaError::Signing)?;
         let der: CertificateDer<'static> = certificate.into();
-        lint::lint_ca(&der, self.certificate(), domain, now)?;
+        lint::lint_ca(&der, self.facts(), domain, now)?;
         Self::new(der, key)
     }
 }
@@ -84,6 +83,8 @@ pub struct CaFacts {
     pub key_identifier: Option<Vec<u8>>,
     /// Its public key.
     pub public_key: PublicKey,
+    /// Its subject as it stands there, DER, which its leaves name as their issuer.
+    pub subject: Vec<u8>,
 }
 
 /// Reads a CA certificate; refused unless it may sign certificates and CRLs.
@@ -111,7 +112,8 @@ pub fn ca_facts(der: &[u8]) -> Result<CaFacts, CaError> {
     });
     let public_key = PublicKey::from_spki(certificate.public_key().raw).map_err(KeyError::from)?;
     let serial = Serial::from_der_integer(certificate.raw_serial()).map_err(|_| CaError::Malformed)?;
-    Ok(CaFacts { serial, not_before, not_after, spiffe_uri, key_identifier, public_key })
+    let subject = certificate.subject().as_raw().to_vec();
+    Ok(CaFacts { serial, not_before, not_after, spiffe_uri, key_identifier, public_key, subject })
 }
 
 /// Why there is no CA certificate, or why one cannot sign.

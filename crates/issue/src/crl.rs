@@ -20,7 +20,6 @@ impl Signer {
         if plan.next_update <= plan.this_update {
             return Err(CrlError::NoTime);
         }
-        let issuer = self.issuer().map_err(|_| CrlError::Signing)?;
         let signed = CertificateRevocationListParams {
             this_update: to_date(plan.this_update),
             next_update: to_date(plan.next_update),
@@ -29,10 +28,10 @@ impl Signer {
             revoked_certs: plan.revoked.iter().map(Revoked::params).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         }
-        .signed_by(&issuer)
+        .signed_by(self.issuer())
         .map_err(|_| CrlError::Signing)?;
         let der: CertificateRevocationListDer<'static> = signed.into();
-        lint::lint_crl(&der, self.certificate(), plan)?;
+        lint::lint_crl(&der, self.facts(), plan)?;
         Ok(der)
     }
 }

@@ -1,6 +1,6 @@
 //! Key pairs, made locally and kept as PKCS#8.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use aws_lc_rs::{
     rand::{SecureRandom, SystemRandom},
@@ -71,7 +71,7 @@ impl FromStr for KeyType {
 
 /// A private key with its public half. Never printed, zeroised when dropped.
 pub struct KeyPair {
-    inner: rcgen::KeyPair,
+    inner: SigningHalf,
     key_type: KeyType,
     public: PublicKey,
 }
@@ -99,7 +99,7 @@ impl KeyPair {
 
     fn new(inner: rcgen::KeyPair, key_type: KeyType) -> Result<Self, KeyError> {
         let public = PublicKey::from_spki(&inner.subject_public_key_info())?;
-        Ok(Self { inner, key_type, public })
+        Ok(Self { inner: SigningHalf(Arc::new(Zeroed(inner))), key_type, public })
     }
 
     /// What kind of key this is.
@@ -117,7 +117,7 @@ impl KeyPair {
     /// The key as PKCS#8 DER, unencrypted.
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.inner.serialized_der().to_vec())
+        Zeroizing::new(self.inner.0.0.serialized_der().to_vec())
     }
 
     /// A certification request (PKCS#10, DER) of this key. It names nobody: whoever issues decides who the key is.
@@ -133,20 +133,43 @@ impl KeyPair {
         self.inner.sign(message).map_err(|_| KeyError::Sign)
     }
 
-    pub(crate) const fn signing(&self) -> &impl SigningKey {
-        &self.inner
+    pub(crate) fn signing(&self) -> SigningHalf {
+        self.inner.clone()
+    }
+}
+
+/// What signs, shared by a key and the issuer that was made of it.
+#[derive(Clone)]
+pub(crate) struct SigningHalf(Arc<Zeroed>);
+
+/// Zeroised when its last owner goes.
+struct Zeroed(rcgen::KeyPair);
+
+impl Drop for Zeroed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl PublicKeyData for SigningHalf {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.0.algorithm()
+    }
+}
+
+impl SigningKey for SigningHalf {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.0.sign(message)
     }
 }
 
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair").field("key_type", &self.key_type).finish_non_exhaustive()
-    }
-}
-
-impl Drop for KeyPair {
-    fn drop(&mut self) {
-        self.inner.zeroize();
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use countermark_identity::{Serial, UnixTime};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SerialNumber};
 use rustls_pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use self::plan::{is_sub_agent, names, ttl};
 pub use self::{
@@ -16,8 +15,8 @@ pub use self::{
     plan::{LeafPlan, LeafRequest},
 };
 use crate::{
-    ca::{BACKDATE, CaError, LEAF_SHARE, Serials, key_id},
-    key::KeyPair,
+    ca::{BACKDATE, CaError, CaFacts, LEAF_SHARE, Serials, ca_facts, key_id},
+    key::{KeyPair, SigningHalf},
     lint,
     profile::Profile,
     subject::{SubjectError, leaf_subject},
@@ -29,27 +28,19 @@ use crate::{
 pub struct Signer {
     certificate: CertificateDer<'static>,
     key: KeyPair,
-    not_before: UnixTime,
-    not_after: UnixTime,
-    serial: Serial,
+    facts: CaFacts,
+    issuer: Issuer<'static, SigningHalf>,
 }
 
 impl Signer {
     /// Puts a CA certificate and its key together; refused unless they belong together and the certificate is a CA's.
     pub fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, CaError> {
-        let (rest, parsed) = X509Certificate::from_der(&certificate).map_err(|_| CaError::Malformed)?;
-        if !rest.is_empty() {
-            return Err(CaError::Malformed);
-        }
-        if !lint::is_ca(&parsed) {
-            return Err(CaError::NotCa);
-        }
-        if parsed.public_key().raw != key.public_key().spki_der() {
+        let facts = ca_facts(&certificate)?;
+        if facts.public_key != *key.public_key() {
             return Err(CaError::KeyMismatch);
         }
-        let (not_before, not_after) = lint::validity(&parsed).ok_or(CaError::Malformed)?;
-        let serial = Serial::from_der_integer(parsed.raw_serial()).map_err(|_| CaError::Malformed)?;
-        Ok(Self { certificate, key, not_before, not_after, serial })
+        let issuer = Issuer::from_ca_cert_der(&certificate, key.signing()).map_err(|_| CaError::Malformed)?;
+        Ok(Self { certificate, key, facts, issuer })
     }
 
     /// The CA certificate.
@@ -73,19 +64,25 @@ impl Signer {
     /// The CA certificate's own serial.
     #[must_use]
     pub const fn serial(&self) -> &Serial {
-        &self.serial
+        &self.facts.serial
     }
 
     /// When the CA certificate begins.
     #[must_use]
     pub const fn not_before(&self) -> UnixTime {
-        self.not_before
+        self.facts.not_before
     }
 
     /// When the CA certificate ends.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
-        self.not_after
+        self.facts.not_after
+    }
+
+    /// What the CA certificate says about itself.
+    #[must_use]
+    pub const fn facts(&self) -> &CaFacts {
+        &self.facts
     }
 
     /// Decides everything about a leaf but its signature, so that it can be written down before it is signed.
@@ -108,7 +105,7 @@ impl Signer {
             subject: leaf_subject(identity)?,
             names: names(profile, request)?,
             public_key: request.public_key.clone(),
-            not_before: now.saturating_sub(backdate).max(self.not_before),
+            not_before: now.saturating_sub(backdate).max(self.not_before()),
             not_after,
             issued_at: now,
         })
@@ -126,31 +123,31 @@ impl Signer {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let issuer = self.issuer().map_err(|_| SignError::Signing)?;
-        let signed = params.signed_by(&plan.public_key, &issuer).map_err(|_| SignError::Signing)?;
+        let signed = params.signed_by(&plan.public_key, self.issuer()).map_err(|_| SignError::Signing)?;
         let der: CertificateDer<'static> = signed.into();
-        lint::lint_leaf(&der, &self.certificate, &plan.expected())?;
+        lint::lint_leaf(&der, &self.facts, &plan.expected())?;
         Ok(der)
     }
 
-    pub(crate) fn issuer(&self) -> Result<Issuer<'static, &impl rcgen::SigningKey>, rcgen::Error> {
-        Issuer::from_ca_cert_der(&self.certificate, self.key.signing())
+    pub(crate) const fn issuer(&self) -> &Issuer<'static, SigningHalf> {
+        &self.issuer
     }
 
     fn end_of(&self, ttl: Duration, now: UnixTime) -> Result<UnixTime, SignError> {
-        if now < self.not_before {
-            return Err(SignError::IssuerNotYet(self.not_before));
+        let CaFacts { not_before, not_after, .. } = self.facts;
+        if now < not_before {
+            return Err(SignError::IssuerNotYet(not_before));
         }
-        if now >= self.not_after {
-            return Err(SignError::IssuerEnded(self.not_after));
+        if now >= not_after {
+            return Err(SignError::IssuerEnded(not_after));
         }
-        let share = self.not_after.duration_since(self.not_before) / LEAF_SHARE;
+        let share = not_after.duration_since(not_before) / LEAF_SHARE;
         if ttl > share {
             return Err(SignError::Share { asked: ttl, most: share });
         }
         let end = now.saturating_add(ttl);
-        if end > self.not_after {
-            return Err(SignError::BeyondIssuer { asked: end, issuer_ends: self.not_after });
+        if end > not_after {
+            return Err(SignError::BeyondIssuer { asked: end, issuer_ends: not_after });
         }
         Ok(end)
     }

@@ -168,7 +168,7 @@ fn forge(signer: &Signer, change: Change) -> Vec<u8> {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     change(&mut params);
-    params.signed_by(key.public_key(), &signer.issuer().unwrap()).unwrap().der().to_vec()
+    params.signed_by(key.public_key(), signer.issuer()).unwrap().der().to_vec()
 }
 
 /// A subjectAltName with another agent's URI.

@@ -9,7 +9,8 @@
 //!
 //! * Headers never decide. They are verified against the body, in both protocol eras, and a lie is refused.
 //! * Sessions belong to the identity that opened them, tasks to the identity and the call that made them, and a client's
-//!   response passes only if its id answers a request that was sent on a stream of that identity.
+//!   response passes only if its id answers a request that was sent on a stream of that identity; where tokens are taken,
+//!   to that identity on behalf of the same subject.
 //! * A denial reads the same for what is not granted and for what does not exist. A name that a grant covers and that the
 //!   server does not have is the server's to answer; its error passes unchanged.
 //! * A resource template is listed if a grant covers its text as if it were a URI. A narrower grant hides the template,
@@ -30,6 +31,7 @@ mod json;
 mod limits;
 mod message;
 mod method;
+mod owner;
 mod pending;
 mod refusal;
 #[cfg(feature = "rmcp")]

@@ -4,8 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countermark_identity::AgentId;
+use countermark_oauth::Principal;
 
 use crate::RequestId;
+use crate::owner::Owner;
 
 /// Server requests that wait for a response: for each agent, oldest first, with the session that they were sent in.
 #[derive(Debug)]
@@ -14,7 +16,10 @@ pub(crate) struct Pending {
     open: Mutex<Questions>,
 }
 
-type Questions = HashMap<AgentId, VecDeque<(Option<Box<str>>, RequestId<'static>)>>;
+type Questions = HashMap<AgentId, VecDeque<Question>>;
+
+/// The session, if there is one, for whom the agent called, and the request's id.
+type Question = (Option<Box<str>>, Option<Principal>, RequestId<'static>);
 
 impl Pending {
     pub(crate) fn new(per_agent: usize) -> Self {
@@ -22,10 +27,10 @@ impl Pending {
     }
 
     /// The server has asked; the agent's oldest question is forgotten beyond the limit.
-    pub(crate) fn asked(&self, agent: &AgentId, session: Option<&str>, id: RequestId<'static>) {
+    pub(crate) fn asked(&self, owner: Owner<'_>, session: Option<&str>, id: RequestId<'static>) {
         let mut open = self.lock();
-        let questions = open.entry(agent.clone()).or_default();
-        let question = (session.map(Box::from), id);
+        let questions = open.entry(owner.agent.clone()).or_default();
+        let question = (session.map(Box::from), owner.principal, id);
         if questions.contains(&question) {
             return;
         }
@@ -36,13 +41,15 @@ impl Pending {
     }
 
     /// Whether this answers a question to this identity; each question is answered once.
-    pub(crate) fn take(&self, agent: &AgentId, session: Option<&str>, id: &RequestId<'_>) -> Option<()> {
+    pub(crate) fn take(&self, owner: Owner<'_>, session: Option<&str>, id: &RequestId<'_>) -> Option<()> {
         let mut open = self.lock();
-        let questions = open.get_mut(agent)?;
-        let at = questions.iter().position(|(asked_in, asked)| asked_in.as_deref() == session && asked == id)?;
+        let questions = open.get_mut(owner.agent)?;
+        let at = questions.iter().position(|(asked_in, principal, asked)| {
+            asked_in.as_deref() == session && asked == id && owner.may_use(owner.agent, *principal)
+        })?;
         questions.remove(at);
         if questions.is_empty() {
-            open.remove(agent);
+            open.remove(owner.agent);
         }
         Some(())
     }
@@ -50,7 +57,7 @@ impl Pending {
     /// The session has ended, and its questions with it.
     pub(crate) fn forget(&self, agent: &AgentId, session: &str) {
         if let Some(questions) = self.lock().get_mut(agent) {
-            questions.retain(|(asked_in, _)| asked_in.as_deref() != Some(session));
+            questions.retain(|(asked_in, ..)| asked_in.as_deref() != Some(session));
         }
     }
 
@@ -67,20 +74,21 @@ mod tests {
     fn only_the_asked_identity_answers_and_only_once() {
         let agent = |name| AgentId::new(&"agents.internal".parse().unwrap(), name).unwrap();
         let (a, b) = (agent("a"), agent("b"));
+        let of = |agent| Owner { agent, principal: None };
         let pending = Pending::new(2);
-        pending.asked(&a, Some("s"), RequestId::Number(1));
-        assert_eq!(pending.take(&b, Some("s"), &RequestId::Number(1)), None);
-        assert_eq!(pending.take(&a, Some("t"), &RequestId::Number(1)), None);
-        assert_eq!(pending.take(&a, None, &RequestId::Number(1)), None);
-        assert_eq!(pending.take(&a, Some("s"), &RequestId::String("1".into())), None);
-        assert_eq!(pending.take(&a, Some("s"), &RequestId::Number(1)), Some(()));
-        assert_eq!(pending.take(&a, Some("s"), &RequestId::Number(1)), None);
+        pending.asked(of(&a), Some("s"), RequestId::Number(1));
+        assert_eq!(pending.take(of(&b), Some("s"), &RequestId::Number(1)), None);
+        assert_eq!(pending.take(of(&a), Some("t"), &RequestId::Number(1)), None);
+        assert_eq!(pending.take(of(&a), None, &RequestId::Number(1)), None);
+        assert_eq!(pending.take(of(&a), Some("s"), &RequestId::String("1".into())), None);
+        assert_eq!(pending.take(of(&a), Some("s"), &RequestId::Number(1)), Some(()));
+        assert_eq!(pending.take(of(&a), Some("s"), &RequestId::Number(1)), None);
         for n in 0..3 {
-            pending.asked(&a, None, RequestId::Number(n));
+            pending.asked(of(&a), None, RequestId::Number(n));
         }
-        assert_eq!(pending.take(&a, None, &RequestId::Number(0)), None, "questions are bounded");
-        pending.asked(&b, Some("s"), RequestId::Number(1));
+        assert_eq!(pending.take(of(&a), None, &RequestId::Number(0)), None, "questions are bounded");
+        pending.asked(of(&b), Some("s"), RequestId::Number(1));
         pending.forget(&b, "s");
-        assert_eq!(pending.take(&b, Some("s"), &RequestId::Number(1)), None, "a session takes its questions along");
+        assert_eq!(pending.take(of(&b), Some("s"), &RequestId::Number(1)), None, "a session takes its questions along");
     }
 }

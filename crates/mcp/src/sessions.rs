@@ -1,4 +1,4 @@
-//! Sessions of the older era, each bound to the identity that opened it.
+//! Sessions of the older era, each bound to the identity that opened it, and to the person for whom it did.
 
 mod records;
 
@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countermark_identity::{AgentId, UnixTime};
+use countermark_oauth::Principal;
 pub(crate) use records::Record;
 use records::Records;
 
+use crate::owner::Owner;
 use crate::{Limits, RequestId};
 
-/// Who holds which session. Bound to the identity, not to the certificate: rotation must not end a session.
+/// Who holds which session. Bound to the identity, not to the certificate, and to the token's subject, not to the token:
+/// rotation must not end a session. One that was opened without a token is bound to the first subject that may do something in it.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     limits: Limits,
@@ -24,6 +27,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 struct Session {
     agent: AgentId,
+    principal: Option<Principal>,
     used: UnixTime,
     records: Records,
 }
@@ -43,6 +47,12 @@ pub(crate) enum CannotOpen {
     Malformed,
 }
 
+impl Session {
+    fn is_of(&self, owner: Owner<'_>) -> bool {
+        owner.may_use(&self.agent, self.principal)
+    }
+}
+
 impl Sessions {
     pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, open: Mutex::default() }
@@ -58,32 +68,33 @@ impl Sessions {
     }
 
     /// Binds the id that the upstream gave to the identity that asked.
-    pub(crate) fn open(&self, agent: &AgentId, id: &str, now: UnixTime) -> Result<(), CannotOpen> {
+    pub(crate) fn open(&self, owner: Owner<'_>, id: &str, now: UnixTime) -> Result<(), CannotOpen> {
         if id.is_empty() || id.len() > 256 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(CannotOpen::Malformed);
         }
         self.make_room(now)?;
         let mut open = self.lock();
-        if open.get(id).is_some_and(|session| session.agent != *agent) {
+        if open.get(id).is_some_and(|session| !session.is_of(owner)) {
             return Err(CannotOpen::Foreign);
         }
-        let held = open.iter().filter(|(_, session)| session.agent == *agent);
+        let held = open.iter().filter(|(_, session)| session.agent == *owner.agent);
         if held.clone().count() >= self.limits.sessions_per_agent {
             let oldest = held.min_by_key(|(_, session)| session.used).map(|(id, _)| id.clone());
             if let Some(oldest) = oldest {
                 open.remove(&oldest);
             }
         }
-        let session = Session { agent: agent.clone(), used: now, records: Records::default() };
+        let Owner { agent, principal } = owner;
+        let session = Session { agent: agent.clone(), principal, used: now, records: Records::default() };
         open.insert(id.into(), session);
         Ok(())
     }
 
     /// The session is this identity's, and is used now.
-    pub(crate) fn touch(&self, agent: &AgentId, id: &str, now: UnixTime) -> Result<(), NotFound> {
+    pub(crate) fn touch(&self, owner: Owner<'_>, id: &str, now: UnixTime) -> Result<(), NotFound> {
         let mut open = self.lock();
         match open.get_mut(id) {
-            Some(session) if session.agent == *agent => {
+            Some(session) if session.is_of(owner) => {
                 if now.duration_since(session.used) > self.limits.session_idle {
                     open.remove(id);
                     return Err(NotFound);
@@ -95,10 +106,26 @@ impl Sessions {
         }
     }
 
+    /// A call that is permitted goes on in the session, which is its person's from now on.
+    pub(crate) fn claim(&self, owner: Owner<'_>, id: &str) -> Result<(), NotFound> {
+        match self.lock().get_mut(id) {
+            Some(session) if session.is_of(owner) => {
+                session.principal = owner.principal;
+                Ok(())
+            }
+            _ => Err(NotFound),
+        }
+    }
+
+    /// Whether the session is still this owner's.
+    pub(crate) fn holds(&self, owner: Owner<'_>, id: &str) -> bool {
+        self.lock().get(id).is_some_and(|session| session.is_of(owner))
+    }
+
     /// The session has ended.
-    pub(crate) fn end(&self, agent: &AgentId, id: &str) {
+    pub(crate) fn end(&self, owner: Owner<'_>, id: &str) {
         let mut open = self.lock();
-        if open.get(id).is_some_and(|session| session.agent == *agent) {
+        if open.get(id).is_some_and(|session| session.is_of(owner)) {
             open.remove(id);
         }
     }

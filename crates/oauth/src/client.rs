@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bound;
+mod confirmation;
 mod dpop;
 mod error;
 mod generation;
@@ -38,6 +39,9 @@ pub struct Registration {
     pub roots: Roots,
     /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
     pub dpop: bool,
+    /// The called server has named the issuer, not whoever configures: its endpoints must be on the issuer's own host, and a token
+    /// whose binding cannot be seen is refused.
+    pub named: bool,
 }
 
 impl Registration {
@@ -45,7 +49,14 @@ impl Registration {
     #[must_use]
     pub fn new(issuer: impl Into<String>, client: impl Into<String>, roots: impl Into<Roots>) -> Self {
         let authentication = ClientAuthentication::Certificate;
-        Self { issuer: issuer.into(), client: client.into(), authentication, roots: roots.into(), dpop: false }
+        Self {
+            issuer: issuer.into(),
+            client: client.into(),
+            authentication,
+            roots: roots.into(),
+            dpop: false,
+            named: false,
+        }
     }
 }
 
@@ -54,6 +65,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) client: &'a str,
     pub(crate) authentication: &'a ClientAuthentication,
+    /// The algorithms that the issuer takes assertions with, as far as it says.
+    pub(crate) algorithms: &'a [String],
     pub(crate) credential: &'a Credential,
     pub(crate) http: &'a Http,
     pub(crate) proofs: Option<&'a Proofs>,

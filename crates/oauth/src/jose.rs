@@ -1,4 +1,4 @@
-//! Signed tokens, read strictly: header, choice of the key and JSON are ours; the signature alone is the library's.
+//! Signed tokens, read strictly: header, choice of the key and JSON are ours; the signature alone is aws-lc-rs's.
 //! [RFC 7515](https://www.rfc-editor.org/rfc/rfc7515), [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725)
 
 mod algorithm;

@@ -30,6 +30,6 @@ pub use jose::{JwsFault, KeySetError, SigningKey, SigningKeyError};
 pub use metadata::{DiscoveryError, ResourceMetadata, ResourceMetadataError, ServerMetadata};
 pub use verify::{
     Binding, ClaimPath, ClaimPathError, FetchedKeys, Introspector, IssuerKeys, IssuerRules, KeyError, KeySource,
-    KeysAt, Profile, PublishedKeys, SignatureRefusal, SignedJwt, TokenRefusal, TokenVerifier, UnverifiedJwt,
+    KeysAt, Principal, Profile, PublishedKeys, SignatureRefusal, SignedJwt, TokenRefusal, TokenVerifier, UnverifiedJwt,
     VerifiedToken,
 };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::http::{Http, HttpError, require_https};
+use crate::http::{Http, HttpError, host, require_https};
 
 /// Where an authorization server's endpoints are. [RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +22,9 @@ pub struct ServerMetadata {
     /// How clients may authenticate at the token endpoint.
     #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
+    /// The algorithms that clients may sign their assertions with.
+    #[serde(default)]
+    pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// Whether tokens can be bound to certificates.
     #[serde(default)]
     pub tls_client_certificate_bound_access_tokens: bool,
@@ -76,6 +79,16 @@ pub enum DiscoveryError {
         /// Whom it should be of.
         wanted: String,
     },
+    /// An endpoint that is not the issuer's own.
+    #[error(
+        "{issuer}, which the called server has named, has an endpoint at {elsewhere} or with a query; configure the issuer to use it"
+    )]
+    Elsewhere {
+        /// The issuer.
+        issuer: String,
+        /// The endpoint's host.
+        elsewhere: String,
+    },
     /// It could not be fetched.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -116,6 +129,19 @@ impl ServerMetadata {
             require_https(endpoint)?;
         }
         Ok(metadata)
+    }
+
+    /// Refuses endpoints on another host than the issuer's, or with a query: whoever named the issuer must not aim a client's
+    /// certificate at whatever takes a POST.
+    pub(crate) fn at_home(self) -> Result<Self, DiscoveryError> {
+        let home = Url::parse(&self.issuer).ok();
+        let is_home = |url: &&Url| url.query().is_none() && home.as_ref().is_some_and(|home| home.host() == url.host());
+        let mut all = self.endpoints.all().chain(self.mtls_endpoint_aliases.all());
+        if let Some(elsewhere) = all.find(|url| !is_home(url)).map(|url| host(url)) {
+            return Err(DiscoveryError::Elsewhere { issuer: self.issuer.clone(), elsewhere });
+        }
+        drop(all);
+        Ok(self)
     }
 
     /// The token endpoint; with a client certificate, its alias for that.

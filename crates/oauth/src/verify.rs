@@ -13,9 +13,8 @@ mod source;
 mod token;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use countermark_identity::{AgentId, Clock, Thumbprint};
+use countermark_identity::{AgentId, Clock, Thumbprint, UnixTime};
 use countermark_mtls::VerifiedPeer;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +26,7 @@ pub use self::refusal::TokenRefusal;
 pub use self::rules::{Binding, ClaimPath, ClaimPathError, IssuerRules, Profile};
 pub use self::signed::{IssuerKeys, SignatureRefusal, SignedJwt, UnverifiedJwt};
 pub use self::source::{FetchedKeys, KeyError, KeySource, KeysAt, PublishedKeys};
-pub use self::token::VerifiedToken;
+pub use self::token::{Principal, VerifiedToken};
 use crate::bearer::UnverifiedToken;
 use crate::jose::{Compact, JwsFault};
 
@@ -44,7 +43,7 @@ pub struct TokenVerifier {
 struct Issuer {
     rules: IssuerRules,
     keys: Arc<Keyring>,
-    introspector: Option<Introspector>,
+    introspector: Option<Arc<Introspector>>,
 }
 
 /// Claims that an issuer stands for.
@@ -53,8 +52,8 @@ struct Vouched<'a> {
     claims: SignedClaims,
     /// What the issuer's keys were.
     generation: u64,
-    /// How long its word holds where it was asked; until the token's end where it signed.
-    holds: Option<Duration>,
+    /// Until when its word holds where it was asked; until the token's end where it signed.
+    until: Option<UnixTime>,
 }
 
 impl TokenVerifier {
@@ -72,6 +71,7 @@ impl TokenVerifier {
         keys: Box<dyn KeySource>,
         introspector: Option<Introspector>,
     ) -> Self {
+        let introspector = introspector.map(Arc::new);
         self.issuers.push(Issuer { rules, keys: Arc::new(Keyring::new(keys)), introspector });
         self
     }
@@ -116,42 +116,45 @@ impl TokenVerifier {
         if let Some(known) = self.cache.get(&key, agent, now, |issuer| self.generation(issuer)) {
             return Ok(known);
         }
-        let Vouched { issuer, claims, generation, holds } = self.vouched(token.expose()).await?;
+        let Vouched { issuer, claims, generation, until } = self.vouched(token.expose(), agent).await?;
         // Whoever was asked may have taken a while.
         let now = self.clock.now();
         let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
-        let until = holds.map_or_else(|| token.not_after(), |holds| token.not_after().min(now.saturating_add(holds)));
+        let until = until.map_or_else(|| token.not_after(), |until| token.not_after().min(until));
         self.cache.put(key, agent, Arc::clone(&token), generation, until);
         Ok(token)
     }
 
     /// Claims that the issuer stands for: by its signature, by its answer, or by both.
-    async fn vouched(&self, token: &str) -> Result<Vouched<'_>, TokenRefusal> {
+    async fn vouched(&self, token: &str, agent: &AgentId) -> Result<Vouched<'_>, TokenRefusal> {
         let compact = match Compact::parse(token) {
             Ok(compact) => compact,
-            Err(fault) => return self.opaque(token, fault).await,
+            Err(fault) => return self.opaque(token, agent, fault).await,
         };
         // Not believed: it only says whose keys to try.
         let named = compact.claims.get("iss").and_then(|issuer| issuer.as_str()).ok_or(TokenRefusal::Claim("iss"))?;
         let issuer = self.issuers.iter().find(|issuer| issuer.rules.issuer == named).ok_or(TokenRefusal::Issuer)?;
         let (claims, generation) = issuer.verify(compact).await?;
-        let asked = issuer.introspector.as_ref().filter(|introspector| introspector.always);
-        if let Some(introspector) = asked {
-            introspector.ask(token).await?;
+        let mut until = None;
+        if let Some(introspector) = issuer.introspector.as_ref().filter(|introspector| introspector.always) {
+            let answer = introspector.ask(token, agent).await;
+            answer.said?;
+            until = Some(answer.until);
         }
-        Ok(Vouched { issuer, claims, generation, holds: asked.map(|introspector| introspector.ttl) })
+        Ok(Vouched { issuer, claims, generation, until })
     }
 
     /// A token that says nothing of itself, where exactly one issuer can be asked.
-    async fn opaque(&self, token: &str, fault: JwsFault) -> Result<Vouched<'_>, TokenRefusal> {
+    async fn opaque(&self, token: &str, agent: &AgentId, fault: JwsFault) -> Result<Vouched<'_>, TokenRefusal> {
         let mut asked = self.issuers.iter().filter_map(|issuer| Some((issuer, issuer.introspector.as_ref()?)));
         let (Some((issuer, introspector)), None) = (asked.next(), asked.next()) else { return Err(fault.into()) };
         // A signed token that we refuse is not made good by anybody's word.
         if token.bytes().filter(|byte| *byte == b'.').count() >= 2 {
             return Err(fault.into());
         }
-        let claims = SignedClaims::introspected(introspector.ask(token).await?);
-        Ok(Vouched { issuer, claims, generation: issuer.generation(), holds: Some(introspector.ttl) })
+        let answer = introspector.ask(token, agent).await;
+        let claims = SignedClaims::introspected(Arc::unwrap_or_clone(answer.said?));
+        Ok(Vouched { issuer, claims, generation: issuer.generation(), until: Some(answer.until) })
     }
 
     fn generation(&self, name: &str) -> Option<u64> {

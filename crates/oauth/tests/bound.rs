@@ -132,6 +132,7 @@ async fn certificate_and_token_change_under_traffic_without_a_failed_call() {
             })
         })
         .collect();
+    until(|| calls.load(Ordering::SeqCst) > 20).await;
     for number in 2..=6 {
         let seen = calls.load(Ordering::SeqCst);
         source.set(world.ca.agent("billing-bot"));

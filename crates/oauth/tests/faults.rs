@@ -78,7 +78,7 @@ async fn html_in_place_of_a_token_is_no_token() {
 #[tokio::test]
 async fn another_issuer_is_not_believed() {
     let world = World::new().await;
-    world.sso.fail(Fault::Issuer("https://evil.test".to_owned()));
+    world.sso.fail(Fault::Metadata(json!({"issuer": "https://evil.test"})));
     let error = refused(&world).await;
     assert!(matches!(error, TokenError::Discovery(DiscoveryError::OtherIssuer { .. })), "{error}");
 }

@@ -11,11 +11,17 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::world::{World, question};
 
-/// Everything that is logged, by whomever.
+/// Written that is logged, by whomever.
 #[derive(Clone, Default)]
-struct Everything(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Everything {
+impl Written {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -26,7 +32,7 @@ impl Write for Everything {
     }
 }
 
-impl<'a> MakeWriter<'a> for Everything {
+impl<'a> MakeWriter<'a> for Written {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -36,7 +42,7 @@ impl<'a> MakeWriter<'a> for Everything {
 
 #[tokio::test(flavor = "current_thread")]
 async fn no_token_is_ever_written() {
-    let written = Everything::default();
+    let written = Written::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(written.clone()).finish();
     // For every thread: what the other tests of this binary log is looked at, too.
@@ -72,7 +78,7 @@ async fn no_token_is_ever_written() {
     });
     said += panic.unwrap_err().downcast_ref::<String>().unwrap();
     assert!(!said.contains("a-token"));
-    let logged = String::from_utf8_lossy(&written.0.lock().unwrap()).into_owned();
+    let logged = written.text();
     assert!(logged.contains("countermark_oauth"), "the log was listened to");
     let issued = world.sso.issued();
     assert!(issued.len() >= 5);

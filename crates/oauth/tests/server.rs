@@ -72,6 +72,99 @@ async fn an_opaque_token_is_asked_about() {
 }
 
 #[tokio::test]
+async fn a_thousand_calls_with_one_opaque_token_ask_once() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let asked = world.sso.introspections();
+    let verifier = Arc::new(introspecting(&world, false));
+    world.sso.fail(Fault::Slow(Duration::from_millis(100)));
+    let calls: Vec<_> = (0..1000)
+        .map(|_| {
+            let (verifier, token, peer) = (Arc::clone(&verifier), token.clone(), peer(&met).clone());
+            tokio::spawn(async move { verifier.verify(&token, &peer).await })
+        })
+        .collect();
+    // All of them have their turn, and whoever came first gives up in the midst of it, which holds up nobody.
+    tokio::task::yield_now().await;
+    calls[0].abort();
+    for call in calls.into_iter().skip(1) {
+        assert!(call.await.unwrap().is_ok());
+    }
+    assert_eq!(world.sso.introspections(), asked + 1);
+}
+
+/// Opaque tokens are easily invented: whoever sends many does not hold up the others.
+#[tokio::test]
+async fn one_agent_cannot_keep_the_others_from_being_asked_about() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let flood = pair(&world.ca, "intern-bot", "ledger").await;
+    let verifier = Arc::new(introspecting(&world, false));
+    world.sso.fail(Fault::Slow(Duration::from_millis(300)));
+    let invented: Vec<_> = (0..200)
+        .map(|number| {
+            let (verifier, peer) = (Arc::clone(&verifier), peer(&flood).clone());
+            let token = UnverifiedToken::parse(&format!("invented-{number}")).unwrap();
+            tokio::spawn(async move { verifier.verify(&token, &peer).await.unwrap_err() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+    let mut busy = 0;
+    for call in invented {
+        match call.await.unwrap() {
+            TokenRefusal::Inactive => {}
+            refusal => {
+                assert_eq!(refusal, TokenRefusal::Unavailable("introspection"));
+                busy += 1;
+            }
+        }
+    }
+    assert_eq!(busy, 200 - 16, "a quarter of the places");
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_active_is_asked_about_once_while_that_holds() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    world.sso.issued().iter().for_each(|token| world.sso.revoke(token));
+    let asked = world.sso.introspections();
+    let verifier = introspecting(&world, false);
+    let inactive = async |expected: usize| {
+        for _ in 0..3 {
+            assert_eq!(verifier.verify(&token, peer(&met)).await.unwrap_err(), TokenRefusal::Inactive);
+        }
+        assert_eq!(world.sso.introspections(), asked + expected);
+    };
+    inactive(1).await;
+    // Over whatever certificate it comes.
+    let thief = pair(&world.ca, "intern-bot", "ledger").await;
+    assert_eq!(verifier.verify(&token, peer(&thief)).await.unwrap_err(), TokenRefusal::Inactive);
+    world.ca.clock().advance(Duration::from_secs(4));
+    inactive(1).await;
+    world.ca.clock().advance(Duration::from_secs(1));
+    inactive(2).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_makes_no_token_inactive() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let verifier = introspecting(&world, false);
+    world.sso.fail(Fault::Status(503));
+    let refusal = verifier.verify(&token, peer(&met)).await.unwrap_err();
+    assert_eq!(refusal, TokenRefusal::Unavailable("introspection"));
+    world.sso.recover();
+    // It was left alone for a second.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_revoked_token_passes_no_longer_than_an_answer_holds() {
     let world = World::new().await;
     let (met, token) = caller(&world).await;

@@ -8,6 +8,7 @@ use countermark_oauth::{Bound, ClientAuthentication, Misbound, Question, Signing
 use countermark_testkit::{Client, Fault};
 use serde_json::json;
 
+use crate::secrets::Written;
 use crate::world::{RESOURCE, World, question};
 
 #[tokio::test]
@@ -138,6 +139,86 @@ async fn a_token_that_is_bound_to_something_else_is_not_used() {
         world.sso.fail(Fault::Claims(cnf.clone()));
         let error = world.tokens(world.ca.agent("billing-bot")).token(&question()).await.unwrap_err();
         assert_eq!(error, TokenError::Misbound(expected), "{cnf}");
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_asked_about_before_it_is_used() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let credential = world.ca.agent("billing-bot");
+    let tokens = world.tokens(Arc::clone(&credential));
+    let token = tokens.token(&question()).await.unwrap();
+    assert_eq!(token.binding(), Bound::Certificate(*credential.leaf().thumbprint()));
+    assert!(token.unverified_claims().is_none());
+    tokens.token(&question()).await.unwrap();
+    assert_eq!(world.sso.introspections(), 1);
+    for (cnf, expected) in [
+        (json!({"cnf": null}), Misbound::Nothing),
+        (json!({"cnf": {"x5t#S256": "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}}), Misbound::Other),
+    ] {
+        world.sso.recover();
+        world.sso.fail(Fault::Claims(cnf));
+        let error = world.tokens(Arc::clone(&credential)).token(&question()).await.unwrap_err();
+        assert_eq!(error, TokenError::Misbound(expected));
+    }
+}
+
+#[tokio::test]
+async fn it_is_asked_about_where_certificates_are_taken() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let alias = json!({ "introspection_endpoint": format!("{}/introspect", world.sso.issuer()) });
+    let elsewhere = json!({"introspection_endpoint": "https://localhost:1/", "mtls_endpoint_aliases": alias});
+    world.sso.fail(Fault::Metadata(elsewhere));
+    let token = world.tokens(world.ca.agent("billing-bot")).token(&question()).await.unwrap();
+    assert!(matches!(token.binding(), Bound::Certificate(_)));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_opaque_token_that_nobody_speaks_of_is_used_with_a_warning() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    for (fault, cause) in [
+        (Fault::Metadata(json!({"introspection_endpoint": null})), "names no introspection_endpoint"),
+        (Fault::Metadata(json!({"introspection_endpoint": "https://localhost:1/"})), "cannot be reached"),
+        (Fault::NoIntrospection, "answers 401"),
+        (Fault::Answer(json!({"access_token": "another-one"})), "inactive when this client asks"),
+    ] {
+        world.sso.recover();
+        world.sso.fail(fault);
+        let written = Written::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(written.clone()).with_ansi(false).finish();
+        let _here = tracing::subscriber::set_default(subscriber);
+        let token = world.tokens(world.ca.agent("billing-bot")).token(&question()).await.unwrap();
+        assert_eq!(token.binding(), Bound::Unknown);
+        let said = written.text();
+        assert!(said.contains("it is used unexamined") && said.contains(cause), "{cause}: {said}");
+        assert!(!said.contains(token.expose()));
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_signs_as_the_issuer_takes_it() {
+    let world = World::new().await;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = aws_lc_rs::encoding::AsDer::as_der(&pair).unwrap();
+    let der = rustls_pki_types::PrivatePkcs8KeyDer::from(der.as_ref());
+    let key = Arc::new(SigningKey::new(&der.into()).unwrap());
+    world.sso.register("by-rsa", Client::of_key(key.public_jwk()).with_scopes(&["ledger.read"]));
+    for (algorithms, signed_with) in [
+        (json!(["RS256"]), "RS256"),
+        (json!(["PS256"]), "PS256"),
+        (json!(["RS256", "ES256", "PS256"]), "PS256"),
+        (serde_json::Value::Null, "RS256"),
+    ] {
+        world.sso.recover();
+        world.sso.fail(Fault::Metadata(json!({"token_endpoint_auth_signing_alg_values_supported": algorithms})));
+        let mut registration = world.registration();
+        registration.client = "by-rsa".to_owned();
+        registration.authentication = ClientAuthentication::PrivateKeyJwt { key: Some(Arc::clone(&key)), id: None };
+        world.tokens_as(registration, world.ca.agent("billing-bot")).token(&question()).await.unwrap();
+        assert_eq!(world.sso.asserted_with().as_deref(), Some(signed_with), "{algorithms}");
     }
 }
 

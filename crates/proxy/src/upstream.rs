@@ -15,7 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::http::header::WWW_AUTHENTICATE;
 use ::http::uri::Scheme;
 use ::http::{HeaderValue, Request, Response, StatusCode, Uri};
 use base64::Engine;
@@ -48,8 +47,6 @@ struct Inner {
     server: Server,
     /// Whether the upstream learns who calls, and the trust domain whose agents go by their bare name.
     tells: Option<TrustDomain>,
-    /// How callers' tokens become tokens for the upstream, if they do.
-    exchange: Option<Exchange>,
     metrics: Arc<Metrics>,
 }
 
@@ -57,24 +54,21 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) enum Server {
     Http(Box<Http>),
+    /// HTTP, with tokens that callers' are exchanged for.
+    Exchanging(Box<Exchange>),
     Stdio(Stdio),
 }
 
 impl Behind {
-    pub(crate) fn new(
-        server: Server,
-        tells: Option<TrustDomain>,
-        exchange: Option<Exchange>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { server, tells, exchange, metrics }) }
+    pub(crate) fn new(server: Server, tells: Option<TrustDomain>, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Arc::new(Inner { server, tells, metrics }) }
     }
 
     /// Processes that run, if it is a stdio server.
     pub(crate) fn processes(&self) -> usize {
         match &self.inner.server {
             Server::Stdio(stdio) => stdio.running(),
-            Server::Http(_) => 0,
+            Server::Http(_) | Server::Exchanging(_) => 0,
         }
     }
 
@@ -113,20 +107,21 @@ impl Inner {
                 let (parts, body) = request.into_parts();
                 stdio.call(&agent, Request::from_parts(parts, whole(body).await)).await.map(AnswerBody::Own)
             }
-            Server::Http(http) => self.forward(http, request).await,
+            Server::Http(http) => self.forward(request, |request| http.call(request)).await,
+            Server::Exchanging(exchange) => self.forward(request, |request| exchange.call(request)).await,
         }
     }
 
-    async fn forward(&self, http: &Http, mut request: Request<Full<Bytes>>) -> Response<AnswerBody> {
+    async fn forward(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        call: impl AsyncFnOnce(Request<Full<Bytes>>) -> Result<Response<Paced<HttpBody>>, HttpError>,
+    ) -> Response<AnswerBody> {
         if let Some(own) = &self.tells {
             tell(&mut request, own);
         }
         let body = request.body().clone();
-        let answered = match &self.exchange {
-            None => http.call(request).await,
-            Some(exchange) => self.exchanged(exchange, http, request).await,
-        };
-        match answered {
+        match call(request).await {
             Ok(response) => response.map(AnswerBody::Http),
             Err(error) => {
                 tracing::warn!(%error, kind = error.kind(), "the upstream failed");
@@ -138,41 +133,6 @@ impl Inner {
             }
         }
     }
-}
-
-impl Inner {
-    /// With a token for the upstream. A refusal of that one is guard's own affair: it is tried once more with a fresh one, and
-    /// never handed to the caller, who would take it for a refusal of its own.
-    async fn exchanged(
-        &self,
-        exchange: &Exchange,
-        http: &Http,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Paced<HttpBody>>, HttpError> {
-        let Some(caller) = Caller::of(request.extensions()) else { return http.call(request).await };
-        let Some(exchanged) = exchange.for_caller(&caller).await.map_err(HttpError::Token)? else {
-            return http.call(request).await;
-        };
-        let mut again = request.clone();
-        exchanged.put(&mut request);
-        let response = http.call(request).await?;
-        let Some(subject) = caller.subject_token().filter(|_| response.status() == StatusCode::UNAUTHORIZED) else {
-            return not_for_lack(response);
-        };
-        exchange.anew(exchanged, subject).await.map_err(HttpError::Token)?.put(&mut again);
-        let response = http.call(again).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            Err(HttpError::TokenRefused)
-        } else {
-            not_for_lack(response)
-        }
-    }
-}
-
-/// That guard's token lacks a scope is no answer to the caller either.
-fn not_for_lack(response: Response<Paced<HttpBody>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
-    let lacks = response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(WWW_AUTHENTICATE);
-    if lacks { Err(HttpError::TokenRefused) } else { Ok(response) }
 }
 
 async fn whole(body: Full<Bytes>) -> Bytes {

@@ -1,7 +1,8 @@
 //! A small OAuth authorization server, to be wrong on demand.
 //!
 //! Danger: it is for tests and demonstrations. It keeps its keys and every token that it issued in memory, forgets them when it
-//! ends, limits nobody, and answers introspection and revocation for whoever holds a certificate.
+//! ends, limits nobody, and answers introspection and revocation for whoever holds a certificate. Where
+//! `COUNTERMARK_TOKEN_REGISTER` names a file that is there, it appends every token to it, for whoever looks for leaks.
 
 mod client;
 mod key;
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::client::Client;
 use self::key::Key;
+use crate::evidence;
 
 /// A running authorization server on loopback; it ends when this is dropped.
 #[derive(Debug)]
@@ -42,8 +44,10 @@ pub enum Fault {
     Huge,
     /// A page for people.
     Html,
-    /// The metadata is another issuer's.
-    Issuer(String),
+    /// The metadata says this, or lacks those members that are `null` here.
+    Metadata(Value),
+    /// Nobody may ask what a token is.
+    NoIntrospection,
     /// Everything is somewhere else.
     Redirect,
     /// Every answer takes this long.
@@ -69,6 +73,8 @@ struct Inner {
     faults: Vec<Fault>,
     token_requests: usize,
     key_requests: usize,
+    introspections: usize,
+    asserted_with: Option<String>,
     life: u64,
     opaque: bool,
 }
@@ -94,6 +100,8 @@ impl AuthorizationServer {
             faults: Vec::new(),
             token_requests: 0,
             key_requests: 0,
+            introspections: 0,
+            asserted_with: None,
             life: 300,
             opaque: false,
         };
@@ -174,11 +182,24 @@ impl AuthorizationServer {
         self.state.lock().key_requests
     }
 
+    /// How often it was asked what a token is.
+    #[must_use]
+    pub fn introspections(&self) -> usize {
+        self.state.lock().introspections
+    }
+
+    /// What the newest client assertion that it believed was signed with.
+    #[must_use]
+    pub fn asserted_with(&self) -> Option<String> {
+        self.state.lock().asserted_with.clone()
+    }
+
     /// Signs any claims under any header, as its tokens are signed: for tokens that are wrong in one way.
     #[must_use]
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let inner = self.state.lock();
-        inner.keys.first().expect("a key").sign(header, claims)
+        let token = self.state.lock().keys.first().expect("a key").sign(header, claims);
+        evidence::issued(&token);
+        token
     }
 
     /// How many tokens were revoked.

@@ -24,6 +24,7 @@
 mod authorization_server;
 mod ca;
 mod clock;
+mod evidence;
 mod pair;
 mod source;
 mod spec;
@@ -32,6 +33,7 @@ mod stranger;
 pub use authorization_server::{AuthorizationServer, Client, Fault};
 pub use ca::{Minted, TestCa};
 pub use clock::MockClock;
+pub use evidence::{is_kept, said};
 pub use pair::{Pair, pair};
 pub use source::{TestSource, TestTrust};
 pub use spec::{Spec, Wrong};

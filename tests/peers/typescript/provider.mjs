@@ -4,7 +4,7 @@
 // `ledger-guard` asks about tokens. Tokens for RESOURCE are signed, those for RESOURCE/opaque are opaque.
 
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -117,5 +117,12 @@ for (const refusal of ['grant.error', 'introspection.error', 'revocation.error']
   provider.on(refusal, (ctx, error) => console.log(`${refusal}: ${error.error}: ${why(error)}`));
 }
 provider.on('server_error', (ctx, error) => console.error(error));
+// Whoever looks for tokens in all that a run has written has to know them.
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.body?.access_token && process.env.COUNTERMARK_TOKEN_REGISTER) {
+    appendFileSync(process.env.COUNTERMARK_TOKEN_REGISTER, `${ctx.body.access_token}\n`);
+  }
+});
 server.on('request', provider.callback());
 console.log(issuer);

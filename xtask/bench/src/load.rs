@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -36,6 +37,12 @@ pub(crate) struct LoadArguments {
     seconds: f64,
     #[arg(long, default_value = "read_balance")]
     tool: String,
+    /// The authority that signs strangers
+    #[arg(long)]
+    authority: Option<PathBuf>,
+    /// How many strangers come
+    #[arg(long, default_value_t = 1000)]
+    strangers: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -48,6 +55,8 @@ enum Kind {
     Handshakes,
     /// The same with resumed sessions
     Resumptions,
+    /// A full handshake each of agents that come once; prints how many
+    Strangers,
     /// Opens connections, prints `ready`, holds them until stdin ends
     Idle,
 }
@@ -61,6 +70,11 @@ struct Target {
 }
 
 pub(crate) async fn run(arguments: LoadArguments) -> Result<()> {
+    let strangers = match (arguments.kind, &arguments.authority) {
+        (Kind::Strangers, Some(authority)) => tls::strangers(&arguments.identity, authority, arguments.strangers)?,
+        (Kind::Strangers, None) => bail!("strangers need --authority"),
+        _ => Vec::new(),
+    };
     let target = Rc::new(Target {
         authority: arguments.url.authority().context("a URL")?.to_string(),
         path: arguments.url.path().to_owned(),
@@ -69,10 +83,15 @@ pub(crate) async fn run(arguments: LoadArguments) -> Result<()> {
     });
     match arguments.kind {
         Kind::Call => {
-            let (status, body) = target.call(&mut target.connect().await?).await?;
+            let (status, body) = target.call(&mut target.connect(&target.tls).await?).await?;
             println!("{status} {}", String::from_utf8_lossy(&body));
         }
         Kind::Idle => idle(&target, arguments.connections).await?,
+        Kind::Strangers => {
+            let handshakes = strangers.iter().map(|stranger| target.handshake(stranger));
+            let done: Vec<()> = stream::iter(handshakes).buffer_unordered(arguments.connections).try_collect().await?;
+            println!("{}", done.len());
+        }
         kind => println!("{}", LocalSet::new().run_until(busy(target, kind, &arguments)).await?),
     }
     Ok(())
@@ -88,11 +107,11 @@ async fn busy(target: Rc<Target>, kind: Kind, arguments: &LoadArguments) -> Resu
             let mut kept = None;
             while Instant::now() < until {
                 if kind != Kind::Calls {
-                    target.handshake().await?;
+                    target.handshake(&target.tls).await?;
                 } else {
                     let connection = match &mut kept {
                         Some(connection) => connection,
-                        none => none.insert(target.connect().await?),
+                        none => none.insert(target.connect(&target.tls).await?),
                     };
                     let (status, body) = target.call(connection).await?;
                     ensure!(status == 200, "{status} {}", String::from_utf8_lossy(&body));
@@ -112,7 +131,7 @@ async fn busy(target: Rc<Target>, kind: Kind, arguments: &LoadArguments) -> Resu
 async fn idle(target: &Target, connections: usize) -> Result<()> {
     let mut held = Vec::new();
     for _ in 0..connections {
-        let mut connection = target.connect().await?;
+        let mut connection = target.connect(&target.tls).await?;
         // One call each: what a connection keeps after its first use is what it costs.
         target.call(&mut connection).await?;
         held.push(connection);
@@ -123,19 +142,19 @@ async fn idle(target: &Target, connections: usize) -> Result<()> {
 }
 
 impl Target {
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+    async fn connect(&self, tls: &Arc<ClientConfig>) -> Result<SendRequest<Full<Bytes>>> {
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(sender)
     }
 
     /// A handshake, and an answer as the sign that the server took it.
-    async fn handshake(&self) -> Result<()> {
-        let mut connection = self.connect().await?;
+    async fn handshake(&self, tls: &Arc<ClientConfig>) -> Result<()> {
+        let mut connection = self.connect(tls).await?;
         let request = Request::get("/nowhere").header("host", "localhost");
         let answer = connection.send_request(request.body(Full::default())?).await?;
         answer.into_body().collect().await?;

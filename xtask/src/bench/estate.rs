@@ -68,6 +68,7 @@ impl Estate {
     /// Keeps the server busy and returns how many operations it did.
     pub(crate) fn load(&self, server: &Server, what: &str, seconds: f64) -> Result<u64> {
         let mut load = self.loader(server, what, "billing-bot");
+        load.arg("--authority").arg(self.folder.join("ca"));
         let output = load.args(["--seconds", &seconds.to_string()]).stderr(Stdio::inherit()).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         said.trim().parse().with_context(|| format!("{} under {what}", server.name))

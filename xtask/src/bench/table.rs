@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::process::Server;
 
+/// What is measured, by the names that the load knows, in the order of the columns.
+pub(crate) const WHAT: [&str; 4] = ["calls", "handshakes", "strangers", "resumptions"];
+
 /// Seconds of CPU time by what was done, a row of rounds for each server.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -43,11 +46,14 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n| server | proxied call | full handshake | resumed | KiB per idle connection |")?;
-        writeln!(f, "|---|---:|---:|---:|---:|")?;
+        writeln!(
+            f,
+            "\n| server | proxied call | full handshake | of an agent never seen | resumed | KiB per idle connection |"
+        )?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
         for (row, name) in self.names.iter().enumerate() {
             write!(f, "| {name} ")?;
-            for what in ["calls", "handshakes", "resumptions"] {
+            for what in WHAT {
                 match (row, self.micros(what), self.ratio(what, name)) {
                     (0, Some(micros), _) => write!(f, "| 1 (≈ {micros:.0} µs) ")?,
                     (_, _, Some(ratio)) => write!(f, "| {ratio:.2} ")?,

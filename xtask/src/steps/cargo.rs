@@ -19,7 +19,7 @@ pub(super) fn clippy(context: &Context) -> Result<Vec<Row>> {
 /// Everything but the peers, which have a step of their own.
 pub(super) fn tests(context: &Context) -> Result<Vec<Row>> {
     let (output, succeeded) = context
-        .cargo(&[
+        .watched_cargo(&[
             "test",
             "--workspace",
             "--all-features",
@@ -29,6 +29,7 @@ pub(super) fn tests(context: &Context) -> Result<Vec<Row>> {
             "peers::",
             "--skip",
             "examples::",
+            "--show-output",
         ])
         .tee()?;
     LibTest::parse(&output).summary("tests", succeeded)
@@ -42,8 +43,9 @@ pub(super) fn docs(context: &Context) -> Result<Vec<Row>> {
 pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
     let build = ["build", "--workspace", "--all-features", "--examples"];
     context.cargo(&build).run()?;
-    let (output, succeeded) =
-        context.cargo(&["test", "--workspace", "--all-features", "--test", "main", "--", "examples::"]).tee()?;
+    let (output, succeeded) = context
+        .watched_cargo(&["test", "--workspace", "--all-features", "--test", "main", "--", "examples::"])
+        .tee()?;
     let tests = LibTest::parse(&output);
     if tests.total() == 0 && succeeded {
         bail!("no test runs the examples");
@@ -52,6 +54,13 @@ pub(super) fn examples(context: &Context) -> Result<Vec<Row>> {
 }
 
 pub(super) fn quickstart(context: &Context) -> Result<Vec<Row>> {
-    context.cargo(&["run", "--release", "--", "quickstart", "--once"]).run()?;
+    let mut quickstart = context.watched_cargo(&["run", "--release", "--", "quickstart", "--once"]);
+    if let Some(watch) = &context.watch {
+        // It removes what it makes for itself.
+        quickstart = quickstart.arg_path("--dir", &watch.files().join("quickstart"));
+    }
+    if !quickstart.tee()?.1 {
+        bail!("a step of the quickstart does not hold");
+    }
     Ok(vec![Row::passed("quickstart", "")])
 }

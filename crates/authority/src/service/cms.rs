@@ -9,7 +9,10 @@ use rustls_pki_types::CertificateDer;
 
 /// The certificates as a degenerate, certs-only CMS message, DER.
 pub(crate) fn certs_only<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> Vec<u8> {
-    let all: Vec<u8> = certificates.into_iter().flat_map(|der| der.iter().copied()).collect();
+    let mut all = Vec::new();
+    for certificate in certificates {
+        all.extend_from_slice(certificate);
+    }
     let data = tlv(SEQUENCE, DATA);
     let signed = [VERSION_1, &tlv(SET, &[]), &data, &tlv(CONTEXT_0, &all), &tlv(SET, &[])].concat();
     let content = tlv(CONTEXT_0, &tlv(SEQUENCE, &signed));
@@ -30,16 +33,9 @@ pub(crate) fn csr_attributes(key: KeyType) -> Option<Vec<u8>> {
 
 /// Base64 in lines, as every tool reads it.
 pub(crate) fn base64_lines(bytes: &[u8]) -> String {
-    let text = STANDARD.encode(bytes);
-    let mut lines = String::with_capacity(text.len() + text.len() / LINE + 1);
-    let mut rest = text.as_str();
-    while let Some((line, behind)) = rest.split_at_checked(LINE) {
-        lines.push_str(line);
-        lines.push('\n');
-        rest = behind;
-    }
-    if !rest.is_empty() || lines.is_empty() {
-        lines.push_str(rest);
+    let mut lines = String::with_capacity(bytes.len() * 3 / 2);
+    for line in bytes.chunks(LINE / 4 * 3) {
+        STANDARD.encode_string(line, &mut lines);
         lines.push('\n');
     }
     lines
@@ -47,13 +43,16 @@ pub(crate) fn base64_lines(bytes: &[u8]) -> String {
 
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
-    let mut der = vec![tag];
+    let mut der = Vec::with_capacity(content.len() + 10);
+    der.push(tag);
     match u8::try_from(length) {
         Ok(short) if short < 0x80 => der.push(short),
         _ => {
-            let bytes: Vec<u8> = length.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
-            der.push(0x80 | u8::try_from(bytes.len()).unwrap_or(8));
-            der.extend(bytes);
+            let bytes = length.to_be_bytes();
+            let significant =
+                bytes.iter().position(|byte| *byte != 0).and_then(|at| bytes.get(at..)).unwrap_or_default();
+            der.push(0x80 | u8::try_from(significant.len()).unwrap_or(8));
+            der.extend_from_slice(significant);
         }
     }
     der.extend_from_slice(content);

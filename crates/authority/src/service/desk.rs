@@ -6,21 +6,25 @@ use arc_swap::ArcSwap;
 use countermark_identity::{Role, Serial, SpiffeId, UnixTime};
 use countermark_issue::{LeafRequest, Profile, PublicKey, SignError, Signer, SubjectError, ca_facts};
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use crate::{
     authority::Authority,
     error::AuthorityError,
     record::{Act, IssuerKind, Outcome},
-    service::ledger::Ledger,
-    store::{AuditEntry, Reservation, Store, StoreError, Write, Written, sha256_hex},
+    service::{
+        ledger::Ledger,
+        lookup::{Lookup, Reader},
+    },
+    store::{AuditEntry, Reservation, Store, StoreError, StoredLeaf, Write, Written, sha256_hex},
 };
 
 /// Issues over one ledger; any number of requests at a time.
 pub(crate) struct Desk {
     authority: Arc<Authority>,
     pub(crate) ledger: Ledger,
-    reader: Mutex<Box<dyn Store>>,
+    reader: Reader,
+    lookup: Lookup,
     signing: ArcSwap<Signing>,
     profiles: std::sync::Mutex<Profiles>,
 }
@@ -92,11 +96,10 @@ impl Desk {
     pub(crate) async fn new(
         authority: Arc<Authority>,
         ledger: Ledger,
-        reader: Box<dyn Store>,
+        (reader, lookup): (Reader, Lookup),
     ) -> Result<Self, AuthorityError> {
         let signing = ArcSwap::from_pointee(read_signing(&authority).await?);
-        let reader = Mutex::new(reader);
-        Ok(Self { authority, ledger, reader, signing, profiles: std::sync::Mutex::default() })
+        Ok(Self { authority, ledger, reader, lookup, signing, profiles: std::sync::Mutex::default() })
     }
 
     /// Whoever signs now, as this process knows it.
@@ -113,6 +116,16 @@ impl Desk {
     /// The inventory, for reading.
     pub(crate) async fn reader(&self) -> MutexGuard<'_, Box<dyn Store>> {
         self.reader.lock().await
+    }
+
+    /// A certificate with what a renewal repeats.
+    pub(crate) async fn leaf(&self, serial: &Serial) -> Result<Option<StoredLeaf>, DeskError> {
+        self.lookup.leaf(serial).await
+    }
+
+    /// Whether nobody reads or writes the inventory any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ledger.is_over() || self.lookup.is_over()
     }
 
     /// Issues. Whoever goes away in between leaves a row without a certificate, and no certificate without a row.

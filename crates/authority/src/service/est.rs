@@ -118,7 +118,7 @@ async fn renew(
     let csr = request(body?)?;
     let now = shared.clock.now();
     let leaf = peer.leaf();
-    let stored = shared.desk.reader().await.leaf(leaf.serial()).await?;
+    let stored = shared.desk.leaf(leaf.serial()).await?;
     // The row, not the path, says whether the authority knows it: a partner's root may sign for its own domain only, and
     // an identity is what the row says.
     let stored = stored.filter(|stored| stored.record.thumbprint.as_ref() == Some(leaf.thumbprint()));

@@ -204,7 +204,7 @@ async fn handed_before(shared: &Shared, invite: &InviteRecord, csr: &Csr) -> Res
         return Err(used());
     }
     let Some(serial) = &invite.serial else { return Ok(None) };
-    let stored = shared.desk.reader().await.leaf(serial).await?.ok_or_else(used)?;
+    let stored = shared.desk.leaf(serial).await?.ok_or_else(used)?;
     let Some(certificate) = stored.certificate else { return Ok(None) };
     if stored.record.state(shared.clock.now()) != State::Live {
         return Err(used());

@@ -51,7 +51,7 @@ impl Ledger {
 
 async fn keep_writing(mut store: Box<dyn Store>, mut waiting: mpsc::Receiver<Order>, metrics: Arc<Metrics>) {
     let mut orders = Vec::with_capacity(BATCH);
-    while waiting.recv_many(&mut orders, BATCH).await > 0 {
+    while gather(&mut waiting, &mut orders).await {
         let (writes, answers): (Vec<_>, Vec<_>) = orders.drain(..).map(|order| (order.write, order.done)).unzip();
         match store.commit(&writes).await {
             Ok(written) => {
@@ -72,7 +72,26 @@ async fn keep_writing(mut store: Box<dyn Store>, mut waiting: mpsc::Receiver<Ord
     }
 }
 
+/// Waits for the first, and then for those who are about to come, a few turns of the scheduler long: each that runs before the
+/// batch is closed is one less that waits for the next. `false` where nobody can come any more.
+pub(super) async fn gather<T>(waiting: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) -> bool {
+    let mut seen = waiting.recv_many(batch, BATCH).await;
+    for _ in 0..TURNS {
+        let room = BATCH.saturating_sub(batch.len());
+        if seen == 0 || room == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+        let before = batch.len();
+        batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
+        seen = batch.len() - before;
+    }
+    !batch.is_empty()
+}
+
 /// What may wait to be written before callers are told to come back.
 const QUEUE: usize = 4096;
+/// How often a batch waits for the next to come.
+const TURNS: usize = 4;
 /// What shares a transaction at most.
 const BATCH: usize = 512;

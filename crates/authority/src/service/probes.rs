@@ -105,8 +105,8 @@ impl Shared {
         if ends < now {
             wrong.push("its own certificate has expired; its log says why it was not renewed".to_owned());
         }
-        if self.desk.ledger.is_over() {
-            wrong.push("nothing writes to the inventory any more; restart".to_owned());
+        if self.desk.is_over() {
+            wrong.push("nothing reads or writes the inventory any more; restart".to_owned());
         }
         wrong.extend(self.troubles.lines());
         gauges.ready.set(i64::from(wrong.is_empty()));

@@ -39,6 +39,7 @@ impl Enrolment {
             return Err(TokenError::Type);
         }
         let claims = Claims(signed.claims().clone());
+        claims.require_bearer()?;
         claims.require_audience(&issuer.audience)?;
         // Whoever was asked for keys may have taken a while.
         claims.require_time(clock.now())?;
@@ -59,6 +60,18 @@ impl Enrolment {
 impl Claims {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
+    }
+
+    /// Nothing says more than its claims: what is bound to a key ([RFC 7800](https://www.rfc-editor.org/rfc/rfc7800#section-3))
+    /// would be worth an identity in the hands of whoever stole it, and an ID token or a security event is for somebody else.
+    fn require_bearer(&self) -> Result<(), TokenError> {
+        if self.0.contains_key("cnf") {
+            return Err(TokenError::Bound);
+        }
+        if ["at_hash", "c_hash", "s_hash", "events"].iter().any(|name| self.0.contains_key(*name)) {
+            return Err(TokenError::Type);
+        }
+        Ok(())
     }
 
     /// [RFC 7519 §4.1.3](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3): one text, or a list of which one is ours.

@@ -28,7 +28,7 @@ pub(super) async fn renewal_info(
     shared.limiter.reader(visitor.remote().ip(), now)?;
     let unknown = || Refusal::not_found("no such certificate; the id is base64url(AKI) `.` base64url(serial)");
     let (authority, serial) = parse(&id).ok_or_else(unknown)?;
-    let stored = shared.desk.reader().await.leaf(&serial).await?.ok_or_else(unknown)?;
+    let stored = shared.desk.leaf(&serial).await?.ok_or_else(unknown)?;
     let signing = shared.desk.signing();
     let issuer = signing.issuer(&stored.record.issuer).ok_or_else(unknown)?;
     if issuer.key_identifier.as_deref() != Some(authority.as_slice()) {

@@ -233,13 +233,10 @@ impl Store for SqliteStore {
         })
     }
 
-    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>> {
+    fn leaves<'a>(&'a mut self, serials: &'a [Serial]) -> StoreFuture<'a, Vec<StoredLeaf>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT * FROM certificate WHERE serial = ?1")
-                .bind(serial.to_string())
-                .fetch_optional(&mut self.connection)
-                .await?;
-            row.as_ref().map(row::leaf).transpose()
+            let rows = sqlx::query(LEAVES).bind(list::as_json(serials)).fetch_all(&mut self.connection).await?;
+            rows.iter().map(row::leaf).collect()
         })
     }
 
@@ -322,6 +319,7 @@ const LIVING: &str = "SELECT key_id FROM issuer WHERE kind = 'intermediate' AND 
     ORDER BY not_before DESC, rowid DESC";
 const REVOKE: &str = "UPDATE certificate SET revoked_at = ?1, reason = ?2 \
     WHERE serial = ?3 AND revoked_at IS NULL";
+const LEAVES: &str = "SELECT * FROM certificate WHERE serial IN (SELECT value FROM json_each(?1))";
 const NEXT_NUMBER: &str = "UPDATE issuer SET crl_number = crl_number + 1 WHERE key_id = ?1 RETURNING crl_number";
 const KEEP_LEAF: &str = "UPDATE certificate SET certificate = ?1, thumbprint = ?2 WHERE serial = ?3";
 const KEEP_CRL: &str = "UPDATE issuer SET crl = ?1 WHERE key_id = ?2";

@@ -137,8 +137,8 @@ impl Store for Watched {
         self.inner.commit(writes)
     }
 
-    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>> {
-        self.inner.leaf(serial)
+    fn leaves<'a>(&'a mut self, serials: &'a [Serial]) -> StoreFuture<'a, Vec<StoredLeaf>> {
+        self.inner.leaves(serials)
     }
 
     fn invite<'a>(&'a mut self, secret_sha256: &'a str) -> StoreFuture<'a, Option<InviteRecord>> {

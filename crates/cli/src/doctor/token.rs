@@ -60,7 +60,7 @@ async fn ask(chart: &mut Chart, tokens: &Arc<Tokens>, question: &Question) -> Ou
                 }
                 Bound::Unknown => chart.warned(
                     "binding",
-                    "the token is opaque: only the issuer knows what it is bound to",
+                    "the token is opaque, and its issuer does not tell this client what it is bound to",
                     "guard must ask the issuer: `introspection` in its tokens.toml",
                 )?,
             }

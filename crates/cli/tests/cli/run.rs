@@ -60,6 +60,9 @@ impl Ran {
 pub(crate) fn command() -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    if let Some(register) = std::env::var_os("COUNTERMARK_TOKEN_REGISTER") {
+        command.env("COUNTERMARK_TOKEN_REGISTER", register);
+    }
     command
 }
 
@@ -80,6 +83,11 @@ pub(crate) fn bounded(command: &mut Command) -> Ran {
     let output = child.wait_with_output().unwrap();
     drop(ended);
     watchdog.join().unwrap();
+    // Whoever is told to print a token does.
+    if !command.get_args().any(|argument| argument == "--print") {
+        countermark_testkit::said(&output.stdout);
+    }
+    countermark_testkit::said(&output.stderr);
     Ran::of(output)
 }
 
@@ -103,7 +111,8 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn empty() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        let kept = countermark_testkit::is_kept();
+        Self { dir: tempfile::Builder::new().disable_cleanup(kept).tempdir().unwrap() }
     }
 
     pub(crate) fn with_authority() -> Self {

@@ -61,11 +61,7 @@ impl<'a> Switch<'a> {
             let path = aside.join(name);
             written.push((disk::write(&path, content, self.access)?, path));
         }
-        // All are written before the first is made durable: the file system then has little left to do for the others.
-        for (file, path) in &written {
-            disk::sync(file, path)?;
-        }
-        disk::sync_dir(aside)?;
+        disk::sync_together(&written, aside)?;
         disk::rename(aside, &self.path(next))?;
         disk::sync_dir(&self.base.join(self.folder))?;
         let target = Path::new(self.folder).join(next.to_string());

@@ -74,7 +74,7 @@ fn lint_finds_what_is_not_as_planned() {
     let revoked = [Revoked { serial, at: NOW, reason: RevocationReason::Unspecified }];
     let plan = week(&revoked, 5);
     let der = signer.crl(&plan).unwrap();
-    let judge = |plan: &CrlPlan<'_>| lint::lint_crl(&der, signer.certificate(), plan);
+    let judge = |plan: &CrlPlan<'_>| lint::lint_crl(&der, signer.facts(), plan);
     assert_eq!(judge(&plan), Ok(()));
     assert_eq!(judge(&CrlPlan { number: 6, ..plan }), Err(LintError::Crl("number")));
     assert_eq!(judge(&CrlPlan { this_update: UnixTime::from_secs(1), ..plan }), Err(LintError::Crl("thisUpdate")));
@@ -82,9 +82,9 @@ fn lint_finds_what_is_not_as_planned() {
     assert_eq!(judge(&CrlPlan { revoked: &[], ..plan }), Err(LintError::Crl("list of serials")));
     let two = [revoked[0].clone(), revoked[0].clone()];
     assert_eq!(judge(&CrlPlan { revoked: &two, ..plan }), Err(LintError::Crl("list of serials")));
-    assert_eq!(lint::lint_crl(&der, root.certificate(), &plan), Err(LintError::IssuerName));
-    assert_eq!(lint::lint_crl(&der[1..], root.certificate(), &plan), Err(LintError::Malformed));
+    assert_eq!(lint::lint_crl(&der, root.facts(), &plan), Err(LintError::IssuerName));
+    assert_eq!(lint::lint_crl(&der[1..], root.facts(), &plan), Err(LintError::Malformed));
     let mut broken = der.to_vec();
     *broken.last_mut().unwrap() ^= 1;
-    assert_eq!(lint::lint_crl(&broken, signer.certificate(), &plan), Err(LintError::Signature));
+    assert_eq!(lint::lint_crl(&broken, signer.facts(), &plan), Err(LintError::Signature));
 }

@@ -3,24 +3,27 @@
 use countermark_identity::{TrustDomain, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
-use crate::lint::{
-    LintError,
-    facts::{lint_extensions, lint_frame, lint_times, read},
+use crate::{
+    ca::CaFacts,
+    lint::{
+        LintError,
+        facts::{lint_extensions, lint_frame, lint_times, read},
+    },
 };
 
 /// Judges a CA certificate; a root is its own issuer.
-pub fn lint_ca(der: &[u8], issuer: &[u8], domain: &TrustDomain, issued_at: UnixTime) -> Result<(), LintError> {
-    let (certificate, issuer) = (read(der)?, read(issuer)?);
+pub fn lint_ca(der: &[u8], issuer: &CaFacts, domain: &TrustDomain, issued_at: UnixTime) -> Result<(), LintError> {
+    let certificate = read(der)?;
     // No name constraints among them: webpki refuses every leaf below a CA that constrains URIs.
     lint_extensions(certificate.extensions(), &CA_EXTENSIONS)?;
-    lint_constraints(&certificate, &issuer)?;
+    lint_constraints(&certificate, issuer)?;
     match certificate.key_usage() {
         Ok(Some(usage)) if usage.critical && usage.value.flags == CERT_SIGN | CRL_SIGN => {}
         _ => return Err(LintError::KeyUsage),
     }
     lint_identity(&certificate, domain)?;
-    lint_times(&certificate, &issuer, issued_at)?;
-    lint_frame(&certificate, &issuer)
+    lint_times(&certificate, issuer, issued_at)?;
+    lint_frame(&certificate, issuer)
 }
 
 /// Whether a certificate may sign certificates and CRLs.
@@ -32,8 +35,8 @@ pub(crate) fn is_ca(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// A root allows one CA below it, an intermediate none.
-fn lint_constraints(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<(), LintError> {
-    let root = certificate.tbs_certificate.as_ref() == issuer.tbs_certificate.as_ref();
+fn lint_constraints(certificate: &X509Certificate<'_>, issuer: &CaFacts) -> Result<(), LintError> {
+    let root = certificate.public_key().raw == issuer.public_key.spki_der();
     let depth = if root { 1 } else { 0 };
     match certificate.basic_constraints() {
         Ok(Some(found)) if found.critical && found.value.ca && found.value.path_len_constraint == Some(depth) => Ok(()),

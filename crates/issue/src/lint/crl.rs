@@ -6,33 +6,32 @@ use x509_parser::{
 };
 
 use crate::{
+    ca::CaFacts,
     crl::CrlPlan,
     der::is_signed,
     lint::{
         LintError,
-        facts::{lint_extensions, read, subject_key_id, unix},
+        facts::{lint_extensions, unix},
     },
-    public_key::PublicKey,
     signature,
 };
 
 /// Judges a CRL: its frame, its number, its times, its entries and its issuer's signature.
-pub fn lint_crl(der: &[u8], issuer: &[u8], plan: &CrlPlan<'_>) -> Result<(), LintError> {
+pub fn lint_crl(der: &[u8], issuer: &CaFacts, plan: &CrlPlan<'_>) -> Result<(), LintError> {
     let (rest, crl) = CertificateRevocationList::from_der(der).map_err(|_| LintError::Malformed)?;
-    let issuer = read(issuer)?;
     if !rest.is_empty() || !is_signed(der) {
         return Err(LintError::Malformed);
     }
     if crl.version() != Some(X509Version::V2) {
         return Err(LintError::Version);
     }
-    if crl.issuer().as_raw() != issuer.subject().as_raw() {
+    if crl.issuer().as_raw() != issuer.subject {
         return Err(LintError::IssuerName);
     }
     lint_extensions(crl.extensions(), &CRL_EXTENSIONS)?;
     let names_key = crl.extensions().iter().any(|extension| match extension.parsed_extension() {
         ParsedExtension::AuthorityKeyIdentifier(id) => {
-            id.key_identifier.as_ref().map(|id| id.0) == subject_key_id(&issuer)
+            id.key_identifier.as_ref().map(|id| id.0) == issuer.key_identifier.as_deref()
         }
         _ => false,
     });
@@ -40,8 +39,7 @@ pub fn lint_crl(der: &[u8], issuer: &[u8], plan: &CrlPlan<'_>) -> Result<(), Lin
         return Err(LintError::AuthorityKeyId);
     }
     lint_contents(&crl, plan)?;
-    let key = PublicKey::from_spki(issuer.public_key().raw).map_err(|_| LintError::Signature)?;
-    signature::verify(&key, &crl.signature_algorithm, crl.tbs_cert_list.as_ref(), &crl.signature_value)
+    signature::verify(&issuer.public_key, &crl.signature_algorithm, crl.tbs_cert_list.as_ref(), &crl.signature_value)
         .map_err(|_| LintError::Signature)
 }
 

@@ -10,7 +10,13 @@ use x509_parser::{
     x509::{X509Name, X509Version},
 };
 
-use crate::{ca::BACKDATE, der::is_signed, lint::LintError, public_key::PublicKey, signature, subject::MAX_ATTRIBUTE};
+use crate::{
+    ca::{BACKDATE, CaFacts},
+    der::is_signed,
+    lint::LintError,
+    signature,
+    subject::MAX_ATTRIBUTE,
+};
 
 pub(super) fn read(der: &[u8]) -> Result<X509Certificate<'_>, LintError> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| LintError::Malformed)?;
@@ -31,7 +37,7 @@ pub(super) fn unix(time: ASN1Time) -> Option<UnixTime> {
 }
 
 /// Version, algorithms, serial, names, key identifiers and signature: the same for leaves and CAs.
-pub(super) fn lint_frame(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<(), LintError> {
+pub(super) fn lint_frame(certificate: &X509Certificate<'_>, issuer: &CaFacts) -> Result<(), LintError> {
     if certificate.version() != X509Version::V3 {
         return Err(LintError::Version);
     }
@@ -39,20 +45,19 @@ pub(super) fn lint_frame(certificate: &X509Certificate<'_>, issuer: &X509Certifi
         return Err(LintError::AlgorithmsDiffer);
     }
     lint_serial(certificate.raw_serial())?;
-    if certificate.issuer().as_raw() != issuer.subject().as_raw() {
+    if certificate.issuer().as_raw() != issuer.subject {
         return Err(LintError::IssuerName);
     }
     subject_key_id(certificate).ok_or(LintError::SubjectKeyId)?;
-    let self_signed = certificate.subject().as_raw() == issuer.subject().as_raw();
+    let self_signed = certificate.subject().as_raw() == issuer.subject;
     match authority_key_id(certificate) {
-        Some(id) if Some(id) == subject_key_id(issuer) => {}
+        Some(id) if Some(id) == issuer.key_identifier.as_deref() => {}
         None if self_signed => {}
         _ => return Err(LintError::AuthorityKeyId),
     }
     lint_subject(certificate.subject())?;
-    let key = PublicKey::from_spki(issuer.public_key().raw).map_err(|_| LintError::Signature)?;
     signature::verify(
-        &key,
+        &issuer.public_key,
         &certificate.signature_algorithm,
         certificate.tbs_certificate.as_ref(),
         &certificate.signature_value,
@@ -63,7 +68,7 @@ pub(super) fn lint_frame(certificate: &X509Certificate<'_>, issuer: &X509Certifi
 /// Backdate at most 60 s and half the life, nothing beyond the issuer.
 pub(super) fn lint_times(
     certificate: &X509Certificate<'_>,
-    issuer: &X509Certificate<'_>,
+    issuer: &CaFacts,
     issued_at: UnixTime,
 ) -> Result<(UnixTime, UnixTime), LintError> {
     let (not_before, not_after) = validity(certificate).ok_or(LintError::Malformed)?;
@@ -74,9 +79,8 @@ pub(super) fn lint_times(
     if not_before > issued_at || issued_at.duration_since(not_before) > backdate {
         return Err(LintError::Backdate { not_before, issued_at });
     }
-    let (issuer_begins, issuer_ends) = validity(issuer).ok_or(LintError::Malformed)?;
-    if not_before < issuer_begins || not_after > issuer_ends {
-        return Err(LintError::BeyondIssuer { issuer_ends });
+    if not_before < issuer.not_before || not_after > issuer.not_after {
+        return Err(LintError::BeyondIssuer { issuer_ends: issuer.not_after });
     }
     Ok((not_before, not_after))
 }

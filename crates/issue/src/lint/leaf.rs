@@ -4,10 +4,10 @@ use countermark_identity::{Leaf, SpiffeId, UnixTime, Usage};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use crate::{
-    ca::LEAF_SHARE,
+    ca::{CaFacts, LEAF_SHARE},
     lint::{
         LintError,
-        facts::{lint_extensions, lint_frame, lint_times, read, validity},
+        facts::{lint_extensions, lint_frame, lint_times, read},
     },
     public_key::PublicKey,
 };
@@ -27,8 +27,8 @@ pub struct Expected<'a> {
 }
 
 /// Judges a leaf: the SVID rules, its frame, its times, its key and its issuer's signature.
-pub fn lint_leaf(der: &[u8], issuer: &[u8], expected: &Expected<'_>) -> Result<(), LintError> {
-    let (certificate, issuer) = (read(der)?, read(issuer)?);
+pub fn lint_leaf(der: &[u8], issuer: &CaFacts, expected: &Expected<'_>) -> Result<(), LintError> {
+    let certificate = read(der)?;
     lint_extensions(certificate.extensions(), &LEAF_EXTENSIONS)?;
     lint_svid(der, expected.identity)?;
     lint_usages(&certificate)?;
@@ -36,12 +36,12 @@ pub fn lint_leaf(der: &[u8], issuer: &[u8], expected: &Expected<'_>) -> Result<(
     if certificate.public_key().raw != expected.public_key.spki_der() {
         return Err(LintError::PublicKey);
     }
-    let (not_before, not_after) = lint_times(&certificate, &issuer, expected.issued_at)?;
+    let (not_before, not_after) = lint_times(&certificate, issuer, expected.issued_at)?;
     if not_after != expected.not_after {
         return Err(LintError::Validity { not_before, not_after });
     }
-    lint_share(&issuer, expected.issued_at, not_after)?;
-    lint_frame(&certificate, &issuer)
+    lint_share(issuer, expected.issued_at, not_after)?;
+    lint_frame(&certificate, issuer)
 }
 
 /// By the same reader that acceptors use.
@@ -96,10 +96,9 @@ fn lint_names(certificate: &X509Certificate<'_>, identity: &SpiffeId) -> Result<
     if uris == 1 { Ok(()) } else { Err(LintError::Identity) }
 }
 
-fn lint_share(issuer: &X509Certificate<'_>, issued_at: UnixTime, not_after: UnixTime) -> Result<(), LintError> {
-    let (begins, ends) = validity(issuer).ok_or(LintError::Malformed)?;
+fn lint_share(issuer: &CaFacts, issued_at: UnixTime, not_after: UnixTime) -> Result<(), LintError> {
     let life = not_after.duration_since(issued_at).as_secs();
-    let issuer_life = ends.duration_since(begins).as_secs();
+    let issuer_life = issuer.not_after.duration_since(issuer.not_before).as_secs();
     if life > issuer_life / u64::from(LEAF_SHARE) {
         return Err(LintError::Share { life, issuer_life });
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::Authorization;
 use super::verdict::{Denial, Holder, Verdict};
 use crate::method::Demand;
+use crate::owner::Owner;
 use crate::refusal::{Refusal, code};
 use crate::tokens::Shown;
 use crate::{AuditLine, DecisionId, Outcome, Recording, RequestId};
@@ -56,7 +57,12 @@ impl Case {
     /// Who asks, and what its token gives it.
     pub(super) fn holder(&self) -> Holder<'_> {
         let rights = self.token().map_or(Rights::NONE, |token| Rights::new(token.scopes(), token.roles()));
-        Holder { agent: self.peer.agent(), rights }
+        Holder { owner: self.owner(), rights }
+    }
+
+    /// Whose is what comes of the request.
+    pub(super) fn owner(&self) -> Owner<'_> {
+        Owner { agent: self.peer.agent(), principal: self.token().map(VerifiedToken::principal) }
     }
 
     /// Writes the line of a refusal and gives its answer.

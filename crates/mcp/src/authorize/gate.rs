@@ -118,7 +118,7 @@ impl Gate {
             return answer::error(&unwritten, case.id.as_ref());
         }
         // The body and the audit were waited for: what ended meanwhile does not go on.
-        match self.stands(&case, &judged.verdict) {
+        match self.stands(&case, &judged) {
             Ok(()) => self.forward(case, parts, judged, inner).await,
             Err(stop) => self.stop(&case, stop).await,
         }
@@ -133,11 +133,15 @@ impl Gate {
         answer::error(&refusal, case.id.as_ref())
     }
 
-    fn stands(&self, case: &Case, verdict: &Verdict) -> Result<(), Stop> {
+    fn stands(&self, case: &Case, judged: &Judged) -> Result<(), Stop> {
         case.peer.judge().map_err(|ended| Refusal::ended(&ended))?;
         self.config.tokens.stands(case.token.as_ref(), self.config.clock.now())?;
-        if !Arc::ptr_eq(&self.config.policy.borrow(), &verdict.policy) {
+        if !Arc::ptr_eq(&self.config.policy.borrow(), &judged.verdict.policy) {
             authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
+        }
+        // Last: what is refused claims nothing.
+        if let Some(session) = &judged.session {
+            self.sessions.claim(case.owner(), session).map_err(|_| Refusal::session())?;
         }
         Ok(())
     }
@@ -210,7 +214,7 @@ impl Gate {
         let verdict = authorize(&self.config, &self.tasks, case.holder(), &case.demands)?;
         if let Message::Response(response) = &message {
             // > a client's response passes only if its id answers a request sent on a stream of that identity
-            let asked = self.pending.take(case.peer.agent(), session.as_deref(), &response.id);
+            let asked = self.pending.take(case.owner(), session.as_deref(), &response.id);
             asked.ok_or_else(|| Refusal::invalid("no request with this id waits for your response"))?;
         }
         let record = case.method.as_deref().map_or(Record::Plain, Record::of);
@@ -264,7 +268,7 @@ impl Gate {
         let Some(id) = headers::single(&parts.headers, &SESSION_ID)? else {
             return Ok(None);
         };
-        self.sessions.touch(case.peer.agent(), id, self.config.clock.now()).map_err(|_| Refusal::session())?;
+        self.sessions.touch(case.owner(), id, self.config.clock.now()).map_err(|_| Refusal::session())?;
         Ok(Some(id.into()))
     }
 }

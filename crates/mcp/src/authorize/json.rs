@@ -109,7 +109,7 @@ impl Context {
             Some(made @ (Demand::Tool(_) | Demand::Prompt(_) | Demand::Resource(_) | Demand::Method(_))),
         ) = (&outcome.task, self.case.demands.first())
         {
-            self.gate.tasks.made(self.case.peer.agent(), task, made);
+            self.gate.tasks.made(self.case.owner(), task, made);
         }
     }
 }

@@ -87,6 +87,10 @@ impl Context {
             let now = self.gate.config.clock.now();
             let stands = self.gate.config.tokens.stands(self.case.token.as_ref(), now);
             stands.map_err(|_| "the token that opened it has expired".to_owned())?;
+            let holds = |session: &str| self.gate.sessions.holds(self.case.owner(), session);
+            if !self.session.as_deref().is_none_or(holds) {
+                return Err("the session is over, or another person's by now".to_owned());
+            }
         }
         let verdict = authorize(&self.gate.config, &self.gate.tasks, self.case.holder(), &self.case.demands);
         verdict.map(drop).map_err(|denial| denial.to_string())
@@ -100,13 +104,13 @@ impl Context {
 
     /// Binds, keeps or ends the session, as the upstream has decided.
     fn settle_session(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Result<(), Box<Response<AnswerBody>>> {
-        let agent = self.case.peer.agent();
+        let owner = self.case.owner();
         let given = headers.remove(SESSION_ID);
         match (self.effect, &self.session) {
             (Effect::Opens, _) if status.is_success() => {
                 let Some(value) = given else { return Ok(()) };
                 let id = value.to_str().unwrap_or_default();
-                let opened = self.gate.sessions.open(agent, id, self.gate.config.clock.now());
+                let opened = self.gate.sessions.open(owner, id, self.gate.config.clock.now());
                 if let Err(error) = opened {
                     tracing::warn!(?error, "the session that the server behind opened cannot be bound");
                     return Err(Box::new(
@@ -123,8 +127,8 @@ impl Context {
             (effect, Some(session)) => {
                 let gone = status == StatusCode::NOT_FOUND || (effect == Effect::Ends && status.is_success());
                 if gone {
-                    self.gate.sessions.end(agent, session);
-                    self.gate.pending.forget(agent, session);
+                    self.gate.sessions.end(owner, session);
+                    self.gate.pending.forget(owner.agent, session);
                 } else if let Some(value) = given.filter(|value| value.as_bytes() == session.as_bytes()) {
                     headers.insert(SESSION_ID, value);
                 }

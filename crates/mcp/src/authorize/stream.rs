@@ -149,8 +149,8 @@ where
             ServerMessage::Notification(None) => Some(event.raw),
             ServerMessage::Notification(Some((list, name))) => context.may_know(list, &name).then_some(event.raw),
             ServerMessage::Request(id) => {
-                let agent = context.case.peer.agent();
-                context.gate.pending.asked(agent, context.session.as_deref(), id.into_owned());
+                let owner = context.case.owner();
+                context.gate.pending.asked(owner, context.session.as_deref(), id.into_owned());
                 Some(event.raw)
             }
             ServerMessage::Response(id, outcome) => {

@@ -6,5 +6,6 @@ mod eras;
 mod harness;
 mod hostile;
 mod ownership;
+mod persons;
 mod streams;
 mod tokens;

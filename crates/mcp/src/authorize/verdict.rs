@@ -3,17 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countermark_identity::AgentId;
 use countermark_policy::{Denied, Permit, Policy, Rights, RuleId};
 
 use super::Authorization;
 use crate::method::{Demand, List};
+use crate::owner::Owner;
 use crate::tasks::Tasks;
 
 /// Who asks, and what its token gives it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holder<'a> {
-    pub(super) agent: &'a AgentId,
+    pub(super) owner: Owner<'a>,
     pub(super) rights: Rights<'a>,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Policy(denied) => denied.fmt(f),
-            Reason::ForeignTask => f.write_str("the agent has made no such task"),
+            Reason::ForeignTask => f.write_str("the agent has made no such task for whom it calls"),
         }
     }
 }
@@ -81,11 +81,11 @@ pub(super) fn authorize(
     for (index, demand) in demands.iter().enumerate() {
         let denial = |reason| Denial { demand: index, reason };
         let maker = match demand {
-            Demand::Task(task) => Some(tasks.maker(holder.agent, task).ok_or_else(|| denial(Reason::ForeignTask))?),
+            Demand::Task(task) => Some(tasks.maker(holder.owner, task).ok_or_else(|| denial(Reason::ForeignTask))?),
             _ => None,
         };
         let action = maker.as_ref().unwrap_or(demand).action();
-        match policy.authorize_with(holder.agent, &config.server, action, holder.rights) {
+        match policy.authorize_with(holder.owner.agent, &config.server, action, holder.rights) {
             Ok(permit) => verdict.permit = verdict.permit.or(Some(permit)),
             Err(denied) if config.danger_observe && denied.lacks_grant() => {
                 verdict.would_deny = verdict.would_deny.or_else(|| Some(denial(Reason::Policy(denied))));
@@ -112,9 +112,9 @@ pub(super) fn shows(
         List::Tools => Demand::Tool(name.into()),
         List::Prompts => Demand::Prompt(name.into()),
         List::Resources | List::Templates => Demand::Resource(name.into()),
-        List::Tasks => return tasks.maker(holder.agent, name).is_some(),
+        List::Tasks => return tasks.maker(holder.owner, name).is_some(),
     };
-    match policy.authorize_with(holder.agent, &config.server, demand.action(), holder.rights) {
+    match policy.authorize_with(holder.owner.agent, &config.server, demand.action(), holder.rights) {
         Ok(_) => true,
         Err(Denied::LacksScopes { .. }) => config.tokens.rules().is_some(),
         Err(denied) => config.danger_observe && denied.lacks_grant(),

@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countermark_credential::Credential;
-use countermark_identity::{Secret, UnixTime};
+use countermark_identity::Secret;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use serde_json::json;
@@ -59,21 +58,13 @@ impl ClientAuthentication {
     }
 
     /// The form's members that prove who asks; none where the connection or a header does.
-    pub(super) fn members(
-        &self,
-        client: &str,
-        issuer: &str,
-        credential: &Credential,
-        now: UnixTime,
-    ) -> Result<Vec<Member>, HttpError> {
+    fn members(&self, asking: &Asking<'_>) -> Result<Vec<Member>, HttpError> {
         let (kind, assertion) = match self {
             Self::Certificate | Self::Secret(_) => return Ok(Vec::new()),
-            Self::PrivateKeyJwt { key: Some(key), id } => {
-                (JWT_BEARER, assertion(key, id.as_deref(), client, issuer, now)?)
-            }
+            Self::PrivateKeyJwt { key: Some(key), id } => (JWT_BEARER, asking.assertion(key, id.as_deref())?),
             Self::PrivateKeyJwt { key: None, id } => {
-                let key = SigningKey::new(credential.key()).map_err(|error| unable(error.to_string()))?;
-                (JWT_BEARER, assertion(&key, id.as_deref(), client, issuer, now)?)
+                let key = SigningKey::new(asking.credential.key()).map_err(|error| unable(error.to_string()))?;
+                (JWT_BEARER, asking.assertion(&key, id.as_deref())?)
             }
             Self::JwtSvid { file } => {
                 let text = std::fs::read_to_string(file)
@@ -85,33 +76,32 @@ impl ClientAuthentication {
     }
 }
 
-/// [RFC 7523 §3](https://www.rfc-editor.org/rfc/rfc7523#section-3), with the audience that rfc7523bis demands: the issuer,
-/// and not the endpoint, which another server could name.
-fn assertion(
-    key: &SigningKey,
-    id: Option<&str>,
-    client: &str,
-    issuer: &str,
-    now: UnixTime,
-) -> Result<String, HttpError> {
-    let mut header = json!({"typ": "JWT"});
-    if let (Some(id), Some(members)) = (id, header.as_object_mut()) {
-        members.insert("kid".to_owned(), id.into());
-    }
-    let now = now.as_secs();
-    let claims = json!({
-        "iss": client, "sub": client, "aud": issuer, "jti": Ulid::new().to_string(), "iat": now, "exp": now + LIFE,
-    });
-    key.sign(header, &claims).map_err(|error| unable(error.to_string()))
-}
-
 /// A form's member; its value is wiped with it.
 pub(crate) type Member = (&'static str, Secret<String>);
 
 impl Asking<'_> {
+    /// The form's members that prove who asks.
+    pub(super) fn proof(&self) -> Result<Vec<Member>, HttpError> {
+        self.authentication.members(self)
+    }
+
+    /// [RFC 7523 §3](https://www.rfc-editor.org/rfc/rfc7523#section-3), with the audience that rfc7523bis demands: the issuer,
+    /// and not the endpoint, which another server could name.
+    fn assertion(&self, key: &SigningKey, id: Option<&str>) -> Result<String, HttpError> {
+        let mut header = json!({"typ": "JWT"});
+        if let (Some(id), Some(members)) = (id, header.as_object_mut()) {
+            members.insert("kid".to_owned(), id.into());
+        }
+        let (client, now) = (self.client, self.now.as_secs());
+        let claims = json!({
+            "iss": client, "sub": client, "aud": self.issuer, "jti": Ulid::new().to_string(), "iat": now, "exp": now + LIFE,
+        });
+        key.sign_for(self.algorithms, header, &claims).map_err(|error| unable(error.to_string()))
+    }
+
     /// A form POST that proves who sends it.
     pub(crate) fn form(&self, endpoint: &Url, form: &[Member]) -> Result<http::Request<Vec<u8>>, HttpError> {
-        let proof = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        let proof = self.proof()?;
         let mut body = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form.iter().chain(&proof) {
             body.append_pair(name, value.expose());

@@ -40,7 +40,7 @@ impl Asking<'_> {
             }
             _ => client.set_auth_type(AuthType::RequestBody),
         };
-        let members = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        let members = self.proof()?;
         let scopes = question.scopes().iter().cloned().map(Scope::new);
         let mut request = client.exchange_client_credentials().add_scopes(scopes);
         for (name, value) in &members {
@@ -93,7 +93,7 @@ impl Asking<'_> {
     /// Replaces the client's assertion: a server may take each `jti` only once
     /// ([RFC 7523 §3](https://www.rfc-editor.org/rfc/rfc7523#section-3)).
     fn assert_anew(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
-        let members = self.authentication.members(self.client, self.issuer, self.credential, self.now)?;
+        let members = self.proof()?;
         if members.is_empty() {
             return Ok(());
         }

@@ -36,7 +36,7 @@ pub enum Bound {
     Certificate(Thumbprint),
     /// The key that proofs of possession are signed with (RFC 9449).
     Key,
-    /// It says nothing that we could read; only the server knows.
+    /// It is opaque, and its issuer does not tell us; only the server knows.
     Unknown,
 }
 
@@ -72,13 +72,16 @@ impl BoundToken {
         proof: Option<&str>,
         now: UnixTime,
     ) -> Result<Self, Misbound> {
-        let binding = bound(&fresh.value, *credential.leaf().thumbprint(), proof)?;
+        let binding = match payload(&fresh.value) {
+            Some(claims) => bound(&claims, credential, proof)?,
+            None => Bound::Unknown,
+        };
         let lives = fresh.lives.unwrap_or(ASSUMED).min(LONGEST);
         let not_after = UnixTime::from_secs(now.as_secs().saturating_add(lives)).min(credential.leaf().not_after());
         let life = not_after.as_secs().saturating_sub(now.as_secs());
         let margin = (life / 4).min(MARGIN);
         let refresh_at = UnixTime::from_secs(not_after.as_secs() - margin - jitter((life / 10).min(MARGIN)));
-        let scheme = if binding == Bound::Key { "DPoP " } else { "Bearer " };
+        let scheme = if proof.is_some() { "DPoP " } else { "Bearer " };
         let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + fresh.value.len()));
         text.extend_from_slice(scheme.as_bytes());
         text.extend_from_slice(&fresh.value);
@@ -88,6 +91,17 @@ impl BoundToken {
         let mut header = HeaderValue::from_maybe_shared(whole).unwrap_or_else(|_| HeaderValue::from_static(""));
         header.set_sensitive(true);
         Ok(Self { header, value, issued: Instant::now(), not_after, refresh_at, scopes: fresh.scopes, binding })
+    }
+
+    /// Takes over what the issuer says of an opaque token, which is then held to the same as a signed one.
+    pub(super) fn confirm(
+        &mut self,
+        claims: &Map<String, Value>,
+        credential: &Credential,
+        proof: Option<&str>,
+    ) -> Result<(), Misbound> {
+        self.binding = bound(claims, credential, proof)?;
+        Ok(())
     }
 
     /// The value of `Authorization`, marked as sensitive. A copy of the pointer, not of the token.
@@ -138,8 +152,8 @@ impl BoundToken {
     }
 }
 
-fn bound(token: &[u8], presented: Thumbprint, proof: Option<&str>) -> Result<Bound, Misbound> {
-    let Some(claims) = payload(token) else { return Ok(Bound::Unknown) };
+fn bound(claims: &Map<String, Value>, credential: &Credential, proof: Option<&str>) -> Result<Bound, Misbound> {
+    let presented = *credential.leaf().thumbprint();
     let Some(cnf) = claims.get("cnf") else { return Err(Misbound::Nothing) };
     let text = |name: &str| cnf.get(name).and_then(Value::as_str);
     match (text("x5t#S256"), text("jkt"), proof) {

@@ -194,7 +194,12 @@ impl Tokens {
     /// # Errors
     /// It is not to be found, or is not who it should be.
     pub async fn metadata(&self) -> Result<&ServerMetadata, DiscoveryError> {
-        self.metadata.get_or_try_init(|| ServerMetadata::discover(&self.http, &self.registration.issuer)).await
+        let Registration { issuer, named, .. } = &*self.registration;
+        let found = async {
+            let metadata = ServerMetadata::discover(&self.http, issuer).await?;
+            if *named { metadata.at_home() } else { Ok(metadata) }
+        };
+        self.metadata.get_or_try_init(|| found).await
     }
 
     /// Ends every token that is kept ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), as a process may before it stops.
@@ -202,11 +207,12 @@ impl Tokens {
     /// # Errors
     /// The last failure; the others were tried all the same.
     pub async fn revoke_all(&self) -> Result<(), TokenError> {
-        let endpoint = self.metadata().await?.revocation_endpoint()?.clone();
+        let metadata = self.metadata().await?;
+        let endpoint = metadata.revocation_endpoint()?;
         let mut outcome = Ok(());
         for slot in self.slots.load().values() {
             let Some(token) = slot.token.swap(None) else { continue };
-            if let Err(error) = self.asking().revoke(&endpoint, &token).await {
+            if let Err(error) = self.asking(metadata).revoke(endpoint, &token).await {
                 outcome = Err(error);
             }
         }
@@ -275,12 +281,6 @@ impl Tokens {
     ) -> Result<Arc<BoundToken>, TokenError> {
         match self.ask(question, subject).await {
             Ok(token) => {
-                if token.binding() == Bound::Unknown {
-                    tracing::warn!(
-                        issuer = self.registration.issuer,
-                        "the token is opaque: whether it is bound to this certificate only its issuer knows"
-                    );
-                }
                 let token = Arc::new(token);
                 *attempts = Attempts::default();
                 slot.token.store(Some(Arc::clone(&token)));
@@ -298,20 +298,36 @@ impl Tokens {
     }
 
     async fn ask(&self, question: &Question, subject: Option<&UnverifiedToken>) -> Result<BoundToken, TokenError> {
-        let endpoint = self.metadata().await?.token_endpoint(true)?;
-        let asking = self.asking();
+        let metadata = self.metadata().await?;
+        let endpoint = metadata.token_endpoint(true)?;
+        let asking = self.asking(metadata);
         let fresh = match subject {
             None => asking.client_credentials(endpoint, question).await?,
             Some(subject) => asking.exchange(endpoint, question, subject).await?,
         };
         let proof = self.proofs.as_ref().map(Proofs::thumbprint);
-        Ok(BoundToken::examine(fresh, &self.credential, proof, self.clock.now())?)
+        let mut token = BoundToken::examine(fresh, &self.credential, proof, self.clock.now())?;
+        if token.binding() == Bound::Unknown {
+            match asking.confirmation(metadata, &token).await {
+                Ok(claims) => token.confirm(&claims, &self.credential, proof)?,
+                Err(_) if self.registration.named => {
+                    return Err(TokenError::Unexamined { issuer: self.registration.issuer.clone() });
+                }
+                Err(error) => tracing::warn!(
+                    issuer = self.registration.issuer,
+                    %error,
+                    "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
+                ),
+            }
+        }
+        Ok(token)
     }
 
-    fn asking(&self) -> Asking<'_> {
+    fn asking<'a>(&'a self, metadata: &'a ServerMetadata) -> Asking<'a> {
         let Registration { issuer, client, authentication, .. } = &*self.registration;
+        let algorithms = &metadata.token_endpoint_auth_signing_alg_values_supported[..];
         let (credential, http, proofs) = (&*self.credential, &self.http, self.proofs.as_ref());
-        Asking { issuer, client, authentication, credential, http, proofs, now: self.clock.now() }
+        Asking { issuer, client, authentication, algorithms, credential, http, proofs, now: self.clock.now() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The signature algorithms that are spoken.
 
+use aws_lc_rs::signature::{self, VerificationAlgorithm};
+
 /// An asymmetric algorithm of [RFC 7518 §3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1) or
 /// [RFC 8037](https://www.rfc-editor.org/rfc/rfc8037). There is neither `none` nor HMAC.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -50,20 +52,19 @@ impl Algorithm {
             Self::Rs512 => "RS512",
         }
     }
-}
 
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::EdDsa => Self::EdDSA,
-            Algorithm::Es256 => Self::ES256,
-            Algorithm::Es384 => Self::ES384,
-            Algorithm::Ps256 => Self::PS256,
-            Algorithm::Ps384 => Self::PS384,
-            Algorithm::Ps512 => Self::PS512,
-            Algorithm::Rs256 => Self::RS256,
-            Algorithm::Rs384 => Self::RS384,
-            Algorithm::Rs512 => Self::RS512,
+    /// How the backend calls it.
+    pub(crate) fn verification(self) -> &'static dyn VerificationAlgorithm {
+        match self {
+            Self::EdDsa => &signature::ED25519,
+            Self::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
+            Self::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Self::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Self::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
+            Self::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
+            Self::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Self::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            Self::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, RSA};
@@ -13,16 +14,15 @@ use super::{JwsFault, json};
 #[derive(Debug)]
 pub(crate) struct KeySet(Vec<Key>);
 
-/// One of them, with the algorithms that its kind and its own `alg` leave.
+/// One of them, made ready for each algorithm that its kind and its own `alg` leave.
 pub(crate) struct Key {
     id: Option<String>,
-    algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    ready: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -73,8 +73,7 @@ impl KeySet {
 
     /// The one key that a header means: by its id, or, without one, the only one of the algorithm.
     pub(crate) fn choose(&self, algorithm: Algorithm, id: Option<&str>) -> Result<&Key, JwsFault> {
-        let fits =
-            |key: &&Key| key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id));
+        let fits = |key: &&Key| key.ready(algorithm).is_some() && id.is_none_or(|id| key.id.as_deref() == Some(id));
         let mut found = self.0.iter().filter(fits);
         match (found.next(), found.next()) {
             (Some(key), None) => Ok(key),
@@ -93,14 +92,11 @@ impl Key {
         if !purpose || !verifies {
             return None;
         }
-        let (key, of_kind): (DecodingKey, &[Algorithm]) = match (text("kty")?, text("crv")) {
+        let (bytes, of_kind): (Vec<u8>, &[Algorithm]) = match (text("kty")?, text("crv")) {
             ("RSA", _) => (rsa(text("n")?, text("e")?)?, &RSA),
             ("EC", Some("P-256")) => (point(text("x")?, text("y")?, 32)?, &[Algorithm::Es256]),
             ("EC", Some("P-384")) => (point(text("x")?, text("y")?, 48)?, &[Algorithm::Es384]),
-            ("OKP", Some("Ed25519")) => {
-                whole(text("x")?, 32).then_some(())?;
-                (DecodingKey::from_ed_components(text("x")?).ok()?, &[Algorithm::EdDsa])
-            }
+            ("OKP", Some("Ed25519")) => (whole(text("x")?, 32)?, &[Algorithm::EdDsa]),
             _ => return None,
         };
         let algorithms = match members.get("alg") {
@@ -110,28 +106,38 @@ impl Key {
                 of_kind.contains(&named).then(|| vec![named])?
             }
         };
+        let ready = algorithms.into_iter().map(|algorithm| {
+            let key = ParsedPublicKey::new(algorithm.verification(), &bytes).ok()?;
+            Some((algorithm, key))
+        });
+        let ready = ready.collect::<Option<Vec<_>>>()?;
         let id = match members.get("kid") {
             None => None,
             Some(id) => Some(id.as_str()?.to_owned()),
         };
-        Some(Self { id, algorithms, key })
+        Some(Self { id, ready })
     }
 
-    /// Whether the key made this signature over `signed`. Whatever the library could not do is not verified.
+    fn ready(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        self.ready.iter().find(|(of, _)| *of == algorithm).map(|(_, key)| key)
+    }
+
+    /// Whether the key made this signature over `signed`.
     pub(crate) fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
-        matches!(jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm.into()), Ok(true))
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+        self.ready(algorithm).is_some_and(|key| key.verify_sig(signed.as_bytes(), &signature).is_ok())
     }
 }
 
-/// At least 2048 bits ([RFC 7518 §3.3](https://www.rfc-editor.org/rfc/rfc7518#section-3.3)) and an odd exponent beyond 1.
-fn rsa(n: &str, e: &str) -> Option<DecodingKey> {
+/// At least 2048 bits ([RFC 7518 §3.3](https://www.rfc-editor.org/rfc/rfc7518#section-3.3)) and an odd exponent beyond 1; DER.
+fn rsa(n: &str, e: &str) -> Option<Vec<u8>> {
     let (modulus, exponent) = (URL_SAFE_NO_PAD.decode(n).ok()?, URL_SAFE_NO_PAD.decode(e).ok()?);
     let strong = (256..=1024).contains(&modulus.len()) && modulus.first().is_some_and(|first| *first >= 0x80);
     let odd = exponent.len() <= 4 && exponent.last().is_some_and(|last| last % 2 == 1) && exponent != [1];
     if !strong || !odd || is_roca(&modulus) {
         return None;
     }
-    DecodingKey::from_rsa_components(n, e).ok()
+    Some(RsaPublicKeyComponents { n: modulus, e: exponent }.as_der().ok()?.as_ref().to_vec())
 }
 
 /// Keys of a broken generator (CVE-2017-15361) leave telling remainders: each is a power of 65537 modulo every small prime.
@@ -150,15 +156,13 @@ fn is_roca(modulus: &[u8]) -> bool {
     })
 }
 
-fn point(x: &str, y: &str, bytes: usize) -> Option<DecodingKey> {
-    if !whole(x, bytes) || !whole(y, bytes) {
-        return None;
-    }
-    DecodingKey::from_ec_components(x, y).ok()
+/// The point, uncompressed: [SEC 1 §2.3.3](https://www.secg.org/sec1-v2.pdf).
+fn point(x: &str, y: &str, bytes: usize) -> Option<Vec<u8>> {
+    Some([&[4], whole(x, bytes)?.as_slice(), whole(y, bytes)?.as_slice()].concat())
 }
 
-fn whole(text: &str, bytes: usize) -> bool {
-    URL_SAFE_NO_PAD.decode(text).is_ok_and(|decoded| decoded.len() == bytes)
+fn whole(text: &str, bytes: usize) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok().filter(|decoded| decoded.len() == bytes)
 }
 
 /// Keys of one issuer; the largest hold a dozen.

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PSS_SHA256, RsaKeyPair,
+    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls_pki_types::PrivateKeyDer;
@@ -72,12 +72,15 @@ impl SigningKey {
         Ok(Self { pair: Pair::Ec(pair, Curve::P256) })
     }
 
-    pub(crate) fn algorithm(&self) -> Algorithm {
+    /// What it signs with for whoever takes these algorithms: PS256 before RS256 with RSA, of those that are named. Who names
+    /// none takes RS256 ([RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)).
+    pub(crate) fn algorithm(&self, accepted: &[String]) -> Algorithm {
         match &self.pair {
             Pair::Ec(_, Curve::P256) => Algorithm::Es256,
             Pair::Ec(_, Curve::P384) => Algorithm::Es384,
             Pair::Ed(_) => Algorithm::EdDsa,
-            Pair::Rsa(_) => Algorithm::Ps256,
+            Pair::Rsa(_) if accepted.iter().any(|name| name == Algorithm::Ps256.as_str()) => Algorithm::Ps256,
+            Pair::Rsa(_) => Algorithm::Rs256,
         }
     }
 
@@ -109,24 +112,31 @@ impl SigningKey {
     }
 
     /// Signs claims into a compact token; `header` gains `alg`.
-    pub(crate) fn sign(&self, mut header: Value, claims: &Value) -> Result<String, Unsigned> {
+    pub(crate) fn sign(&self, header: Value, claims: &Value) -> Result<String, Unsigned> {
+        self.sign_for(&[], header, claims)
+    }
+
+    /// [`SigningKey::sign`] for whoever takes these algorithms.
+    pub(crate) fn sign_for(&self, accepted: &[String], mut header: Value, claims: &Value) -> Result<String, Unsigned> {
+        let algorithm = self.algorithm(accepted);
         if let Some(members) = header.as_object_mut() {
-            members.insert("alg".to_owned(), self.algorithm().as_str().into());
+            members.insert("alg".to_owned(), algorithm.as_str().into());
         }
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(claims));
-        let signature = self.signature(signed.as_bytes())?;
+        let signature = self.signature(algorithm, signed.as_bytes())?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
+    fn signature(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Ec(pair, _) => Ok(pair.sign(&random, message).map_err(|_| Unsigned(()))?.as_ref().to_vec()),
             Pair::Ed(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PSS_SHA256, &random, message, &mut signature).map_err(|_| Unsigned(()))?;
+                let padding = if algorithm == Algorithm::Ps256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                pair.sign(padding, &random, message, &mut signature).map_err(|_| Unsigned(()))?;
                 Ok(signature)
             }
         }
@@ -158,6 +168,6 @@ impl Curve {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({})", self.algorithm().as_str())
+        write!(f, "SigningKey({})", self.algorithm(&[]).as_str())
     }
 }

@@ -1,14 +1,20 @@
 //! Asking an issuer what a token is. [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
-use std::sync::Arc;
+mod answers;
+mod shares;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countermark_identity::{Clock, Secret};
+use countermark_identity::{AgentId, Clock, Secret, UnixTime};
 use http::StatusCode;
 use serde_json::{Map, Value};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 
+use self::answers::Answers;
+use self::shares::Shares;
 use super::refusal::TokenRefusal;
 use crate::client::{Asking, ClientAuthentication};
 use crate::http::{FollowingHttp, HttpError};
@@ -24,10 +30,14 @@ pub struct Introspector {
     authentication: ClientAuthentication,
     clock: Arc<dyn Clock>,
     metadata: OnceCell<ServerMetadata>,
-    /// How many may ask at one time; the others are not made to wait for a server that does not answer.
+    /// What was answered, and what is being asked.
+    answers: Mutex<Answers>,
+    /// How many may ask at one time; the others wait for a moment.
     asking: Semaphore,
+    /// How many of them for one agent: tokens are easily invented.
+    shares: Shares,
     /// Until when the server is left alone after it did not answer.
-    silent: std::sync::Mutex<Option<Instant>>,
+    silent: Mutex<Option<Instant>>,
     /// How long an answer holds: how long a token outlives its revocation.
     pub(super) ttl: Duration,
     /// Asks about signed tokens, too, so that revoked ones are refused before they end.
@@ -52,8 +62,10 @@ impl Introspector {
             authentication,
             clock,
             metadata: OnceCell::new(),
+            answers: Mutex::default(),
             asking: Semaphore::new(AT_ONCE),
-            silent: std::sync::Mutex::default(),
+            shares: Shares::default(),
+            silent: Mutex::default(),
             ttl: Duration::from_secs(10),
             always: false,
         }
@@ -73,16 +85,49 @@ impl Introspector {
         self
     }
 
+    /// What the issuer says of the token. However many ask at once, it is asked once, and within [`Self::ttl`] not again, unless
+    /// it gave no answer.
+    pub(super) async fn ask(self: &Arc<Self>, token: &str, agent: &AgentId) -> Answer {
+        let mut answer = self.lock().answer(token, self.clock.now(), self.ttl, |found| self.start(token, agent, found));
+        let answered = answer.wait_for(Option::is_some).await;
+        // Nobody answers any more where the runtime ends.
+        answered.ok().and_then(|answer| answer.clone()).unwrap_or_else(|| Answer::none(self.clock.now()))
+    }
+
+    /// Asks in a task of its own: whoever came first may go away, and the others wait for the same answer.
+    fn start(self: &Arc<Self>, token: &str, agent: &AgentId, found: watch::Sender<Option<Answer>>) {
+        let (this, token, share) = (Arc::clone(self), Secret::new(token.to_owned()), self.shares.take(agent));
+        tokio::spawn(async move {
+            let asked = this.clock.now();
+            let claims = match share {
+                Some(_held_until_it_is_answered) => this.claims(token.expose()).await,
+                None => Err(TokenRefusal::Unavailable("introspection")),
+            };
+            let answer = match claims {
+                Ok(claims) => Answer { said: Ok(Arc::new(claims)), until: asked.saturating_add(this.ttl) },
+                Err(refusal @ TokenRefusal::Inactive) => {
+                    Answer { said: Err(refusal), until: asked.saturating_add(this.ttl.min(NEGATIVE)) }
+                }
+                Err(refusal) => Answer { said: Err(refusal), until: asked },
+            };
+            found.send_replace(Some(answer));
+        });
+    }
+
     /// What the issuer says of the token, if it calls it active.
-    pub(super) async fn ask(&self, token: &str) -> Result<Map<String, Value>, TokenRefusal> {
+    async fn claims(&self, token: &str) -> Result<Map<String, Value>, TokenRefusal> {
         let unavailable = TokenRefusal::Unavailable("introspection");
-        let _one = self.asking.try_acquire().map_err(|_| unavailable.clone())?;
+        let place = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
+        let Ok(Ok(_place)) = place else { return Err(unavailable) };
         if self.silent().is_some_and(|until| Instant::now() < until) {
             return Err(unavailable);
         }
         let answer = self.exchange(token).await.map_err(|error| {
             tracing::warn!(issuer = self.issuer, %error, "introspection failed");
-            *self.silent() = Some(Instant::now() + PAUSE);
+            // Who refuses one question answers: the next may be another's.
+            if !matches!(error, DiscoveryError::Http(HttpError::Status { status: 400..500, .. })) {
+                *self.silent() = Some(Instant::now() + PAUSE);
+            }
             unavailable
         })?;
         let claims = json::object(answer.expose(), 16);
@@ -94,18 +139,24 @@ impl Introspector {
         }
     }
 
-    fn silent(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.silent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn silent(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn exchange(&self, token: &str) -> Result<Secret<Vec<u8>>, DiscoveryError> {
         let (credential, http) = self.http.now()?;
         let metadata = self.metadata.get_or_try_init(|| ServerMetadata::discover(&http, &self.issuer)).await?;
         let endpoint = metadata.introspection_endpoint()?;
+        let algorithms = &metadata.token_endpoint_auth_signing_alg_values_supported[..];
         let asking = Asking {
             issuer: &self.issuer,
             client: &self.client,
             authentication: &self.authentication,
+            algorithms,
             credential: &credential,
             http: &http,
             proofs: None,
@@ -121,9 +172,33 @@ impl Introspector {
     }
 }
 
+/// What an issuer said of a token, and how long that holds.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) said: Result<Arc<Map<String, Value>>, TokenRefusal>,
+    pub(super) until: UnixTime,
+}
+
+impl Answer {
+    fn none(now: UnixTime) -> Self {
+        Self { said: Err(TokenRefusal::Unavailable("introspection")), until: now }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What an issuer says of a person is nobody's to read in a log.
+        f.debug_struct("Answer").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// How long a token that is not active is not asked about again, at most.
+const NEGATIVE: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
 const LARGEST: usize = 64 * 1024;
 /// Requests to one issuer at one time.
 const AT_ONCE: usize = 64;
+/// How long a place is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ mod table;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use countermark_identity::{AgentId, UnixTime};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use countermark_identity::{AgentId, Thumbprint, UnixTime};
 
 use super::claims::ValidClaims;
@@ -14,8 +15,13 @@ use super::rules::IssuerRules;
 #[derive(Eq, PartialEq)]
 pub struct VerifiedToken {
     issuer: Box<str>,
+    principal: Principal,
     claims: Claims,
 }
+
+/// An issuer's subject, as one value to compare: subjects of two issuers are never the same.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Principal([u8; 32]);
 
 #[derive(Eq, PartialEq)]
 struct Claims {
@@ -43,7 +49,21 @@ impl ValidClaims {
         }
         let Self { subject, client, scopes, roles, actors, not_after, bound_to: _ } = self;
         let claims = Claims { subject, client, scopes, roles, actors, not_after };
-        Ok(VerifiedToken { issuer: rules.issuer.as_str().into(), claims })
+        let principal = Principal::new(&rules.issuer, &claims.subject);
+        Ok(VerifiedToken { issuer: rules.issuer.as_str().into(), principal, claims })
+    }
+}
+
+impl Principal {
+    fn new(issuer: &str, subject: &str) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        // An issuer is a URL, so that nothing in it ends it early.
+        for part in [issuer, "\0", subject] {
+            hash.update(part.as_bytes());
+        }
+        let mut value = [0; 32];
+        value.copy_from_slice(hash.finish().as_ref());
+        Self(value)
     }
 }
 
@@ -58,6 +78,12 @@ impl VerifiedToken {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.claims.subject
+    }
+
+    /// Issuer and subject in one.
+    #[must_use]
+    pub fn principal(&self) -> Principal {
+        self.principal
     }
 
     /// The client that it was issued to.

@@ -42,7 +42,8 @@ impl ConnectConfig {
 pub struct ConnectTokens {
     /// The client's id at the authorization server.
     pub client: String,
-    /// The authorization server; without one, the first that the server's own metadata names (RFC 9728).
+    /// The authorization server; without one, the first that the server's own metadata names (RFC 9728) and that can be asked, for
+    /// as long as it is named.
     pub issuer: Option<String>,
     /// The CA of the authorization server's certificate; without one, the roots of the agent's trust domain.
     pub ca: Option<PathBuf>,
@@ -50,7 +51,8 @@ pub struct ConnectTokens {
     pub authentication: ClientAuthentication,
     /// What tokens are asked for (RFC 8707); without one, the server's URL.
     pub resource: Option<String>,
-    /// The scopes to begin with; more are asked for once the server says which.
+    /// The scopes to begin with; more are asked for once the server says which. Where the issuer is discovered, those of the first
+    /// challenge come before them, and what the server's metadata lists in their absence.
     pub scopes: Vec<String>,
     /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
     pub dpop: bool,

@@ -1,18 +1,23 @@
 //! Requests that carry a token of the certificate that their connection presents.
 
-use std::sync::Arc;
+mod discovery;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use countermark_identity::{Clock, TrustDomain};
 use countermark_mtls::{Client, ClientBody, ClientConfig, ExpectedServer, TrustGeneration};
 use countermark_oauth::{
     BoundClient, BoundClientConfig, BoundClientError, Challenge, Question, Registration, ResourceMetadata, Roots,
+    TokenError,
 };
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use tokio::sync::{OnceCell, watch};
+use http_body_util::Full;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use url::Url;
 
 use super::config::ConnectTokens;
 use super::error::ConnectError;
@@ -20,13 +25,26 @@ use crate::guard::roots;
 use crate::identity::Identity;
 
 /// A client that gets tokens by itself, from the issuer that is configured or from the one that the server names.
+///
+/// An issuer that is configured is the only one, whatever the server says. One that the server named is kept for as long as the
+/// server names it; once its tokens are of no use, the server is asked again.
 #[derive(Debug)]
 pub(super) struct TokenClient {
     config: ConnectTokens,
     parts: Parts,
     resource: String,
     roots: Roots,
-    bound: OnceCell<(BoundClient, DropGuard)>,
+    bound: ArcSwapOption<Bound>,
+    /// Held while the server is asked for its issuers, with the time when it was last asked for others.
+    asking: Mutex<Option<Instant>>,
+}
+
+/// The client of one issuer.
+#[derive(Debug)]
+struct Bound {
+    issuer: String,
+    client: BoundClient,
+    _following: DropGuard,
 }
 
 /// What every request is made with.
@@ -50,6 +68,12 @@ pub(crate) enum TokenFailure {
     Metadata(String),
 }
 
+impl From<TokenError> for TokenFailure {
+    fn from(error: TokenError) -> Self {
+        Self::Bound(error.into())
+    }
+}
+
 impl TokenClient {
     pub(super) fn new(config: ConnectTokens, parts: Parts, uri: &Uri, own: &TrustDomain) -> Result<Self, ConnectError> {
         if config.issuer.is_none() && config.authentication.can_be_replayed() {
@@ -59,141 +83,173 @@ impl TokenClient {
         }
         let roots = roots(config.ca.as_deref(), &parts.identity, own).map_err(ConnectError::Tokens)?;
         let resource = config.resource.clone().unwrap_or_else(|| uri.to_string().trim_end_matches('/').to_owned());
-        let this = Self { config, parts, resource, roots, bound: OnceCell::new() };
+        let this = Self { config, parts, resource, roots, bound: ArcSwapOption::empty(), asking: Mutex::default() };
         if let Some(issuer) = &this.config.issuer {
-            let bound =
-                this.bind(issuer, &this.resource, &[]).map_err(|error| ConnectError::Tokens(error.to_string()))?;
-            // Nobody else has it yet.
-            let _ = this.bound.set(bound);
+            let bound = this.bind(issuer, &this.resource, &this.config.scopes);
+            this.bound.store(Some(Arc::new(bound.map_err(|error| ConnectError::Tokens(error.to_string()))?)));
         }
         Ok(this)
     }
 
     pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, TokenFailure> {
-        if let Some((bound, _)) = self.bound.get() {
-            return Ok(bound.request(request).await?);
+        let Some(bound) = self.bound.load_full() else { return self.first(request).await };
+        let answered = bound.client.request(request.clone()).await;
+        let challenge = match &answered {
+            Ok(refused) if refused.status() == StatusCode::UNAUTHORIZED => Challenge::of(refused.headers()),
+            Err(BoundClientError::Token(_)) => None,
+            _ => return Ok(answered?),
+        };
+        match self.moved(&bound, request.uri(), challenge.unwrap_or_default()).await {
+            Some(newer) => Ok(newer.client.request(request).await?),
+            None => Ok(answered?),
         }
+    }
+
+    /// Ends the tokens, if that was asked for; the process ends whether or not the server hears of it.
+    pub(super) async fn end(&self) {
+        if let Some(bound) = self.bound.load_full().filter(|_| self.config.revoke) {
+            bound.end().await;
+        }
+    }
+
+    /// Without a token, until the server asks for one.
+    async fn first(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, TokenFailure> {
         let response = self.parts.plain.request(request.clone()).await.map_err(BoundClientError::from)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         let challenge = Challenge::of(response.headers()).unwrap_or_default();
-        let (bound, _) = self.bound.get_or_try_init(|| self.discover(request.uri(), challenge)).await?;
-        Ok(bound.request(request).await?)
-    }
-
-    /// Ends the tokens, if that was asked for; the process ends whether or not the server hears of it.
-    pub(super) async fn end(&self) {
-        let Some((bound, _)) = self.bound.get().filter(|_| self.config.revoke) else { return };
-        if let Err(error) = bound.generation().tokens().revoke_all().await {
-            tracing::warn!(%error, "the tokens could not be revoked; they end by themselves");
-        }
-    }
-
-    /// From the server's challenge to its authorization server ([RFC 9728 §5](https://www.rfc-editor.org/rfc/rfc9728#section-5)).
-    async fn discover(&self, endpoint: &Uri, challenge: Challenge) -> Result<(BoundClient, DropGuard), TokenFailure> {
-        let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
-        let named = challenge.resource_metadata.as_deref();
-        let mut places = places(&self.resource, endpoint, named, self.config.resource.is_none())?.into_iter();
-        let (response, resource) = loop {
-            let (place, resource) =
-                places.next().ok_or_else(|| wrong("it has no metadata at the well-known places"))?;
-            let mut request = Request::new(Full::default());
-            *request.uri_mut() = place;
-            let response = self.parts.plain.request(request).await.map_err(BoundClientError::from)?;
-            if response.status() == StatusCode::OK || named.is_some() {
-                break (response, resource);
+        let bound = {
+            let _one = self.asking.lock().await;
+            match self.bound.load_full() {
+                Some(bound) => bound,
+                None => self.follow(self.discover(request.uri(), &challenge).await?, &challenge).await?,
             }
         };
-        if response.status() != StatusCode::OK {
-            return Err(TokenFailure::Metadata(format!("its metadata answers {}", response.status())));
-        }
-        let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|_| wrong("its metadata breaks off, or is too long"))?.to_bytes();
-        let metadata = ResourceMetadata::read(&body, &resource);
-        let metadata = metadata.map_err(|error| TokenFailure::Metadata(error.to_string()))?;
-        let issuer = metadata.authorization_servers.first().ok_or_else(|| wrong("its metadata names no server"))?;
-        tracing::info!(issuer, "the server names its authorization server");
-        let scopes: Vec<&str> = challenge.scope.as_deref().unwrap_or_default().split_whitespace().collect();
-        self.bind(issuer, &resource, &scopes)
+        Ok(bound.client.request(request).await?)
     }
 
-    fn bind(&self, issuer: &str, resource: &str, scopes: &[&str]) -> Result<(BoundClient, DropGuard), TokenFailure> {
+    /// Another issuer than the one whose tokens are of no use, if the server names that one no longer. It is asked once in
+    /// [`AGAIN`]: a server that refuses everything shall not be asked for each call.
+    async fn moved(&self, old: &Arc<Bound>, endpoint: &Uri, challenge: Challenge) -> Option<Arc<Bound>> {
+        if self.config.issuer.is_some() {
+            return None;
+        }
+        let mut asked = self.asking.lock().await;
+        let now = self.bound.load_full()?;
+        if !Arc::ptr_eq(&now, old) {
+            return Some(now);
+        }
+        if asked.is_some_and(|at| at.elapsed() < AGAIN) {
+            return None;
+        }
+        *asked = Some(Instant::now());
+        let found = self.discover(endpoint, &challenge).await;
+        let moved = match found {
+            Ok(metadata) if metadata.authorization_servers.contains(&old.issuer) => return None,
+            Ok(metadata) => self.follow(metadata, &challenge).await,
+            Err(error) => Err(error),
+        };
+        let newer = moved
+            .inspect_err(|error| tracing::warn!(issuer = old.issuer, %error, "there is no other issuer to turn to"))
+            .ok()?;
+        if self.config.revoke {
+            let old = Arc::clone(old);
+            tokio::spawn(async move { old.end().await });
+        }
+        Some(newer)
+    }
+
+    async fn discover(&self, endpoint: &Uri, challenge: &Challenge) -> Result<ResourceMetadata, TokenFailure> {
+        let named = challenge.resource_metadata.as_deref();
+        let resource = (self.resource.as_str(), self.config.resource.is_none());
+        discovery::metadata(&self.parts.plain, endpoint, named, resource).await
+    }
+
+    /// Binds to the first of the server's issuers that says where its endpoints are.
+    async fn follow(&self, metadata: ResourceMetadata, challenge: &Challenge) -> Result<Arc<Bound>, TokenFailure> {
+        let mut failure = TokenFailure::Metadata("its metadata names no server".to_owned());
+        for issuer in metadata.authorization_servers.iter().take(MOST_ISSUERS) {
+            match self.turn_to(issuer, &metadata, challenge).await {
+                Ok(bound) => {
+                    tracing::info!(issuer, "the server names its authorization server");
+                    let bound = Arc::new(bound);
+                    self.bound.store(Some(Arc::clone(&bound)));
+                    return Ok(bound);
+                }
+                Err(error) => {
+                    tracing::warn!(issuer, %error, "an issuer that the server names is of no use");
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// Asks with the scopes of the challenge, else with those that are configured, else with all that the server knows; if those
+    /// are more than this client's, with none: whoever lacks some is told which.
+    async fn turn_to(
+        &self,
+        issuer: &str,
+        metadata: &ResourceMetadata,
+        challenge: &Challenge,
+    ) -> Result<Bound, TokenFailure> {
+        let named = challenge.scope.as_deref().unwrap_or_default();
+        let named: Vec<String> = named.split_whitespace().take(MOST_SCOPES).map(str::to_owned).collect();
+        let supported = &metadata.scopes_supported;
+        let scopes = match (&named[..], &self.config.scopes[..]) {
+            ([], []) => supported.get(..MOST_SCOPES).unwrap_or(supported),
+            ([], configured) => configured,
+            (named, _) => named,
+        };
+        let bound = self.bind(issuer, &metadata.resource, scopes)?;
+        let tokens = Arc::clone(bound.client.generation().tokens());
+        tokens.metadata().await.map_err(TokenError::from)?;
+        let all = named.is_empty() && self.config.scopes.is_empty() && !scopes.is_empty();
+        if all && tokens.token(&question(&metadata.resource, scopes)).await.is_err_and(|error| lacks_scope(&error)) {
+            return self.bind(issuer, &metadata.resource, &[]);
+        }
+        Ok(bound)
+    }
+
+    fn bind(&self, issuer: &str, resource: &str, scopes: &[String]) -> Result<Bound, TokenFailure> {
         let mut registration = Registration::new(issuer, self.config.client.clone(), self.roots.clone());
         registration.authentication = self.config.authentication.clone();
         registration.dpop = self.config.dpop;
-        let question = Question::of(resource).with_scopes(self.config.scopes.clone());
+        registration.named = self.config.issuer.is_none();
         let config = BoundClientConfig {
             registration,
-            question: question.with_scopes(scopes.iter().copied()),
+            question: question(resource, scopes),
             expected: self.parts.expected.clone(),
             client: self.parts.settings.clone(),
         };
         let (credential, trust) = (self.parts.identity.watch_credential(), self.parts.trust.clone());
-        let bound = BoundClient::new(credential, trust, Arc::clone(&self.parts.clock), config);
-        let bound = bound.map_err(BoundClientError::from)?;
+        let client = BoundClient::new(credential, trust, Arc::clone(&self.parts.clock), config)?;
         let over = CancellationToken::new();
-        tokio::spawn(bound.clone().follow(over.clone()));
-        Ok((bound, over.drop_guard()))
+        tokio::spawn(client.clone().follow(over.clone()));
+        Ok(Bound { issuer: issuer.to_owned(), client, _following: over.drop_guard() })
     }
 }
 
-/// Where a server's metadata is looked for, and what it must then be of: where its challenge says, else at the well-known
-/// place of the resource ([RFC 9728 §3.1](https://www.rfc-editor.org/rfc/rfc9728#section-3.1)) and, where `host` may stand for
-/// it, at that of the whole host.
-fn places(resource: &str, endpoint: &Uri, named: Option<&str>, host: bool) -> Result<Vec<(Uri, String)>, TokenFailure> {
-    let wrong = |cause: &str| TokenFailure::Metadata(cause.to_owned());
-    if let Some(named) = named {
-        let url: Uri = named.parse().map_err(|_| wrong("its resource_metadata is no URL"))?;
-        if url.scheme() != endpoint.scheme() || url.authority() != endpoint.authority() {
-            return Err(wrong("its resource_metadata is of another host, which nobody has verified"));
-        }
-        return Ok(vec![(url, resource.to_owned())]);
-    }
-    let mut url = Url::parse(resource).map_err(|_| wrong("the resource is no URL"))?;
-    let mut found = vec![(at(endpoint, &url)?, resource.to_owned())];
-    url.set_path("");
-    if host {
-        found.push((at(endpoint, &url)?, url.as_str().trim_end_matches('/').to_owned()));
-    }
-    found.dedup();
-    Ok(found)
-}
-
-/// The well-known place of a resource, at the endpoint that was verified.
-fn at(endpoint: &Uri, resource: &Url) -> Result<Uri, TokenFailure> {
-    let wrong = |_: &dyn std::error::Error| TokenFailure::Metadata("its path cannot be asked for".to_owned());
-    let mut parts = endpoint.clone().into_parts();
-    parts.path_and_query = Some(ResourceMetadata::path(resource).parse().map_err(|error| wrong(&error))?);
-    Uri::from_parts(parts).map_err(|error| wrong(&error))
-}
-
-/// Bytes of a resource's metadata.
-const LARGEST: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_is_where_the_server_says_or_at_the_well_known_places() {
-        let endpoint: Uri = "https://ledger.test:8443/mcp".parse().unwrap();
-        let found = |resource: &str, named, host| {
-            let places = places(resource, &endpoint, named, host).ok()?;
-            Some(places.iter().map(|(place, of)| format!("{place} {of}")).collect::<Vec<_>>())
-        };
-        let (resource, host) = ("https://ledger.test/mcp", "https://ledger.test");
-        let known = "https://ledger.test:8443/.well-known/oauth-protected-resource";
-        let (own, root) = (format!("{known}/mcp {resource}"), format!("{known} {host}"));
-        assert_eq!(found(resource, None, true).unwrap(), [own.clone(), root.clone()]);
-        assert_eq!(found(resource, None, false).unwrap(), [own]);
-        assert_eq!(found(host, None, true).unwrap(), [root]);
-        let other = "https://ledger.test:8443/other";
-        assert_eq!(found(resource, Some(other), true).unwrap(), [format!("{other} {resource}")]);
-        for elsewhere in
-            ["https://ledger.test/other", "http://ledger.test:8443/other", "https://evil.test:8443/other", "/other"]
-        {
-            assert_eq!(found(resource, Some(elsewhere), true), None, "{elsewhere}");
+impl Bound {
+    async fn end(&self) {
+        if let Err(error) = self.client.generation().tokens().revoke_all().await {
+            tracing::warn!(%error, "the tokens could not be revoked; they end by themselves");
         }
     }
 }
+
+fn question(resource: &str, scopes: &[String]) -> Question {
+    Question::of(resource).with_scopes(scopes.iter().cloned())
+}
+
+fn lacks_scope(error: &TokenError) -> bool {
+    matches!(error, TokenError::Refused { code, .. } if code == "invalid_scope")
+}
+
+/// How long a server is not asked again which issuers it takes.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Issuers of one server that are tried.
+const MOST_ISSUERS: usize = 4;
+/// Scopes that are asked for because a server names them.
+const MOST_SCOPES: usize = 64;

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use countermark_credential::Credential;
 use countermark_identity::{Clock, Role, San, ServerId};
 use countermark_mcp::{Authorization, AuthorizeLayer, CredentialHosts, HostNames, Limits, Tokens};
 use countermark_mtls::{
     Acceptor, AcceptorConfig, Client, ClientConfig, ExpectedServer, ServeConfig, TrustGeneration, TrustGenerations,
     provider,
 };
-use countermark_oauth::Binding;
+use countermark_oauth::{Binding, HttpError, TokenError};
 use http::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -104,11 +105,32 @@ pub(super) async fn guard(config: GuardConfig, clock: Arc<dyn Clock>) -> Result<
 fn behind(config: &GuardConfig, parts: &Parts, upstream: Server) -> Result<Behind, GuardError> {
     let own = parts.server.trust_domain();
     let tells = config.forward_identity.then(|| own.clone());
-    let exchange = config.tokens.exchange(&parts.identity, own, &parts.clock)?;
-    if exchange.is_some() && matches!(config.upstream, Upstream::Stdio(_)) {
-        return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
+    let server = match (config.tokens.upstream()?, upstream) {
+        (None, upstream) => upstream,
+        (Some(tokens), Server::Http(http)) => {
+            let exchange = tokens.prepare(&parts.identity, own, &parts.clock, carriers(config, parts, http));
+            Server::Exchanging(Box::new(exchange.map_err(GuardError::Tokens)?))
+        }
+        (Some(_), _) => {
+            return Err(GuardError::Tokens("a stdio server has no headers, so that it takes no token".to_owned()));
+        }
+    };
+    Ok(Behind::new(server, tells, Arc::clone(&parts.metrics)))
+}
+
+/// Ways to the upstream that present one credential each.
+fn carriers(
+    config: &GuardConfig,
+    parts: &Parts,
+    http: Box<Http>,
+) -> impl Fn(&Arc<Credential>) -> Result<Http, TokenError> + Send + Sync + 'static {
+    let (settings, trust, clock) = (tls_settings(config), parts.trust.clone(), Arc::clone(&parts.clock));
+    move |credential| {
+        // A credential that never changes: another one is another client.
+        let fixed = watch::Sender::new(Arc::clone(credential)).subscribe();
+        let client = || Client::new(fixed, trust.clone(), ExpectedServer::Host, Arc::clone(&clock), settings.clone());
+        http.over(client).map_err(|error| HttpError::Tls(error.to_string()).into())
     }
-    Ok(Behind::new(upstream, tells, exchange, Arc::clone(&parts.metrics)))
 }
 
 /// The identity, which must be a server's, and the policy of its trust domain.
@@ -172,19 +194,13 @@ fn upstream(config: &GuardConfig, parts: &Parts) -> Result<(Server, String), Gua
 }
 
 fn tls_client(config: &GuardConfig, parts: &Parts) -> Result<Client, GuardError> {
-    let settings = ClientConfig {
-        connect_timeout: config.limits.upstream_connect,
-        tls12: config.tls12,
-        ..ClientConfig::default()
-    };
-    Client::new(
-        parts.identity.watch_credential(),
-        parts.trust.clone(),
-        ExpectedServer::Host,
-        Arc::clone(&parts.clock),
-        settings,
-    )
-    .map_err(|error| GuardError::Tls(error.to_string()))
+    let (credential, trust) = (parts.identity.watch_credential(), parts.trust.clone());
+    Client::new(credential, trust, ExpectedServer::Host, Arc::clone(&parts.clock), tls_settings(config))
+        .map_err(|error| GuardError::Tls(error.to_string()))
+}
+
+fn tls_settings(config: &GuardConfig) -> ClientConfig {
+    ClientConfig { connect_timeout: config.limits.upstream_connect, tls12: config.tls12, ..ClientConfig::default() }
 }
 
 fn acceptor(config: &GuardConfig, parts: &Parts) -> Result<Acceptor, GuardError> {

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countermark_credential::Credential;
 use countermark_identity::{AgentId, Clock, SpiffeId, TrustDomain};
 use countermark_mcp::{TokenRules, Tokens};
 use countermark_oauth::{
     Binding, ClaimPath, ClientAuthentication, FollowingHttp, Generations, Introspector, IssuerRules, Profile,
-    PublishedKeys, Question, Registration, Roots, TokenVerifier,
+    PublishedKeys, Question, Registration, Roots, TokenError, TokenVerifier,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::error::GuardError;
 use crate::identity::Identity;
 use crate::upstream::exchange::Exchange;
+use crate::upstream::http::Http;
 
 /// What guard wants of access tokens.
 #[derive(Clone, Debug, Default)]
@@ -148,19 +150,13 @@ impl TokensConfig {
         }
     }
 
-    /// How tokens for the server behind are had; followed until `shutdown`.
-    pub(super) fn exchange(
-        &self,
-        identity: &Identity,
-        own: &TrustDomain,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<Exchange>, GuardError> {
-        let Some(upstream) = &self.upstream else { return Ok(None) };
-        if !matches!(self.mode, TokenMode::Optional | TokenMode::Required) {
+    /// How tokens for the server behind are had, if they are.
+    pub(super) fn upstream(&self) -> Result<Option<&UpstreamTokens>, GuardError> {
+        if self.upstream.is_some() && !matches!(self.mode, TokenMode::Optional | TokenMode::Required) {
             let message = "tokens can be exchanged only where they are taken; write tokens = \"required\"";
             return Err(GuardError::Tokens(message.to_owned()));
         }
-        upstream.prepare(identity, own, clock).map(Some).map_err(GuardError::Tokens)
+        Ok(self.upstream.as_ref())
     }
 
     fn rules(
@@ -192,13 +188,20 @@ impl TokensConfig {
 }
 
 impl UpstreamTokens {
-    fn prepare(&self, identity: &Identity, own: &TrustDomain, clock: &Arc<dyn Clock>) -> Result<Exchange, String> {
+    /// `build` makes what carries requests under one credential.
+    pub(super) fn prepare(
+        &self,
+        identity: &Identity,
+        own: &TrustDomain,
+        clock: &Arc<dyn Clock>,
+        build: impl Fn(&Arc<Credential>) -> Result<Http, TokenError> + Send + Sync + 'static,
+    ) -> Result<Exchange, String> {
         let roots = roots(self.ca.as_deref(), identity, own)?;
         let mut registration = Registration::new(self.issuer.clone(), self.client.clone(), roots);
         registration.authentication = self.authentication.clone();
         let question = Question::of(self.resource.clone()).with_scopes(self.scopes.clone());
         let (credential, clock) = (identity.watch_credential(), Arc::clone(clock));
-        let generations = Generations::new(credential, registration, clock, |_| Ok(()));
+        let generations = Generations::new(credential, registration, clock, build);
         let generations = generations.map_err(|error| format!("{}: {error}", self.issuer))?;
         // Ends with the process: the credential is followed for as long as guard serves.
         tokio::spawn(Arc::clone(&generations).follow(CancellationToken::new()));

@@ -106,6 +106,15 @@ impl Http {
         Self { client: Kind::Tls(client), host: host(&endpoint), endpoint, times }
     }
 
+    /// The same endpoint over connections of this client, where it is reached over mutual TLS.
+    pub(crate) fn over<E>(&self, client: impl FnOnce() -> Result<TlsClient, E>) -> Result<Self, E> {
+        let client = match &self.client {
+            Kind::Plain(pool) => Kind::Plain(pool.clone()),
+            Kind::Tls(_) => Kind::Tls(client()?),
+        };
+        Ok(Self { client, ..self.clone() })
+    }
+
     /// Sends a request whose headers are clean, to the endpoint whatever its URI says.
     pub(crate) async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
         *request.uri_mut() = self.endpoint.clone();

@@ -7,6 +7,7 @@
 //! - `lists`: revocation lists that are fetched from an authority
 //! - `operate`: probes, metrics, audit, bad configuration
 //! - `connect`: stdio and loopback clients before guard
+//! - `issuers`: which authorization server connect turns to, and what it asks for first
 //! - `tokens`: certificate-bound tokens, from an authorization server through connect to guard
 
 #![expect(
@@ -21,8 +22,10 @@
 mod allow;
 mod connect;
 mod ends;
+mod issuers;
 mod lists;
 mod operate;
+mod resource;
 mod stdio;
 mod support;
 mod tokens;

@@ -74,7 +74,8 @@ impl Estate {
     }
 
     fn of(ca: TestCa) -> Self {
-        let dir = TempDir::new().unwrap();
+        let kept = countermark_testkit::is_kept();
+        let dir = tempfile::Builder::new().disable_cleanup(kept).tempdir().unwrap();
         let trust = ca.trusted();
         let estate = Self { dir, ca, trust };
         estate.write_policy(POLICY);

@@ -5,13 +5,14 @@ use std::time::Duration;
 use countermark_credential::Source as _;
 use countermark_proxy::GuardError;
 use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens};
-use countermark_proxy::guard::{Guard, TokenIssuer, TokenMode, TokensConfig, UpstreamTokens};
+use countermark_proxy::guard::{Guard, TokenIssuer, TokenMode, TokensConfig, Upstream, UpstreamTokens};
 use countermark_testkit::{AuthorizationServer, Client, Fault, TestSource};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
 use crate::connect::Host;
+use crate::resource::Resource;
 use crate::support::*;
 
 const SCOPES: &str = r#"
@@ -230,14 +231,7 @@ async fn the_server_behind_gets_a_token_of_its_own() {
     config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
     config.tokens = tokens(&world.sso);
     config.tokens.audience = Some(world.guard.url.clone());
-    config.tokens.upstream = Some(UpstreamTokens {
-        issuer: world.sso.issuer().to_owned(),
-        ca: None,
-        client: "guard".to_owned(),
-        authentication: countermark_oauth::ClientAuthentication::Certificate,
-        resource: "https://books.internal".to_owned(),
-        scopes: vec!["books".to_owned()],
-    });
+    config.tokens.upstream = Some(books(&world.sso));
     let guard = world.estate.serve(config).await;
     let mut tokens = ConnectTokens::new("billing");
     tokens.issuer = Some(world.sso.issuer().to_owned());
@@ -263,10 +257,75 @@ async fn the_server_behind_gets_a_token_of_its_own() {
             (&json!("https://books.internal"), &json!("billing"), &json!("guard"))
         );
     }
-    refusals.store(2, Ordering::SeqCst);
-    let refused = host.ask(&call(2, "read_balance", json!({}))).await;
-    let said = refused["error"]["message"].as_str().unwrap();
-    assert!(said.contains("guard has no token"), "the caller is told no 401 of guard's: {refused}");
+    refusals.store(usize::MAX, Ordering::SeqCst);
+    let asked = world.sso.token_requests();
+    for id in 2..12 {
+        let refused = host.ask(&call(id, "read_balance", json!({}))).await;
+        let said = refused["error"]["message"].as_str().unwrap();
+        assert!(said.contains("guard has no token"), "the caller is told no 401 of guard's: {refused}");
+    }
+    assert_eq!(
+        world.sso.token_requests(),
+        asked + 1,
+        "an upstream that refuses everything costs no token for each call"
+    );
+    refusals.store(0, Ordering::SeqCst);
+    assert_eq!(text(&host.ask(&call(12, "read_balance", json!({}))).await), "read_balance");
+}
+
+/// What guard is at the issuer for the server behind it.
+fn books(sso: &AuthorizationServer) -> UpstreamTokens {
+    UpstreamTokens {
+        issuer: sso.issuer().to_owned(),
+        ca: None,
+        client: "guard".to_owned(),
+        authentication: countermark_oauth::ClientAuthentication::Certificate,
+        resource: "https://books.internal".to_owned(),
+        scopes: vec!["books".to_owned()],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
+    let world = World::new().await;
+    let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
+    world.sso.register("guard", guard_client);
+    let books_server = Resource::start(&world.estate, "books").await;
+    let mut config = world.estate.config(Upstream::Http { url: books_server.url.clone() });
+    config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
+    config.tokens = tokens(&world.sso);
+    config.tokens.audience = Some(world.guard.url.clone());
+    config.tokens.upstream = Some(books(&world.sso));
+    let guard = world.estate.serve(config).await;
+    let mut tokens = ConnectTokens::new("billing");
+    tokens.issuer = Some(world.sso.issuer().to_owned());
+    tokens.resource = Some(world.guard.url.clone());
+    let mut config = ConnectConfig::new(guard.url.clone(), world.estate.agent_dir("billing-bot"));
+    (config.server, config.tokens) = (Some("ledger".to_owned()), Some(tokens));
+    let connect = Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap();
+    let mut host = Host::start(connect);
+    host.initialize().await;
+    for round in 0..3 {
+        let asked = world.sso.token_requests();
+        for id in 0..400 {
+            let answer = host.ask(&call(round * 1000 + id, "read_balance", json!({}))).await;
+            assert_eq!(text(&answer), "read_balance", "{answer}");
+            if id == 5 {
+                let spec = world.estate.ca.server_spec("ledger").dns("localhost");
+                world.estate.deliver("ledger", world.estate.ca.mint(&spec).credential());
+            }
+            if id > 20 && world.sso.token_requests() > asked {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(world.sso.token_requests() > asked, "the new certificate got a token of its own");
+    }
+    assert_eq!(
+        books_server.state.refused.load(Ordering::SeqCst),
+        0,
+        "no token came over another certificate than its own"
+    );
 }
 
 #[tokio::test]

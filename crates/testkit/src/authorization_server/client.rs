@@ -1,6 +1,9 @@
 //! Whom the server knows, and how it knows them again.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark_mtls::Visitor;
@@ -23,7 +26,7 @@ enum Proof {
     Certificate(String),
     /// `client_secret_basic`
     Secret(String),
-    /// `private_key_jwt`, by a P-256 key.
+    /// `private_key_jwt`.
     Key(Value),
 }
 
@@ -40,7 +43,7 @@ impl Client {
         Self::new(Proof::Secret(secret.into()))
     }
 
-    /// Known by its public key, a JWK of P-256.
+    /// Known by its public key, a JWK of P-256 or RSA.
     #[must_use]
     pub fn of_key(jwk: Value) -> Self {
         Self::new(Proof::Key(jwk))
@@ -117,17 +120,34 @@ pub(super) fn named(headers: &HeaderMap) -> Option<String> {
     Some(text.split_once(':')?.0.to_owned())
 }
 
+/// What an assertion says that it is signed with.
+pub(super) fn algorithm(assertion: &str) -> Option<String> {
+    let header: Value = serde_json::from_slice(&bytes(assertion.split('.').next()?)).ok()?;
+    Some(header["alg"].as_str()?.to_owned())
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
+}
+
 fn asserts(assertion: &str, jwk: &Value, id: &str, issuer: &str) -> bool {
     let Some((signed, signature)) = assertion.rsplit_once('.') else { return false };
-    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let mut point = vec![4];
-    point.extend(bytes(jwk["x"].as_str().unwrap_or_default()));
-    point.extend(bytes(jwk["y"].as_str().unwrap_or_default()));
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    let claims: Value =
-        signed.split_once('.').and_then(|(_, claims)| serde_json::from_slice(&bytes(claims)).ok()).unwrap_or_default();
-    key.verify(signed.as_bytes(), &bytes(signature)).is_ok()
-        && claims["aud"] == issuer
-        && claims["iss"] == id
-        && claims["sub"] == id
+    let Some((_, claims)) = signed.split_once('.') else { return false };
+    let claims: Value = serde_json::from_slice(&bytes(claims)).unwrap_or_default();
+    let member = |name: &str| bytes(jwk[name].as_str().unwrap_or_default());
+    let (signed, signature) = (signed.as_bytes(), bytes(signature));
+    let rsa = || RsaPublicKeyComponents { n: member("n"), e: member("e") };
+    let verified = match (jwk["kty"].as_str(), algorithm(assertion).as_deref()) {
+        (Some("EC"), Some("ES256")) => {
+            let point = [vec![4], member("x"), member("y")].concat();
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, &signature)
+        }
+        (Some("RSA"), Some("RS256")) => rsa().verify(&RSA_PKCS1_2048_8192_SHA256, signed, &signature),
+        (Some("RSA"), Some("PS256")) => rsa().verify(&RSA_PSS_2048_8192_SHA256, signed, &signature),
+        _ => return false,
+    };
+    verified.is_ok() && claims["aud"] == issuer && claims["iss"] == id && claims["sub"] == id
 }
+
+/// What assertions may be signed with.
+pub(super) const ALGORITHMS: [&str; 3] = ["ES256", "PS256", "RS256"];

@@ -40,7 +40,7 @@ async fn faults(Shared(state): Shared<Arc<State>>, request: Request, next: Next)
             Fault::Huge => return ([(CONTENT_TYPE, "application/json")], vec![b' '; 50_000_000]).into_response(),
             Fault::Html => return ([(CONTENT_TYPE, "text/html")], "<html>sign in</html>").into_response(),
             Fault::Redirect => return (StatusCode::FOUND, [(LOCATION, "https://localhost:1/")]).into_response(),
-            Fault::Claims(_) | Fault::Answer(_) | Fault::Issuer(_) => {}
+            Fault::Claims(_) | Fault::Answer(_) | Fault::Metadata(_) | Fault::NoIntrospection => {}
         }
     }
     next.run(request).await
@@ -48,20 +48,19 @@ async fn faults(Shared(state): Shared<Arc<State>>, request: Request, next: Next)
 
 async fn metadata(Shared(state): Shared<Arc<State>>) -> Response {
     let at = |path: &str| format!("{}{path}", state.issuer);
-    let issuer = state.lock().faults.iter().find_map(|fault| match fault {
-        Fault::Issuer(other) => Some(other.clone()),
-        _ => None,
+    let mut metadata = json!({
+        "issuer": state.issuer, "token_endpoint": at("/token"), "jwks_uri": at("/jwks"),
+        "introspection_endpoint": at("/introspect"), "revocation_endpoint": at("/revoke"),
+        "token_endpoint_auth_methods_supported": ["tls_client_auth", "private_key_jwt", "client_secret_basic"],
+        "token_endpoint_auth_signing_alg_values_supported": super::client::ALGORITHMS,
+        "tls_client_certificate_bound_access_tokens": true,
     });
-    json_answer(
-        StatusCode::OK,
-        &json!({
-            "issuer": issuer.unwrap_or_else(|| state.issuer.clone()),
-            "token_endpoint": at("/token"), "jwks_uri": at("/jwks"),
-            "introspection_endpoint": at("/introspect"), "revocation_endpoint": at("/revoke"),
-            "token_endpoint_auth_methods_supported": ["tls_client_auth", "private_key_jwt", "client_secret_basic"],
-            "tls_client_certificate_bound_access_tokens": true,
-        }),
-    )
+    for fault in &state.lock().faults {
+        if let Fault::Metadata(other) = fault {
+            overlay(metadata.as_object_mut().expect("an object"), other);
+        }
+    }
+    json_answer(StatusCode::OK, &metadata)
 }
 
 async fn keys(Shared(state): Shared<Arc<State>>) -> Response {
@@ -87,6 +86,7 @@ async fn token(
     if !client.proves(&id, &visitor, &headers, &form, &state.issuer) {
         return refuse("invalid_client");
     }
+    inner.asserted_with = member("client_assertion").and_then(super::client::algorithm);
     let subject = match member("grant_type") {
         Some("client_credentials") => None,
         Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
@@ -118,12 +118,9 @@ async fn token(
             overlay(claims, other);
         }
     }
-    let token = if inner.opaque {
-        let key = inner.keys.first().expect("a key").sign(&json!({}), &Value::Object(claims.clone()));
-        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, key.as_bytes()))
-    } else {
-        inner.keys.first().expect("a key").sign(&json!({}), &Value::Object(claims.clone()))
-    };
+    let signed = inner.keys.first().expect("a key").sign(&json!({}), &Value::Object(claims.clone()));
+    let opaque = || URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, signed.as_bytes()));
+    let token = if inner.opaque { opaque() } else { signed };
     let mut answer =
         json!({"access_token": token, "token_type": "Bearer", "expires_in": inner.life, "scope": scopes.join(" ")});
     for fault in &inner.faults {
@@ -132,6 +129,7 @@ async fn token(
         }
     }
     let claims = claims.clone();
+    crate::evidence::issued(&token);
     inner.issued.push((token, claims));
     json_answer(StatusCode::OK, &answer)
 }
@@ -141,10 +139,11 @@ async fn introspect(
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
 ) -> Response {
-    if matches!(visitor, Visitor::Anonymous(_)) {
+    let (mut inner, now) = (state.lock(), state.clock.now().as_secs());
+    inner.introspections += 1;
+    if matches!(visitor, Visitor::Anonymous(_)) || inner.faults.contains(&Fault::NoIntrospection) {
         return refuse("invalid_client");
     }
-    let (inner, now) = (state.lock(), state.clock.now().as_secs());
     let token = member(&body, "token");
     let known = inner.issued.iter().find(|(issued, _)| *issued == token && !inner.revoked.contains(issued));
     let live = known.filter(|(_, claims)| claims["exp"].as_u64().is_some_and(|end| now < end));

@@ -33,8 +33,8 @@ impl Store for Watched {
         self.inner.commit(writes)
     }
 
-    fn leaf<'a>(&'a mut self, serial: &'a Serial) -> StoreFuture<'a, Option<StoredLeaf>> {
-        self.inner.leaf(serial)
+    fn leaves<'a>(&'a mut self, serials: &'a [Serial]) -> StoreFuture<'a, Vec<StoredLeaf>> {
+        self.inner.leaves(serials)
     }
 
     fn invite<'a>(&'a mut self, secret_sha256: &'a str) -> StoreFuture<'a, Option<InviteRecord>> {
@@ -170,6 +170,18 @@ async fn many_requests_share_transactions_and_no_serial_comes_twice() {
     assert_eq!(serials.len(), 64);
     let listed = estate.fixture.authority.list(&Filter::default()).await.unwrap();
     assert!(serials.iter().all(|serial| listed.iter().any(|row| row.serial == *serial && row.thumbprint.is_some())));
+}
+
+/// A row that cannot be read refuses whoever needs it, and nobody who asks in the same moment.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_the_fault_of_one() {
+    let estate = Estate::new().await;
+    let (good, bad) = (estate.holder("agent/billing-bot").await, estate.holder("agent/intern-bot").await);
+    sql(&estate, "UPDATE certificate SET reason = 'x', revoked_at = -1 WHERE identity LIKE '%/intern-bot'").await;
+    let (one, other) = (Holder::new().key.request().unwrap(), Holder::new().key.request().unwrap());
+    let (served, refused) = tokio::join!(estate.reenrol(&good, &one), estate.reenrol(&bad, &other));
+    assert_eq!(served.unwrap().status, StatusCode::OK);
+    assert_eq!(refused.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 /// One that was redeemed and never finished belongs to its key, which may finish it when the first attempt is surely over.

@@ -16,6 +16,11 @@ pub enum TokenError {
     /// A token for something else.
     #[error("the token is refused: its type is not JWT")]
     Type,
+    /// A token that is worth something only with the key that it is bound to.
+    #[error(
+        "the token is refused: it is bound to a key or a certificate (`cnf`), which does not enrol; ask for one that is not"
+    )]
+    Bound,
     /// Its issuer cannot be asked for its keys.
     #[error("the keys of the token's issuer are not known now; try again")]
     Unavailable,
@@ -65,7 +70,7 @@ impl TokenError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Jws(JwsFault::NoKey | JwsFault::Signature) => "token_signature",
-            Self::Jws(_) | Self::Long | Self::Type | Self::Claim { .. } => "token_malformed",
+            Self::Jws(_) | Self::Long | Self::Type | Self::Bound | Self::Claim { .. } => "token_malformed",
             Self::UnknownIssuer => "token_issuer",
             Self::Unavailable => "keys_unavailable",
             Self::Audience => "token_audience",

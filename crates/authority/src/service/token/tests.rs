@@ -158,6 +158,18 @@ fn claims_that_are_missing_or_of_another_kind_are_refused() {
     assert_eq!(desk.grant(&with("iss", json!("https://evil"))), Err(TokenError::UnknownIssuer));
 }
 
+/// Whoever stole it cannot use it where it belongs, and gets no identity for it here.
+#[test]
+fn what_is_bound_to_a_key_or_is_for_somebody_else_enrols_nobody() {
+    let desk = Desk::new();
+    for cnf in [json!({"x5t#S256": "A".repeat(43)}), json!({"jkt": "A".repeat(43)}), json!({}), Value::Null] {
+        assert_eq!(desk.grant(&with("cnf", cnf.clone())), Err(TokenError::Bound), "{cnf}");
+    }
+    for name in ["at_hash", "c_hash", "s_hash", "events"] {
+        assert_eq!(desk.grant(&with(name, json!("x"))), Err(TokenError::Type), "{name}");
+    }
+}
+
 #[test]
 fn the_clock_is_ours() {
     let desk = Desk::new();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use countermark_identity::{Serial, Thumbprint, UnixTime};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::BEGIN;
+use super::{BEGIN, list::as_json};
 use crate::store::{
     AuditEntry, InviteRecord, Reservation, StoreError, Write, Written,
     row::{joined, to_integer},
@@ -88,13 +88,7 @@ async fn revoked_among(connection: &mut SqliteConnection, writes: &[Write]) -> R
     if followed.is_empty() {
         return Ok(HashSet::new());
     }
-    let mut query: QueryBuilder<'_, Sqlite> = QueryBuilder::new(REVOKED_AMONG);
-    let mut serials = query.separated(", ");
-    for serial in followed {
-        serials.push_bind(serial.to_string());
-    }
-    query.push(")");
-    let rows = query.build().fetch_all(connection).await?;
+    let rows = sqlx::query(REVOKED_AMONG).bind(as_json(followed)).fetch_all(connection).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -190,13 +184,15 @@ async fn add_invite(connection: &mut SqliteConnection, invite: &InviteRecord) ->
     Ok(())
 }
 
-const REVOKED_AMONG: &str = "SELECT serial FROM certificate WHERE revoked_at IS NOT NULL AND serial IN (";
+const REVOKED_AMONG: &str = "SELECT serial FROM certificate WHERE revoked_at IS NOT NULL \
+    AND serial IN (SELECT value FROM json_each(?1))";
 const RESERVE: &str = "INSERT INTO certificate \
     (serial, issuer, identity, issued_at, not_before, not_after, spki_sha256, profile, dns, ip) ";
+// `OR FAIL`, here and below: the transaction is rolled back whole, so that no statement need remember how to undo itself.
 const KEEP: &str = "WITH kept (serial, certificate, thumbprint) AS (";
-const KEPT: &str = ") UPDATE certificate SET certificate = kept.certificate, thumbprint = kept.thumbprint \
+const KEPT: &str = ") UPDATE OR FAIL certificate SET certificate = kept.certificate, thumbprint = kept.thumbprint \
     FROM kept WHERE certificate.serial = kept.serial";
-const AUDIT: &str = "INSERT INTO audit (at, act, outcome, identity, serial, detail) ";
+const AUDIT: &str = "INSERT OR FAIL INTO audit (at, act, outcome, identity, serial, detail) ";
 /// Once; or again by the same key, where what it was redeemed for was never finished.
 const REDEEM: &str = "UPDATE invite SET used_at = ?1, spki_sha256 = ?2, serial = ?3 \
     WHERE secret_sha256 = ?4 AND expires_at >= ?1 AND (used_at IS NULL OR (spki_sha256 = ?2 AND used_at <= ?5 \

@@ -1,6 +1,8 @@
 //! Which certificates are asked for, in SQL.
 
-use countermark_identity::{SpiffeId, UnixTime};
+use std::fmt::Write as _;
+
+use countermark_identity::{Serial, SpiffeId, UnixTime};
 use countermark_issue::RevocationReason;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -40,6 +42,18 @@ pub(super) fn certificates(filter: &Filter) -> QueryBuilder<'_, Sqlite> {
         query.push(" LIMIT ").push_bind(i64::from(limit));
     }
     query
+}
+
+/// Serials as one value, so that any number of them is one statement, which the connection keeps.
+pub(super) fn as_json<'a>(serials: impl IntoIterator<Item = &'a Serial>) -> String {
+    let mut json = String::from("[");
+    for serial in serials {
+        let comma = if json.len() > 1 { "," } else { "" };
+        // Hexadecimal digits: nothing to escape.
+        let _never_fails = write!(json, "{comma}\"{serial}\"");
+    }
+    json.push(']');
+    json
 }
 
 /// Revokes an intermediate, and what it signed that lives or could still be renewed after its end.

@@ -13,7 +13,7 @@ use crate::BoxError;
 use crate::authorize::answer::AnswerBody;
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_a"},{"name":"drop_all"}]}}"#;
-const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+pub(super) const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
 
 #[tokio::test]
 async fn a_list_in_a_stream_is_filtered_and_the_rest_passes() {
@@ -112,12 +112,12 @@ async fn an_event_without_bound_ends_the_answer() {
     assert!(world.post(call("read_a")).await.text.contains("too large"));
 }
 
-type Feed = mpsc::UnboundedSender<Result<Bytes, BoxError>>;
+pub(super) type Feed = mpsc::UnboundedSender<Result<Bytes, BoxError>>;
 
 /// A GET stream of `billing-bot` that stays open, and what feeds it.
-async fn open_stream(world: &World) -> (AnswerBody, Feed) {
+pub(super) async fn open_stream(world: &World, headers: &[(&str, &str)]) -> (AnswerBody, Feed) {
     let feed = feed(world, "text/event-stream");
-    let response = world.open(world.billing(), bodiless(Method::GET, &[])).await;
+    let response = world.open(world.billing(), bodiless(Method::GET, headers)).await;
     assert_eq!(response.status(), StatusCode::OK);
     (response.into_body(), feed)
 }
@@ -137,20 +137,20 @@ fn feed(world: &World, media: &'static str) -> Feed {
     feed
 }
 
-async fn passes(body: &mut AnswerBody, feed: &Feed) {
+pub(super) async fn passes(body: &mut AnswerBody, feed: &Feed) {
     feed.send(Ok(Bytes::from(format!("data: {NOTE}\n\n")))).unwrap();
     let frame = within(body.frame()).await.expect("the stream is open").unwrap();
     assert_eq!(frame.into_data().unwrap(), format!("data: {NOTE}\n\n"));
 }
 
-async fn within<F: Future>(future: F) -> F::Output {
+pub(super) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(1), future).await.expect("within a second")
 }
 
 #[tokio::test]
 async fn an_open_stream_ends_when_its_grant_does() {
     let world = World::new().await;
-    let (mut body, feed) = open_stream(&world).await;
+    let (mut body, feed) = open_stream(&world, &[]).await;
     passes(&mut body, &feed).await;
     world.set_policy(&POLICY.replace("tools = [\"read_*\"]", "tools = [\"other\"]"));
     passes(&mut body, &feed).await;
@@ -162,7 +162,7 @@ async fn an_open_stream_ends_when_its_grant_does() {
 #[tokio::test]
 async fn an_open_stream_ends_when_its_peer_does() {
     let world = World::new().await;
-    let (mut body, feed) = open_stream(&world).await;
+    let (mut body, feed) = open_stream(&world, &[]).await;
     passes(&mut body, &feed).await;
     world.billing().end("revoked");
     assert!(within(body.frame()).await.is_none());
@@ -171,7 +171,7 @@ async fn an_open_stream_ends_when_its_peer_does() {
 #[tokio::test]
 async fn an_event_that_arrives_after_the_end_of_the_right_is_not_seen() {
     let world = World::new().await;
-    let (mut body, feed) = open_stream(&world).await;
+    let (mut body, feed) = open_stream(&world, &[]).await;
     feed.send(Ok(Bytes::from(format!("data: {NOTE}\n\n")))).unwrap();
     world.ca.clock().advance(Duration::from_secs(400 * 24 * 3600));
     assert!(within(body.frame()).await.is_none(), "the certificate has expired");

@@ -49,14 +49,14 @@ impl KeySource for Known {
 }
 
 /// The layer, and an issuer that it knows.
-struct Desk {
-    world: World,
+pub(super) struct Desk {
+    pub(super) world: World,
     sso: AuthorizationServer,
     clock: MockClock,
 }
 
 impl Desk {
-    async fn new(tokens: impl FnOnce(TokenRules) -> Tokens) -> Self {
+    pub(super) async fn new(tokens: impl FnOnce(TokenRules) -> Tokens) -> Self {
         let (ca, clock) = (TestCa::new("agents.internal"), MockClock::new());
         let source = TestSource::new(ca.mint(&ca.server_spec("sso").dns("localhost")).credential());
         let sso = AuthorizationServer::start(source.watch(), ca.trusted().generations(), Arc::new(clock.clone())).await;
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     /// A token of the agent's certificate, with these claims in place of the usual ones.
-    fn token(&self, claims: &Value) -> String {
+    pub(super) fn token(&self, claims: &Value) -> String {
         let (now, peer) = (self.clock.now().as_secs(), self.world.billing());
         let mut whole = json!({
             "iss": self.sso.issuer(), "sub": "service-account-agent-a", "client_id": "agent-a", "aud": RESOURCE,

@@ -1,0 +1,59 @@
+//! What an issuer says that an opaque token of ours is bound to. [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
+
+use std::time::Duration;
+
+use countermark_identity::Secret;
+use http::StatusCode;
+use serde_json::{Map, Value};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::Asking;
+use super::token::BoundToken;
+use crate::http::{HttpError, host};
+use crate::jose::json;
+use crate::metadata::{DiscoveryError, ServerMetadata};
+
+/// Why the issuer's word on a token is not to be had. The token may be good all the same: few servers let clients ask.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unconfirmed {
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the answer is no JSON object")]
+    Malformed,
+    /// So it answers for tokens that are not the asking client's to ask about, too.
+    #[error("it calls the token inactive when this client asks")]
+    Inactive,
+    #[error("no answer came within {0:?}")]
+    Slow(Duration),
+}
+
+impl Asking<'_> {
+    /// What the issuer says of a token that it has just issued.
+    pub(super) async fn confirmation(
+        &self,
+        metadata: &ServerMetadata,
+        token: &BoundToken,
+    ) -> Result<Map<String, Value>, Unconfirmed> {
+        let answer = self.introspect(metadata.introspection_endpoint()?, token);
+        let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| Unconfirmed::Slow(PATIENCE))??;
+        let claims = json::object(&answer, 16).ok_or(Unconfirmed::Malformed)?;
+        if claims.get("active") == Some(&Value::Bool(true)) { Ok(claims) } else { Err(Unconfirmed::Inactive) }
+    }
+
+    async fn introspect(&self, endpoint: &Url, token: &BoundToken) -> Result<Zeroizing<Vec<u8>>, HttpError> {
+        let request = self.form(endpoint, &[("token", Secret::new(token.expose().to_owned()))])?;
+        let answer = self.http.send(request, LARGEST).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(HttpError::Status { host: host(endpoint), status: answer.status().as_u16() });
+        }
+        Ok(Zeroizing::new(answer.into_body().to_vec()))
+    }
+}
+
+/// Bytes of an answer.
+const LARGEST: usize = 64 * 1024;
+/// A token is used without the issuer's word rather than after a long wait for it.
+const PATIENCE: Duration = Duration::from_secs(3);
