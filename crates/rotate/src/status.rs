@@ -199,3 +199,33 @@ fn describe(entry: &CredentialEntry, hook: usize) -> String {
     };
     format!("hook {}: {what}", hook + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(duty: &str) -> CredentialStatus {
+        let text = format!(
+            r#"{{"name":"bot","identity":"spiffe://agents.internal/agent/bot","directory":"bot","issuer":"ca","usable":true,
+            "health":"green","serial":"0a","issued":100,"not_after":200,"generation":1,"renewal":150,"window":null,
+            "renewing":false,"failures":0,"failure":null,"retry_in":null,"last_success":null,"duties":[{duty}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn why_says_that_hooks_were_run_again() {
+        let duty = |repeated: u32| {
+            let duty =
+                r#"{"what":"probe","done":false,"failures":7,"cause":"it serves another certificate","served":"09","#;
+            status(&format!("{duty}\"hooks_repeated\":{repeated}}}")).why(UnixTime::from_secs(110)).join("\n")
+        };
+        let said = duty(2);
+        assert!(
+            said.contains("probe is not done after 7 failures: it serves another certificate (serial 09)"),
+            "{said}"
+        );
+        assert!(said.contains("the hooks were run again for that (2 of at most 5 times)"), "{said}");
+        assert!(!duty(0).contains("run again"), "{said}");
+    }
+}
