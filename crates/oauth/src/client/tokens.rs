@@ -120,6 +120,14 @@ impl Tokens {
         self.held(question, Some(subject)).await.map(|held| held.token)
     }
 
+    /// What came of an exchange before, and lives; nobody is asked.
+    #[must_use]
+    pub fn exchanged(&self, subject: &UnverifiedToken, question: &Question) -> Option<Arc<BoundToken>> {
+        let key = Key { question: question.clone(), subject: Some(hash(subject)) };
+        let kept = self.slots.load().get(&key)?.token.load_full();
+        kept.filter(|token| self.clock.now() < token.not_after())
+    }
+
     pub(crate) async fn held(
         self: &Arc<Self>,
         question: &Question,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countermark_mcp::Caller;
-use countermark_oauth::{BoundToken, Generations, Question};
+use countermark_oauth::{BoundToken, Generation, Generations, Question, TokenError, UnverifiedToken};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -33,12 +33,11 @@ impl Exchange {
     /// guard's own affair: it is tried once more with a fresh one, and never handed to the caller, who would take it for a
     /// refusal of its own. If the fresh one is refused, too, no other is asked for during [`COOLDOWN`].
     pub(crate) async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
-        let generation = self.generations.current();
         let caller = Caller::of(request.extensions());
         let Some(subject) = caller.as_ref().and_then(Caller::subject_token) else {
-            return generation.carrier().call(request).await;
+            return self.generations.current().carrier().call(request).await;
         };
-        let token = generation.tokens().exchange(subject, &self.question).await.map_err(HttpError::Token)?;
+        let (generation, token) = self.token(subject).await?;
         let mut again = request.clone();
         request.headers_mut().insert(AUTHORIZATION, token.header());
         let response = generation.carrier().call(request).await?;
@@ -58,6 +57,24 @@ impl Exchange {
             return Err(HttpError::TokenRefused);
         }
         not_for_lack(response)
+    }
+
+    /// A token, and the generation that it is bound to: the current one, or where that has none because nobody answers, the one
+    /// before with what it still holds.
+    async fn token(&self, subject: &UnverifiedToken) -> Result<(Arc<Generation<Http>>, Arc<BoundToken>), HttpError> {
+        let current = self.generations.current();
+        match current.tokens().exchange(subject, &self.question).await {
+            Ok(token) => Ok((current, token)),
+            Err(refused @ TokenError::Refused { .. }) => Err(HttpError::Token(refused)),
+            Err(error) => {
+                let earlier = self.generations.earlier();
+                let held = earlier.and_then(|earlier| {
+                    let token = earlier.tokens().exchanged(subject, &self.question)?;
+                    Some((earlier, token))
+                });
+                held.ok_or(HttpError::Token(error))
+            }
+        }
     }
 
     fn spent(&self) -> std::sync::MutexGuard<'_, Spent<BoundToken>> {

@@ -285,9 +285,8 @@ fn books(sso: &AuthorizationServer) -> UpstreamTokens {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
-    let world = World::new().await;
+/// A guard before `books`, which wants tokens of its own, and an agent that calls through it.
+async fn before_books(world: &World) -> (Resource, Served, Host) {
     let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
     world.sso.register("guard", guard_client);
     let books_server = Resource::start(&world.estate, "books").await;
@@ -305,6 +304,43 @@ async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
     let connect = Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap();
     let mut host = Host::start(connect);
     host.initialize().await;
+    (books_server, guard, host)
+}
+
+/// Callers' tokens cannot be exchanged ahead of a new certificate: what was had with the old one counts on while nobody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_is_gone_while_guards_certificate_changes_costs_no_call() {
+    let world = World::new().await;
+    let (books_server, _guard, mut host) = before_books(&world).await;
+    assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
+    world.sso.fail(Fault::Status(503));
+    let asked = world.sso.token_requests();
+    world
+        .estate
+        .deliver("ledger", world.estate.ca.mint(&world.estate.ca.server_spec("ledger").dns("localhost")).credential());
+    // The new certificate asks for a token of its own, in vain.
+    for id in 2..200 {
+        let answer = host.ask(&call(id, "read_balance", json!({}))).await;
+        assert_eq!(text(&answer), "read_balance", "{answer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.sso.token_requests(), asked);
+    world.sso.recover();
+    for id in 200..1200 {
+        assert_eq!(text(&host.ask(&call(id, "read_balance", json!({}))).await), "read_balance");
+        if world.sso.token_requests() > asked {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(world.sso.token_requests() > asked, "it is asked again once it is back");
+    assert_eq!(books_server.state.refused.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
+    let world = World::new().await;
+    let (books_server, _guard, mut host) = before_books(&world).await;
     for round in 0..3 {
         let asked = world.sso.token_requests();
         for id in 0..400 {
