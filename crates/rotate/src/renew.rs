@@ -123,7 +123,7 @@ pub(crate) async fn take_lists(
     let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
         return Ok(None);
     };
-    let Listing { crls, verified } = listing;
+    let Listing { crls, verified, .. } = listing;
     let crls = if verified { crls } else { proven(crls, &own, credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };

@@ -94,7 +94,7 @@ impl Rotation {
 
 /// Tells the lists of an issuer as they change, for ever: as whichever of these credentials can ask.
 async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sender<Listed>) {
-    let mut failures = 0;
+    let (mut failures, mut told) = (0, None);
     for entry in entries.iter().cycle() {
         let seed = schedule::seed(entry.identity.as_str().as_bytes());
         match lists(entry, &tools).await {
@@ -102,15 +102,14 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
             Ok(Some(mut lists)) => loop {
                 match lists.next().await {
                     Ok(Some(listing)) => {
-                        let verified = listing.verified;
-                        let listed = Listed { issuer: Arc::clone(&entry.issuer), listing };
-                        if out.send(listed).await.is_err() {
+                        let polled = listing.polled;
+                        if tell(&mut told, &entry.issuer, listing, &out).await.is_err() {
                             return;
                         }
-                        if verified {
+                        if polled {
                             failures = 0;
                         } else {
-                            // Whoever answers may answer otherwise each time.
+                            // The poll is refused, and whoever answers beside it may answer otherwise each time.
                             failures += 1;
                             tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
                         }
@@ -129,6 +128,20 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
         failures += 1;
         tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
     }
+}
+
+/// Tells lists that say more than those that were told last.
+async fn tell(
+    told: &mut Option<Listing>,
+    issuer: &Arc<IssuerEntry>,
+    listing: Listing,
+    out: &mpsc::Sender<Listed>,
+) -> Result<(), mpsc::error::SendError<Listed>> {
+    if told.as_ref().is_some_and(|told| listing.is_no_more_than(told)) {
+        return Ok(());
+    }
+    *told = Some(listing.clone());
+    out.send(Listed { issuer: Arc::clone(issuer), listing }).await
 }
 
 async fn lists(entry: &Arc<CredentialEntry>, tools: &Tools) -> Result<Option<Box<dyn Lists>>, IssuerError> {
