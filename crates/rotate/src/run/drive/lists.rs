@@ -62,7 +62,13 @@ impl Rotation {
     }
 
     /// What is done once lists are delivered, or are not.
-    pub(super) fn spread_to(&mut self, id: u64, result: Result<Option<u64>, Failure>, listing: Option<Listing>) {
+    pub(super) fn spread_to(
+        &mut self,
+        id: u64,
+        result: Result<Option<u64>, Failure>,
+        listing: Option<Listing>,
+        began: Option<u64>,
+    ) {
         let before = self.undelivered.remove(&id);
         // Newer ones that wait already are tried instead.
         let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
@@ -74,12 +80,19 @@ impl Rotation {
             self.undelivered.insert(id, (failures, listing));
         }
         match result {
-            Ok(version) => self.trust_is(id, version),
-            Err(Failure { step, cause, .. }) => {
+            Ok(version) => self.trust_is(id, self.newer(id, version, began)),
+            Err(Failure { step, cause, trust, .. }) => {
+                self.trust_is(id, self.newer(id, trust, began));
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });
             }
         }
+    }
+
+    /// The version that a refresh has read, unless a renewal that ended while it ran has read a later one.
+    pub(in crate::run) fn newer(&self, id: u64, version: Option<u64>, began: Option<u64>) -> Option<u64> {
+        let counts = self.slots.get(&id).and_then(|slot| slot.machine.trust());
+        version.filter(|version| counts == began || counts.is_none_or(|counts| *version > counts))
     }
 
     /// Carries other trust material than the hooks have seen further, by those that have to do with it.
