@@ -129,7 +129,7 @@ impl Service {
         let clock = authority.clock();
         let me = SpiffeId::new(authority.trust_domain(), Role::Server, &config.name).map_err(ServiceError::Name)?;
         let enrolment = match &config.enrol {
-            Some(path) => Enrolment::read(path, authority.trust_domain(), &Enrolment::nobody())?,
+            Some(path) => Enrolment::read(path, authority.trust_domain(), &Enrolment::nobody(), &clock)?,
             None => Enrolment::nobody(),
         };
         let metrics = Arc::new(Metrics::new());

@@ -72,7 +72,7 @@ impl TokenVerifier {
         introspector: Option<Introspector>,
     ) -> Self {
         let introspector = introspector.map(Arc::new);
-        self.issuers.push(Issuer { rules, keys: Arc::new(Keyring::new(keys)), introspector });
+        self.issuers.push(Issuer { rules, keys: Arc::new(Keyring::new(keys, Arc::clone(&self.clock))), introspector });
         self
     }
 

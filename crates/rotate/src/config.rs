@@ -267,6 +267,14 @@ pub enum HookKind {
     },
 }
 
+impl HookKind {
+    /// Whether it is a further place of delivery.
+    #[must_use]
+    pub const fn delivers(&self) -> bool {
+        matches!(self, Self::Keystore | Self::Projected { .. } | Self::Secret(_))
+    }
+}
+
 /// The signals by which programs are told to read their files again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "signals that end a program are none of them")]
@@ -301,6 +309,8 @@ pub struct ProbeEntry {
     pub server_name: Option<String>,
     /// How long it may take.
     pub timeout: Duration,
+    /// Whether the hooks run again while it keeps finding another certificate.
+    pub repeat_hooks: bool,
 }
 
 #[cfg(test)]

@@ -64,12 +64,24 @@ pub trait Lists: Send {
 
 /// Revocation lists that an issuer has published.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "it is a pair")]
+#[expect(clippy::exhaustive_structs, reason = "callers build it, and must say where it is from")]
 pub struct Listing {
     /// The lists.
     pub crls: Vec<Arc<Crl>>,
     /// Whether they came from the issuer itself. Each proves itself all the same, but one may have been left out.
     pub verified: bool,
+    /// Whether they came by the way that is waited on. Whoever finds others beside it is asked ever more seldom.
+    pub polled: bool,
+}
+
+impl Listing {
+    /// Whether it says no more than what came before.
+    pub(crate) fn is_no_more_than(&self, before: &Self) -> bool {
+        let same = |(one, other): (&Arc<Crl>, &Arc<Crl>)| one.der() == other.der();
+        self.verified <= before.verified
+            && self.crls.len() == before.crls.len()
+            && self.crls.iter().zip(&before.crls).all(same)
+    }
 }
 
 /// The trust material of one trust domain.

@@ -85,7 +85,7 @@ impl Machine {
             }
             Input::TrustMoved { version, hooks } => {
                 self.trust = Some(version);
-                self.aftermath.repeat(&hooks, now.mono);
+                self.aftermath.trust_moved(hooks, now.mono);
                 actions.push(Action::Remember);
             }
             Input::Windowed { window, again } => self.windowed(window, again, now, &mut actions),

@@ -33,16 +33,23 @@ pub(crate) struct Failure {
     pub(crate) cause: String,
     /// How long the issuer asks to be left alone.
     pub(crate) after: Option<std::time::Duration>,
+    /// The version of the trust material that is there now, where that may have been switched all the same.
+    pub(crate) trust: Option<u64>,
 }
 
 impl Failure {
     fn at<E: std::fmt::Display>(step: Step) -> impl FnOnce(E) -> Self {
-        move |cause| Self { step, cause: cause.to_string(), after: None }
+        move |cause| Self { step, cause: cause.to_string(), after: None, trust: None }
     }
 
     /// What an issuer said, and how long it asks to be left alone.
     fn of_issuer(step: Step) -> impl FnOnce(IssuerError) -> Self {
-        move |error| Self { step, cause: error.to_string(), after: retry_after(&error) }
+        move |error| Self { step, cause: error.to_string(), after: retry_after(&error), trust: None }
+    }
+
+    /// A delivery that ended in the middle: trust material is switched before the credential, and each before it is durable.
+    fn of_delivery(entry: &CredentialEntry, cause: String) -> Self {
+        Self { step: Step::Deliver, cause, after: None, trust: directory::trust_version(&entry.directory) }
     }
 }
 
@@ -66,10 +73,13 @@ pub(crate) async fn renew(
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
     let delivery = blocking(move || {
         let (bundles, crls) = everybody(&entry, own, partners);
-        let generation = sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued)?;
-        Ok((generation.number(), directory::trust_version(&entry.directory)))
+        let generation = sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued);
+        Ok(match generation {
+            Ok(generation) => Ok((generation.number(), directory::trust_version(&entry.directory))),
+            Err(cause) => Err(Failure::of_delivery(&entry, cause)),
+        })
     });
-    let (generation, trust) = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    let (generation, trust) = delivery.await.map_err(Failure::at(Step::Deliver))??;
     Ok(Renewed { life, generation, trust, credential })
 }
 
@@ -100,8 +110,7 @@ pub(crate) async fn refresh(
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     // What the credential in use does not verify under is not delivered over what it does.
     verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
-    let delivery = blocking(move || deliver_trust(&entry, own));
-    let trust = delivery.await.map_err(Failure::at(Step::Deliver))?;
+    let trust = deliver_trust(entry, own).await?;
     let none = Refreshed { window: None, again: ASK_AGAIN, trust, fault: None };
     let Some(windows) = &station.windows else { return Ok(none) };
     Ok(match windows.window(&credential).await {
@@ -123,12 +132,12 @@ pub(crate) async fn take_lists(
     let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
         return Ok(None);
     };
-    let Listing { crls, verified } = listing;
+    let Listing { crls, verified, .. } = listing;
     let crls = if verified { crls } else { proven(crls, &own, credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };
     verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
-    blocking(move || deliver_trust(&entry, own)).await.map_err(Failure::at(Step::Deliver))
+    deliver_trust(entry, own).await
 }
 
 /// Of lists that anybody may have given, those that a root or an intermediate of our own has signed; beside them, what is there.
@@ -163,11 +172,17 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
     Ok(())
 }
 
-fn deliver_trust(entry: &CredentialEntry, own: OwnTrust) -> Result<Option<u64>, String> {
-    let (bundles, crls) = everybody(entry, own, partners(entry)?);
-    directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access).map_err(|error| error.to_string())?;
-    // Read before any hook runs: what is switched later is seen by them, too.
-    Ok(directory::trust_version(&entry.directory))
+async fn deliver_trust(entry: Arc<CredentialEntry>, own: OwnTrust) -> Result<Option<u64>, Failure> {
+    let deliver = move || {
+        let (bundles, crls) = everybody(&entry, own, partners(&entry)?);
+        let delivered = directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access);
+        Ok(match delivered {
+            // Read before any hook runs: what is switched later is seen by them, too.
+            Ok(_) => Ok(directory::trust_version(&entry.directory)),
+            Err(error) => Err(Failure::of_delivery(&entry, error.to_string())),
+        })
+    };
+    blocking(deliver).await.map_err(Failure::at(Step::Deliver))?
 }
 
 /// Whether the credential in use verifies under this trust. Lists that revoke it are good ones all the same.

@@ -55,6 +55,11 @@ pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result
     directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
 }
 
+/// Whether a file of a generation or of trust material is for its readers, and not what a write that was cut off has left.
+fn is_delivered(name: &str) -> bool {
+    directory::is_delivered(name) || [COMBINED, KEYSTORE].contains(&name)
+}
+
 /// There is none.
 #[cfg(not(feature = "pkcs12"))]
 pub(crate) const fn renew_keystore(_entry: &CredentialEntry, _generation: u64) -> Result<(), String> {
@@ -71,5 +76,4 @@ fn combined(credential: &Credential) -> Secret<Vec<u8>> {
 }
 
 const COMBINED: &str = "combined.pem";
-#[cfg(feature = "pkcs12")]
 const KEYSTORE: &str = "keystore.p12";

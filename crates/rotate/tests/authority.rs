@@ -300,3 +300,32 @@ async fn who_follows_the_lists_goes_by_the_trust_that_is_there_also_in_the_midst
     std::fs::write(&file, genuine).unwrap();
     assert!(next().await.unwrap(), "and is known again without another start");
 }
+
+#[tokio::test]
+async fn who_follows_the_lists_goes_by_another_credential_in_the_midst_of_a_poll() {
+    let estate = Estate::new().await;
+    let dir = estate.joined().await;
+    let config = estate.config("authority", "");
+    let remote = Remote::new(Arc::new(estate.clock.clone()));
+    let mut present = Present::default();
+    present.credential = Some(directory::read(&dir).unwrap().credential);
+    present.trust = directory::load_trust(&dir).unwrap();
+    let following = remote.lists(&config.credentials[0], &present, estate.clock.now()).await.unwrap();
+    let mut lists = following.unwrap();
+    assert!(tokio::time::timeout(PATIENCE, lists.next()).await.unwrap().unwrap().unwrap().polled);
+    // The same trust, and in place of the credential one that the authority has never seen.
+    let material = directory::load_trust(&dir).unwrap();
+    let stranger = countermark_testkit::TestCa::with_clock("agents.internal", estate.clock.clone());
+    let credential = stranger.mint(&stranger.agent_spec("billing-bot")).credential();
+    let version = directory::trust_version(&dir);
+    let deliver = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let delivery = directory::Delivery { credential, bundles: material.bundles, crls: material.crls };
+        directory::deliver(&dir, &delivery, estate.clock.now()).unwrap();
+    };
+    let begun = Instant::now();
+    let (followed, ()) = tokio::join!(tokio::time::timeout(PATIENCE, lists.next()), deliver);
+    assert_eq!(directory::trust_version(&dir), version, "only the credential is another");
+    assert!(!followed.unwrap().unwrap().unwrap().polled, "the poll is refused to who nobody knows");
+    assert!(begun.elapsed() < Duration::from_secs(20), "the poll alone would have lasted a minute");
+}

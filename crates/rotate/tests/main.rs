@@ -9,4 +9,6 @@ mod hostile;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod probe;

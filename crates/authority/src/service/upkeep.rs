@@ -260,7 +260,7 @@ impl Shared {
 
     fn reload_enrolment(&self) -> bool {
         let Some(path) = &self.enrol else { return true };
-        let read = Enrolment::read(path, self.authority.trust_domain(), &self.enrolment.load());
+        let read = Enrolment::read(path, self.authority.trust_domain(), &self.enrolment.load(), &self.clock);
         self.troubles.note(Part::Enrolment, &read);
         let Ok(enrolment) = read else { return false };
         self.enrolment.store(Arc::new(enrolment));

@@ -90,7 +90,9 @@ fn own_bundle<'a>(delivery: &'a Delivery, own: &SpiffeId) -> Result<&'a Bundle, 
 /// The directory cannot be locked.
 pub fn sweep(dir: &Path, now: UnixTime) -> Result<(), DeliveryError> {
     let _lock = Lock::acquire(dir)?;
-    Switch::new(dir, GENERATIONS).sweep(|path| is_over(path, now));
+    let switch = Switch::new(dir, GENERATIONS);
+    switch.sweep(|path| is_over(path, now));
+    switch.sweep_inside();
     trust::sweep(dir);
     Ok(())
 }

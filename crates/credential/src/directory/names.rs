@@ -33,6 +33,13 @@ pub fn crl_name(trust_domain: &TrustDomain) -> String {
     format!("{trust_domain}{CRL_SUFFIX}")
 }
 
+/// Whether a delivery writes a file of this name, of a generation or of trust material; further forms beside them are not known here.
+#[must_use]
+pub fn is_delivered(name: &str) -> bool {
+    [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT, CA_CRT].contains(&name)
+        || [BUNDLE_SUFFIX, CRL_SUFFIX].iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|of| !of.is_empty()))
+}
+
 /// Whose bundle a file name stands for; `Some(Err)` when what stands before the suffix is no trust domain.
 pub(crate) fn bundle_domain(name: &str) -> Option<Result<TrustDomain, ()>> {
     Some(name.strip_suffix(BUNDLE_SUFFIX)?.parse().map_err(|_| ()))

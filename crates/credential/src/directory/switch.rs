@@ -89,6 +89,19 @@ impl<'a> Switch<'a> {
         }
     }
 
+    /// Removes what files that were replaced in a numbered directory have left beside them, when that was cut off.
+    pub(super) fn sweep_inside(self) {
+        for number in self.numbers() {
+            let Ok(entries) = fs::read_dir(self.path(number)) else { continue };
+            for entry in entries.flatten() {
+                if entry.file_name().to_str().is_some_and(|name| name.ends_with(".new")) {
+                    // Best effort: nobody reads it.
+                    let _swept_later = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
     fn numbers(self) -> Vec<u64> {
         let Ok(entries) = fs::read_dir(self.base.join(self.folder)) else { return Vec::new() };
         entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(parse_number)).collect()

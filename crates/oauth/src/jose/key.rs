@@ -54,21 +54,28 @@ impl KeySet {
     ///
     /// > Implementations SHOULD ignore JWKs within a JWK Set that use "kty" values that are not understood by them
     pub(crate) fn parse(document: &[u8]) -> Result<Self, KeySetError> {
+        let set = Self::published(document)?;
+        if set.is_empty() { Err(KeySetError::NoneUsable) } else { Ok(set) }
+    }
+
+    /// As [`parse`](Self::parse), but a set of none is one: an issuer that withdraws its last key has said so.
+    pub(crate) fn published(document: &[u8]) -> Result<Self, KeySetError> {
         let set = json::object(document, 8).ok_or(KeySetError::NotKeys)?;
         let Some(Value::Array(entries)) = set.get("keys") else { return Err(KeySetError::NotKeys) };
         if entries.len() > MOST {
             return Err(KeySetError::TooMany { limit: MOST });
         }
         let keys: Vec<Key> = entries.iter().filter_map(Value::as_object).filter_map(Key::read).collect();
-        if keys.is_empty() {
-            return Err(KeySetError::NoneUsable);
-        }
         let twice =
             |(at, key): (usize, &Key)| key.id.is_some() && keys.iter().skip(at + 1).any(|other| other.id == key.id);
         if keys.iter().enumerate().any(twice) {
             return Err(KeySetError::TwiceNamed);
         }
         Ok(Self(keys))
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The one key that a header means: by its id, or, without one, the only one of the algorithm.

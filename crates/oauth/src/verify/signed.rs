@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countermark_identity::Clock;
 use serde_json::{Map, Value};
 
 use super::keys::Keyring;
@@ -81,10 +82,10 @@ impl IssuerKeys {
     }
 
     /// Keys that are fetched when a token needs them, and from time to time where somebody [follows](Self::follow) them. They count
-    /// on while their source does not answer, for a day.
+    /// on while their source does not answer, for a day of this clock.
     #[must_use]
-    pub fn fresh(source: Box<dyn KeySource>) -> Self {
-        Self(Kept::Fresh(Arc::new(Keyring::new(source))))
+    pub fn fresh(source: Box<dyn KeySource>, clock: Arc<dyn Clock>) -> Self {
+        Self(Kept::Fresh(Arc::new(Keyring::new(source, clock))))
     }
 
     /// Whether the issuer has signed it.
@@ -114,7 +115,7 @@ pub enum SignatureRefusal {
     /// The token's fault.
     #[error(transparent)]
     Jws(#[from] JwsFault),
-    /// The issuer's keys are not known.
+    /// The issuer's keys are not known, or not whether it has the one that the token names.
     #[error("the keys of its issuer are not known now")]
     Unavailable,
 }

@@ -34,6 +34,9 @@ pub enum KeyError {
     /// Whoever publishes the keys is not to be found or does not answer.
     #[error(transparent)]
     Source(#[from] DiscoveryError),
+    /// There is no answer.
+    #[error("the issuer's keys did not come in time")]
+    Slow,
     /// A file cannot be read.
     #[error("{0}")]
     File(String),

@@ -21,27 +21,43 @@ const AUDIENCE: &str = "https://ledger.test/mcp";
 
 /// Keys that a test changes, and that count how often they are asked for.
 #[derive(Clone, Debug)]
-struct TestKeys(Arc<(Mutex<Result<Bytes, KeyError>>, AtomicUsize)>);
+struct TestKeys(Arc<Published>);
+
+#[derive(Debug)]
+struct Published {
+    answer: Mutex<Result<Bytes, KeyError>>,
+    asked: AtomicUsize,
+    /// How long an answer takes.
+    takes: Mutex<Duration>,
+}
 
 impl TestKeys {
     fn new(keys: &Value) -> Self {
-        Self(Arc::new((Mutex::new(Ok(Bytes::from(keys.to_string()))), AtomicUsize::new(0))))
+        let answer = Mutex::new(Ok(Bytes::from(keys.to_string())));
+        Self(Arc::new(Published { answer, asked: AtomicUsize::new(0), takes: Mutex::default() }))
     }
 
     fn set(&self, keys: Result<&Value, KeyError>) {
-        *self.0.0.lock().unwrap() = keys.map(|keys| Bytes::from(keys.to_string()));
+        *self.0.answer.lock().unwrap() = keys.map(|keys| Bytes::from(keys.to_string()));
+    }
+
+    fn take(&self, time: Duration) {
+        *self.0.takes.lock().unwrap() = time;
     }
 
     fn asked(&self) -> usize {
-        self.0.1.load(Ordering::SeqCst)
+        self.0.asked.load(Ordering::SeqCst)
     }
 }
 
 impl KeySource for TestKeys {
     fn fetch(&self) -> FetchedKeys<'_> {
-        self.0.1.fetch_add(1, Ordering::SeqCst);
-        let answer = self.0.0.lock().unwrap().clone();
-        Box::pin(async { answer })
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        let (answer, takes) = (self.0.answer.lock().unwrap().clone(), *self.0.takes.lock().unwrap());
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            answer
+        })
     }
 }
 

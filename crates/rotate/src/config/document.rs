@@ -108,4 +108,5 @@ pub(super) struct Probe {
     pub(super) address: Spanned<String>,
     pub(super) server_name: Option<String>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) repeat_hooks: Option<bool>,
 }

@@ -258,6 +258,7 @@ fn probe(written: &Probe) -> Located<ProbeEntry> {
         address: value(&written.address, "address", "127.0.0.1:8443", host_port)?,
         server_name: written.server_name.clone(),
         timeout: written.timeout.as_ref().map(time).transpose()?.unwrap_or(PROBE_TIMEOUT),
+        repeat_hooks: written.repeat_hooks.unwrap_or(true),
     })
 }
 

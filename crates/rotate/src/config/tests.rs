@@ -38,7 +38,7 @@ reuse-key = true
 combined = true
 projected = "/run/volume"
 secret = { path = "secret.json", name = "ledger", namespace = "crm" }
-probe = { address = "[::1]:8443", server-name = "ledger.internal", timeout = "2s" }
+probe = { address = "[::1]:8443", server-name = "ledger.internal", timeout = "2s", repeat-hooks = false }
 [[credential.hook]]
 run = ["nginx", "-s", "reload"]
 env = { LANG = "C" }
@@ -67,6 +67,9 @@ touch = "stamp"
     assert!(matches!(ledger.hooks[3].kind, HookKind::SignalPid { signal: SignalName::Hup, .. }));
     assert!(matches!(&ledger.hooks[4].kind, HookKind::SignalUnit { unit, .. } if unit == "haproxy@a.service"));
     assert_eq!(ledger.probe.as_ref().unwrap().timeout, Duration::from_secs(2));
+    assert!(!ledger.probe.as_ref().unwrap().repeat_hooks);
+    let plain = format!("{HEAD}{BOT}probe = {{ address = \"127.0.0.1:8443\" }}\n");
+    assert!(parse(&plain).unwrap().credentials[0].probe.as_ref().unwrap().repeat_hooks, "unless somebody says so");
 }
 
 #[test]

@@ -14,13 +14,15 @@ pub(super) struct Aftermath {
     generation: Option<u64>,
     /// The hooks, then the probe if there is one.
     tasks: Vec<Task>,
-    probe: bool,
+    duties: Duties,
     concluded: bool,
-    /// How often the consumer served another certificate than the delivered one, and how often the hooks ran again for it.
+    /// How often in a row the consumer served another certificate than the delivered one, and how often the hooks ran again for it.
     mismatches: u32,
     repeats: u32,
-    /// Tells the retries from those of others.
-    seed: u64,
+    /// When a hook was last done.
+    hooked: Duration,
+    /// The hooks that have to do with trust material.
+    of_trust: Vec<usize>,
 }
 
 /// One of them.
@@ -32,6 +34,8 @@ struct Task {
     served: Option<Serial>,
     /// Once more, as soon as it has ended.
     again: bool,
+    /// It is done for other trust material of a generation that it was done for.
+    for_trust: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,11 +58,12 @@ impl Aftermath {
         Self {
             generation: memory.generation,
             tasks,
-            probe: duties.probe,
+            duties,
             concluded: memory.succeeded,
             mismatches: 0,
             repeats: 0,
-            seed: duties.seed,
+            hooked: Duration::ZERO,
+            of_trust: Vec::new(),
         }
     }
 
@@ -69,14 +74,20 @@ impl Aftermath {
         }
         self.generation = Some(generation);
         self.concluded = false;
-        (self.mismatches, self.repeats) = (0, 0);
+        (self.mismatches, self.repeats, self.hooked) = (0, 0, now);
         for task in &mut self.tasks {
             *task = Task { state: State::Waiting(now), ..Task::default() };
         }
     }
 
+    /// Does these hooks once more for the generation that counts: its trust material is another.
+    pub(super) fn trust_moved(&mut self, hooks: Vec<usize>, now: Duration) {
+        self.repeat(&hooks, true, now);
+        self.of_trust = hooks;
+    }
+
     /// Does these hooks once more for the generation that counts: what they carry further is another.
-    pub(super) fn repeat(&mut self, hooks: &[usize], now: Duration) {
+    fn repeat(&mut self, hooks: &[usize], for_trust: bool, now: Duration) {
         if self.generation.is_none() {
             return;
         }
@@ -84,10 +95,18 @@ impl Aftermath {
             let Some(task) = self.tasks.get_mut(*hook) else { continue };
             match task.state {
                 State::Running => task.again = true,
-                State::Done => task.state = State::Waiting(now),
+                State::Done => (task.state, task.for_trust) = (State::Waiting(now), for_trust),
                 State::Waiting(_) => {}
             }
         }
+    }
+
+    /// The hooks behind a delivery, which carry further what it has brought: if it was for other trust material, those alone that
+    /// have to do with that.
+    fn behind(&self, delivery: usize) -> impl Iterator<Item = usize> {
+        let for_trust = self.tasks.get(delivery).is_some_and(|task| task.for_trust);
+        let last = if delivery < self.duties.deliveries { self.hooks() } else { 0 };
+        (delivery + 1..last).filter(move |hook| !for_trust || self.of_trust.contains(hook))
     }
 
     /// There is no generation to do anything for.
@@ -135,12 +154,20 @@ impl Aftermath {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let seed = self.seed;
+        let seed = self.duties.seed;
+        let behind: Vec<usize> = self.behind(hook).collect();
         let Some(task) = self.task(hook, generation) else { return };
         match result {
             Ok(()) => {
+                let (late, behind_for_trust) = (task.failures > 0, task.for_trust);
                 let state = if task.again { State::Waiting(now) } else { State::Done };
-                *task = Task { state, ..Task::default() };
+                let for_trust = task.again && task.for_trust;
+                *task = Task { state, for_trust, ..Task::default() };
+                if late {
+                    // They were not held up, and found what was there before.
+                    self.repeat(&behind, behind_for_trust, now);
+                }
+                self.hooked = now;
                 actions.push(Action::Tell(Event::HookDone { hook }));
                 actions.push(Action::Remember);
             }
@@ -159,7 +186,8 @@ impl Aftermath {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let (index, seed) = (self.hooks(), self.seed);
+        let (index, seed) = (self.hooks(), self.duties.seed);
+        let mismatch = matches!((&result, delivered), (Ok(served), Some(delivered)) if served != delivered);
         let Some(task) = self.task(index, generation) else { return };
         match (result, delivered) {
             (Ok(served), Some(delivered)) if served == *delivered => *task = Task::default(),
@@ -168,7 +196,6 @@ impl Aftermath {
                 task.served = Some(served.clone());
                 let delivered = delivered.clone();
                 actions.push(Action::Tell(Event::ServedSerialMismatch { delivered, served, retry }));
-                self.insist(now, actions);
             }
             (Ok(_), None) => *task = Task::default(),
             (Err(cause), _) => {
@@ -176,18 +203,23 @@ impl Aftermath {
                 actions.push(Action::Tell(Event::ProbeFailed { failures, cause, retry }));
             }
         }
+        self.mismatches = if mismatch { self.mismatches.saturating_add(1) } else { 0 };
+        if mismatch {
+            self.insist(now, actions);
+        }
     }
 
     /// Has the hooks run again once the consumer has kept serving another certificate: what they told it may have been lost, as a
-    /// signal is that comes in the midst of a reload. Each time after twice as many probes, and not for ever.
+    /// signal is that comes in the midst of a reload. Each time after twice as many probes, and not for ever; nor while it may only be
+    /// slow to take up what it was told.
     fn insist(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        self.mismatches = self.mismatches.saturating_add(1);
         let hooks: Vec<usize> = (0..self.hooks()).collect();
-        if hooks.is_empty() || self.repeats >= MOST_REPEATS || self.mismatches != PATIENCE << self.repeats {
+        let wanted = self.duties.repeats && !hooks.is_empty() && self.repeats < MOST_REPEATS;
+        if !wanted || self.mismatches < PATIENCE << self.repeats || now < self.hooked + DRAIN {
             return;
         }
         self.repeats += 1;
-        self.repeat(&hooks, now);
+        self.repeat(&hooks, false, now);
         actions.push(Action::Tell(Event::HooksRepeated { mismatches: self.mismatches }));
     }
 
@@ -212,10 +244,12 @@ impl Aftermath {
         self.concluded
     }
 
-    /// Which are done.
+    /// Which are done, and are not to be done once more when a delivery before them succeeds at last.
     pub(super) fn done(&self) -> Vec<usize> {
+        let late = self.tasks.iter().enumerate().filter(|(_, task)| task.failures > 0);
+        let owed: Vec<usize> = late.flat_map(|(index, _)| self.behind(index)).collect();
         let done = self.tasks.iter().enumerate().filter(|(_, task)| task.state == State::Done);
-        done.map(|(index, _)| index).collect()
+        done.map(|(index, _)| index).filter(|index| !owed.contains(index)).collect()
     }
 
     /// When the next is due.
@@ -242,7 +276,7 @@ impl Aftermath {
     }
 
     fn hooks(&self) -> usize {
-        self.tasks.len().saturating_sub(usize::from(self.probe))
+        self.tasks.len().saturating_sub(usize::from(self.duties.probe))
     }
 
     /// The running task of this index; none when it ran for a generation that no longer counts.
@@ -265,9 +299,11 @@ impl Task {
     }
 }
 
-/// Probes that find another certificate before the hooks run again, for the first time.
+/// Probes in a row that find another certificate before the hooks run again, for the first time.
 const PATIENCE: u32 = 3;
 /// After 3, 6, 12, 24 and 48 of them, the last of which come every two and a half minutes.
 pub(crate) const MOST_REPEATS: u32 = 5;
+/// And so long after the hooks: a consumer may drain what is open first.
+const DRAIN: Duration = Duration::from_secs(30);
 /// Hooks and probes have no end that they must come before.
 const FAR: Duration = Duration::from_secs(365 * 86_400);

@@ -1,3 +1,5 @@
+mod aftermath;
+
 use countermark_identity::Serial;
 
 use super::*;
@@ -10,6 +12,7 @@ struct Bench {
 }
 
 const BEGIN: u64 = 2_000_000_000;
+const DUTIES: Duties = Duties { seed: 7, hooks: 0, deliveries: 0, probe: false, repeats: true, refresh: false };
 
 impl Bench {
     fn new(hooks: usize, probe: bool) -> Self {
@@ -17,7 +20,10 @@ impl Bench {
     }
 
     fn restored(hooks: usize, probe: bool, memory: &Memory) -> Self {
-        let duties = Duties { seed: 7, hooks, probe, refresh: false };
+        Self::of(Duties { hooks, probe, ..DUTIES }, memory)
+    }
+
+    fn of(duties: Duties, memory: &Memory) -> Self {
         Self { machine: Machine::new(duties, memory), wall: BEGIN, mono: Duration::ZERO }
     }
 
@@ -359,8 +365,7 @@ fn a_restart_goes_on_where_the_process_was_killed() {
 
 #[test]
 fn a_window_is_asked_for_and_moves_the_renewal() {
-    let duties = Duties { seed: 7, hooks: 0, probe: false, refresh: true };
-    let mut bench = Bench { machine: Machine::new(duties, &Memory::default()), wall: BEGIN, mono: Duration::ZERO };
+    let mut bench = Bench::of(Duties { refresh: true, ..DUTIES }, &Memory::default());
     let life = bench.life(1, 3600);
     bench.found(Some(life.clone()), Some(1));
     bench.pass(60);
@@ -377,8 +382,7 @@ fn a_window_is_asked_for_and_moves_the_renewal() {
 
 #[test]
 fn a_window_that_recedes_each_time_it_is_asked_for_is_not_followed() {
-    let duties = Duties { seed: 7, hooks: 0, probe: false, refresh: true };
-    let mut bench = Bench { machine: Machine::new(duties, &Memory::default()), wall: BEGIN, mono: Duration::ZERO };
+    let mut bench = Bench::of(Duties { refresh: true, ..DUTIES }, &Memory::default());
     bench.found(Some(bench.life(1, 3600)), Some(1));
     bench.pass(500);
     let again = Duration::from_secs(180);
@@ -404,7 +408,8 @@ fn no_order_of_inputs_wedges_the_machine() {
         (state >> 33) % sides
     };
     for round in 0..300 {
-        let mut bench = Bench::new(2, true);
+        let duties = Duties { hooks: 2, deliveries: round % 3, probe: true, ..DUTIES };
+        let mut bench = Bench::of(duties, &Memory::default());
         bench.found(None, None);
         let mut generation = 0;
         for _ in 0..200 {

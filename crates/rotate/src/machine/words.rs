@@ -144,8 +144,12 @@ pub struct Duties {
     pub seed: u64,
     /// How many hooks there are.
     pub hooks: usize,
+    /// How many of them, the first, deliver what those behind them carry further.
+    pub deliveries: usize,
     /// Whether there is a probe.
     pub probe: bool,
+    /// Whether the hooks run again while the probe keeps finding another certificate.
+    pub repeats: bool,
     /// Whether trust and window are asked for from time to time.
     pub refresh: bool,
 }

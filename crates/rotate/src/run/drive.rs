@@ -54,8 +54,8 @@ pub struct Rotation {
     chores_running: usize,
     /// Refreshes that wait for theirs: an issuer that is silent holds up no hook.
     refreshes: VecDeque<(u64, Refreshing)>,
-    /// For whom one runs: never two for one directory.
-    refreshing: BTreeSet<u64>,
+    /// For whom one runs, and which version of the trust material counted when it began: never two for one directory.
+    refreshing: BTreeMap<u64, Option<u64>>,
     /// Lists that could not be delivered: how often, and when they are tried again.
     undelivered: BTreeMap<u64, (u32, Listing)>,
     retries: Queue,
@@ -96,7 +96,7 @@ impl Rotation {
             chores: VecDeque::new(),
             chores_running: 0,
             refreshes: VecDeque::new(),
-            refreshing: BTreeSet::new(),
+            refreshing: BTreeMap::new(),
             undelivered: BTreeMap::new(),
             retries: Queue::default(),
             followers: JoinSet::new(),

@@ -150,13 +150,17 @@ fn duties(entry: &CredentialEntry) -> Duties {
     Duties {
         seed: schedule::seed(entry.identity.as_str().as_bytes()),
         hooks: entry.hooks.len(),
+        deliveries: entry.hooks.iter().take_while(|hook| hook.kind.delivers()).count(),
         probe: entry.probe.is_some(),
+        repeats: entry.probe.as_ref().is_some_and(|probe| probe.repeat_hooks),
         refresh: !matches!(entry.issuer.kind, IssuerKind::Est { bundle: None, crl: None, .. }),
     }
 }
 
 fn fingerprint_of_hooks(entry: &CredentialEntry) -> u64 {
     let mut text = String::new();
-    let _infallible = write!(text, "{:?} {:?}", entry.hooks, entry.probe);
+    // Whether they are repeated makes no others of them.
+    let probe = entry.probe.as_ref().map(|probe| (&probe.address, &probe.server_name, probe.timeout));
+    let _infallible = write!(text, "{:?} {probe:?}", entry.hooks);
     schedule::seed(text.as_bytes())
 }

@@ -4,6 +4,7 @@ mod double;
 #[cfg(feature = "pkcs12")]
 mod keystore;
 mod lists;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::fs;

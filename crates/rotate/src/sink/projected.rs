@@ -1,12 +1,16 @@
 //! A directory as Kubernetes projects volumes: `..data` leads to the one that counts, the names lead through it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use countermark_credential::directory::replace_file_as;
+use zeroize::Zeroizing;
 
+use super::is_delivered;
 use crate::config::CredentialEntry;
 
 /// Copies the files of the current generation to `dir`, switched by one rename of `..data`.
@@ -18,13 +22,18 @@ pub(crate) fn project(entry: &CredentialEntry, generation: u64, dir: &Path) -> R
 
 fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    // Other roots or lists make another projection of the same generation.
     let trust = entry.directory.join("trust");
     let version = fs::read_link(trust.join("current"))?;
     let version = version.file_name().and_then(|version| version.to_str()).unwrap_or_default();
-    let name = format!("..{generation}_{version}");
+    let mut files = BTreeMap::new();
+    read(source, &mut files)?;
+    // A generation holds the roots of its delivery, which may be older, and no revocation lists, without which nobody is believed.
+    read(&trust.join("versions").join(version), &mut files)?;
+    // Other roots, other lists or another keystore make another projection of the same generation.
+    let name = format!("..{generation}_{version}_{}", print(&files));
     let target = dir.join(&name);
-    if fs::read_link(dir.join(DATA)).is_ok_and(|link| link == Path::new(&name)) {
+    let before = fs::read_link(dir.join(DATA)).ok();
+    if before.as_deref() == Some(Path::new(&name)) {
         return link_names(&target, dir);
     }
     if target.exists() {
@@ -32,26 +41,38 @@ fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) ->
         fs::remove_dir_all(&target)?;
     }
     DirBuilder::new().mode(0o755).create(&target)?;
-    copy(entry, source, &target, |_| true)?;
-    // A generation holds the roots of its delivery, which may be older, and no revocation lists, without which nobody is believed.
-    copy(entry, &trust.join("versions").join(version), &target, |_| true)?;
+    for (file, content) in &files {
+        replace_file_as(&target.join(file), content, entry.access).map_err(io::Error::other)?;
+    }
     File::open(&target)?.sync_all()?;
     link(Path::new(&name), &dir.join(DATA))?;
     link_names(&target, dir)?;
     File::open(dir)?.sync_all()?;
-    sweep(dir, &name);
+    sweep(dir, &[Some(Path::new(&name)), before.as_deref()]);
     Ok(())
 }
 
-fn copy(entry: &CredentialEntry, from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+/// The files of a directory that are for its readers.
+fn read(from: &Path, files: &mut BTreeMap<String, Zeroizing<Vec<u8>>>) -> io::Result<()> {
     for file in fs::read_dir(from)? {
         let file = file?;
-        if file.file_name().to_str().is_some_and(&wanted) {
-            let content = zeroize::Zeroizing::new(fs::read(file.path())?);
-            replace_file_as(&to.join(file.file_name()), &content, entry.access).map_err(io::Error::other)?;
+        if let Some(name) = file.file_name().to_str().filter(|name| is_delivered(name)) {
+            files.insert(name.to_owned(), Zeroizing::new(fs::read(file.path())?));
         }
     }
     Ok(())
+}
+
+/// Tells files from others.
+fn print(files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> String {
+    let mut print = Context::new(&SHA256);
+    for (name, content) in files {
+        for part in [name.as_bytes(), content.as_slice()] {
+            print.update(&(part.len() as u64).to_be_bytes());
+            print.update(part);
+        }
+    }
+    print.finish().as_ref().iter().take(PRINT / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The names that readers use lead through `..data`.
@@ -80,21 +101,25 @@ fn link(target: &Path, link: &Path) -> io::Result<()> {
     fs::rename(&fresh, link)
 }
 
-/// Removes every earlier directory but the last.
-fn sweep(dir: &Path, current: &str) {
-    let number = |name: &str| {
-        let (generation, version) = name.strip_prefix("..")?.split_once('_')?;
-        Some((generation.parse::<u64>().ok()?, version.parse::<u64>().ok()?))
+/// Removes every earlier directory but the last, which somebody may be reading.
+fn sweep(dir: &Path, kept: &[Option<&Path>]) {
+    let is_ours = |name: &str| {
+        let mut parts = name.strip_prefix("..").unwrap_or_default().splitn(3, '_');
+        let numbers =
+            [parts.next(), parts.next()].iter().all(|part| part.is_some_and(|part| part.parse::<u64>().is_ok()));
+        let is_print = |part: &str| part.len() == PRINT && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        numbers && parts.next().is_none_or(is_print)
     };
     let Ok(entries) = fs::read_dir(dir) else { return };
-    let mut old: Vec<(u64, u64)> = entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
-    old.retain(|old| Some(*old) != number(current));
-    old.sort_unstable();
-    old.pop();
-    for (generation, version) in old {
-        // Best effort: what cannot be removed now is tried again at the next delivery.
-        let _swept_later = fs::remove_dir_all(dir.join(format!("..{generation}_{version}")));
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(is_ours) && !kept.contains(&Some(Path::new(&name))) {
+            // Best effort: what cannot be removed now is tried again at the next delivery.
+            let _swept_later = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
 const DATA: &str = "..data";
+/// Digits in hex of what tells files from others.
+const PRINT: usize = 16;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use countermark_credential::directory::replace_file_as;
 use serde_json::{Map, Value, json};
 
+use super::is_delivered;
 use crate::config::{CredentialEntry, SecretSink};
 
 /// Writes the manifest of the current generation, by one rename. JSON is YAML, too.
@@ -17,8 +18,10 @@ pub(crate) fn manifest(entry: &CredentialEntry, generation: u64, sink: &SecretSi
     let roots = roots.filter(|file| file.as_ref().is_ok_and(|file| !is_list(&file.file_name())));
     for file in std::fs::read_dir(&source).map_err(|error| failed(&error))?.chain(roots) {
         let file = file.map_err(|error| failed(&error))?;
+        let Some(name) = file.file_name().to_str().filter(|name| is_delivered(name)).map(str::to_owned) else {
+            continue;
+        };
         let content = zeroize::Zeroizing::new(std::fs::read(file.path()).map_err(|error| failed(&error))?);
-        let Ok(name) = file.file_name().into_string() else { continue };
         data.insert(name, Value::String(STANDARD.encode(&*content)));
     }
     let mut metadata = json!({

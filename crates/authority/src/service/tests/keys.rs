@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use countermark_identity::{Clock as _, SystemClock};
+use countermark_identity::{Clock, SystemClock};
 use countermark_oauth::JwsFault;
 use countermark_testkit::{MockClock, TestCa};
 use serde_json::json;
@@ -103,7 +103,8 @@ impl Publisher {
     }
 
     fn read(&self, account: &str, before: &Enrolment) -> Enrolment {
-        Enrolment::read(&self.rules(account), &"agents.internal".parse().unwrap(), before).unwrap()
+        let clock: Arc<dyn Clock> = Arc::new(MockClock::at(START));
+        Enrolment::read(&self.rules(account), &"agents.internal".parse().unwrap(), before, &clock).unwrap()
     }
 }
 
@@ -200,7 +201,7 @@ async fn a_pod_enrols_once_the_issuer_is_there_and_after_its_keys_have_changed()
 async fn keys_are_kept_while_the_issuer_talks_nonsense_and_over_other_rules() {
     let issuer = Issuer::new();
     let good = issuer.token(&account("crm", "bot"));
-    for mood in [Mood::Down, Mood::Html, Mood::Huge, Mood::Redirect, Mood::Keys(json!({"keys": []}))] {
+    for mood in [Mood::Down, Mood::Html, Mood::Huge, Mood::Redirect] {
         let publisher = Publisher::new(mood.clone()).await;
         let enrolment = publisher.read("bot", &Enrolment::nobody());
         assert_eq!(granted(&enrolment, &good).await, Err(TokenError::Unavailable), "{mood:?}");
@@ -209,7 +210,7 @@ async fn keys_are_kept_while_the_issuer_talks_nonsense_and_over_other_rules() {
         assert!(granted(&enrolment, &good).await.is_ok(), "{mood:?}");
         publisher.set(mood.clone());
         let asked = publisher.asked();
-        assert_eq!(granted(&enrolment, &by_key(&issuer, "two")).await, Err(JwsFault::NoKey.into()), "{mood:?}");
+        assert_eq!(granted(&enrolment, &by_key(&issuer, "two")).await, Err(TokenError::Unavailable), "{mood:?}");
         assert_eq!(publisher.asked(), asked + 1, "{mood:?}");
         assert!(granted(&enrolment, &good).await.is_ok(), "{mood:?}");
         let sent = publisher.sent.load(Ordering::SeqCst);
@@ -219,6 +220,19 @@ async fn keys_are_kept_while_the_issuer_talks_nonsense_and_over_other_rules() {
         assert!(matches!(granted(&other, &good).await, Err(TokenError::NoRule { .. })), "{mood:?}");
         assert!(granted(&publisher.read("bot", &other), &good).await.is_ok(), "{mood:?}");
         assert_eq!(publisher.asked(), asked + 1, "{mood:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_publishes_no_key_any_more_has_withdrawn_those_that_it_had() {
+    let (issuer, publisher) = (Issuer::new(), Publisher::new(Mood::Down).await);
+    publisher.set(keys(&issuer, "one"));
+    let enrolment = publisher.read("bot", &Enrolment::nobody());
+    let good = issuer.token(&account("crm", "bot"));
+    assert!(granted(&enrolment, &good).await.is_ok());
+    publisher.set(Mood::Keys(json!({"keys": []})));
+    for token in [by_key(&issuer, "two"), good] {
+        assert_eq!(granted(&enrolment, &token).await, Err(JwsFault::NoKey.into()), "a thief may have the key");
     }
 }
 

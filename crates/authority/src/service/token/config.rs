@@ -5,10 +5,11 @@ use std::{
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use countermark_identity::{Role, SpiffeId, TrustDomain};
+use countermark_identity::{Clock, Role, SpiffeId, TrustDomain};
 use countermark_oauth::{IssuerKeys, KeysAt};
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,7 +55,12 @@ impl Enrolment {
 
     /// Reads the file and the JWKS files that it names, relative to itself. Keys that were fetched for one that was read `before`
     /// are kept where they come from the same place.
-    pub fn read(path: &Path, domain: &TrustDomain, before: &Self) -> Result<Self, EnrolmentError> {
+    pub fn read(
+        path: &Path,
+        domain: &TrustDomain,
+        before: &Self,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, EnrolmentError> {
         let text = read_text(path)?;
         let at = |offset: usize, message: String| EnrolmentError::at(path, &text, offset, message);
         let document: Document = toml::from_str(&text)
@@ -72,7 +78,7 @@ impl Enrolment {
             let base = path.parent().unwrap_or_else(|| Path::new("."));
             let source = issuer.source(base).map_err(|message| at(span, message))?;
             let keys = match &source {
-                Some(source) => before.keys(&issuer.issuer, source),
+                Some(source) => before.keys(&issuer.issuer, source, clock),
                 None => {
                     let file = base.join(&issuer.jwks);
                     let keys = IssuerKeys::fixed(read_text(&file)?.as_bytes())
@@ -92,10 +98,10 @@ impl Enrolment {
     }
 
     /// The keys of this issuer from there: those that are known, or none yet.
-    fn keys(&self, issuer: &str, source: &KeysAt) -> IssuerKeys {
+    fn keys(&self, issuer: &str, source: &KeysAt, clock: &Arc<dyn Clock>) -> IssuerKeys {
         let same = |known: &&TokenIssuer| known.issuer == issuer && known.source.as_ref() == Some(source);
         let known = self.issuers.iter().find(same).map(|known| known.keys.clone());
-        known.unwrap_or_else(|| IssuerKeys::fresh(Box::new(source.clone())))
+        known.unwrap_or_else(|| IssuerKeys::fresh(Box::new(source.clone()), Arc::clone(clock)))
     }
 
     /// The files that this was read from.

@@ -1,6 +1,7 @@
 //! Tokens, each wrong in one way.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -76,7 +77,12 @@ const RULES: &str = "[[jwt_issuer.rule]]\nidentity = \"agent/crm-bot\"\n\
 
 fn read(directory: &Path, rules: &str) -> Result<Enrolment, EnrolmentError> {
     let issuer = Issuer::new();
-    Enrolment::read(&issuer.write(directory, rules), &"agents.internal".parse().unwrap(), &Enrolment::nobody())
+    read_at(&issuer.write(directory, rules))
+}
+
+fn read_at(path: &Path) -> Result<Enrolment, EnrolmentError> {
+    let clock: Arc<dyn Clock> = Arc::new(countermark_testkit::MockClock::at(NOW));
+    Enrolment::read(path, &"agents.internal".parse().unwrap(), &Enrolment::nobody(), &clock)
 }
 
 struct Desk {
@@ -88,7 +94,7 @@ impl Desk {
     fn new() -> Self {
         let (issuer, directory) = (Issuer::new(), tempfile::tempdir().unwrap());
         let path = issuer.write(directory.path(), RULES);
-        let enrolment = Enrolment::read(&path, &"agents.internal".parse().unwrap(), &Enrolment::nobody()).unwrap();
+        let enrolment = read_at(&path).unwrap();
         Self { issuer, enrolment }
     }
 
@@ -228,10 +234,7 @@ fn what_was_changed_or_signed_by_another_is_refused() {
 #[test]
 fn keys_for_other_purposes_are_passed_over_and_two_of_one_id_refused() {
     let (issuer, other, directory) = (Issuer::new(), Issuer::new(), tempfile::tempdir().unwrap());
-    let domain = "agents.internal".parse().unwrap();
-    let read = |keys: Value| {
-        Enrolment::read(&issuer.write_keys(directory.path(), &keys, RULES), &domain, &Enrolment::nobody())
-    };
+    let read = |keys: Value| read_at(&issuer.write_keys(directory.path(), &keys, RULES));
     let changed = |name: &str, value: Value| {
         let mut key = issuer.jwk("one");
         key[name] = value;
@@ -281,8 +284,7 @@ fn a_file_is_refused_as_a_whole_with_its_place() {
         ("\"jwks.json\"\njwks_bearer = \"token\"", "a jwks that is a URL"),
     ] {
         std::fs::write(&path, written.replace("\"jwks.json\"", jwks) + RULES).unwrap();
-        let domain = "agents.internal".parse().unwrap();
-        let error = Enrolment::read(&path, &domain, &Enrolment::nobody()).unwrap_err().to_string();
+        let error = read_at(&path).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("enrol.toml:2:") && !error.contains("u:p"), "{error}");
     }
 }

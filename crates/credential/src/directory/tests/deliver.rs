@@ -187,3 +187,27 @@ fn readers_never_see_a_mismatch_over_a_thousand_switches() {
         assert!(split.join().unwrap() > 100 && bundle.join().unwrap() > 100);
     });
 }
+
+#[test]
+fn what_a_file_that_was_replaced_left_half_written_is_swept_out_of_every_generation() {
+    let estate = Estate::delivered();
+    estate.deliver(PATH).unwrap();
+    for number in [1, 2] {
+        fs::write(estate.dir().join(format!("generations/{number}/keystore.p12.new")), "half").unwrap();
+    }
+    sweep(&estate.dir(), NOW).unwrap();
+    for number in [1, 2] {
+        let left = names(estate.dir().join(format!("generations/{number}")));
+        assert!(left.iter().all(|name| is_delivered(name)) && left.len() >= 4, "{left:?}");
+    }
+}
+
+#[test]
+fn a_name_is_one_that_is_delivered_or_it_is_not() {
+    for name in ["tls.key", "ca.crt", "agents.internal.trust-bundle.pem", "agents.internal.crl.pem"] {
+        assert!(is_delivered(name), "{name}");
+    }
+    for name in ["tls.key.new", ".crl.pem", "agents.internal.crl.pem.new", "..data", "x"] {
+        assert!(!is_delivered(name), "{name}");
+    }
+}

@@ -110,7 +110,11 @@ async fn observing_relaxes_grants_and_nothing_else() {
     let resource = request("resources/read", r#"{"uri":"file:///books/../x"}"#);
     assert_eq!(world.post(resource).await.code(), Some(-32602));
     *world.lines.full.lock().unwrap() = true;
-    assert_eq!(world.post(call("read_a")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let answer = world.post(call("read_a")).await;
+    assert_eq!(
+        (answer.status, &answer.headers["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+    );
     assert_eq!(world.forwarded(), before);
 }
 

@@ -36,7 +36,11 @@ async fn invented_key_ids_ask_the_issuer_nothing() {
     }
     let asked = world.keys.asked();
     assert!(asked <= 4, "within the cooldown: {asked}");
-    tokio::time::advance(Duration::from_secs(31)).await;
+    let invented = |id: &str| world.token(&json!({ "kid": id }), &json!({}));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(world.refused(&invented("other")).await, TokenRefusal::Unavailable("keys"), "it may be there since");
+    tokio::time::advance(Duration::from_secs(21)).await;
+    assert_eq!(world.refused(&invented("other")).await, TokenRefusal::Jws(JwsFault::NoKey));
     for number in 0..100 {
         let _ = world.refused(&world.token(&json!({"kid": format!("more-{number}")}), &json!({}))).await;
     }
@@ -49,8 +53,6 @@ async fn keys_are_kept_while_the_issuer_is_down_or_talks_nonsense() {
     assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
     for broken in [
         Err(KeyError::File("gone".to_owned())),
-        Ok(json!({"keys": []})),
-        Ok(json!({"keys": [{"kty": "oct", "k": "AAAA"}]})),
         Ok(json!({"keys": [jwk(&world.key, "one"), jwk(&world.key, "one")]})),
         Ok(json!("<html>")),
     ] {
@@ -60,6 +62,92 @@ async fn keys_are_kept_while_the_issuer_is_down_or_talks_nonsense() {
         let fresh = world.token(&json!({}), &json!({"jti": format!("{broken:?}")}));
         assert!(world.verify(&fresh).await.is_ok(), "{broken:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_publishes_no_usable_key_has_withdrawn_those_that_it_had() {
+    for none in [json!({"keys": []}), json!({"keys": [{"kty": "oct", "k": "AAAA"}]})] {
+        let world = World::new();
+        let token = world.token(&json!({}), &json!({}));
+        assert!(world.verify(&token).await.is_ok());
+        world.keys.set(Ok(&none));
+        assert!(world.verifier.issuers[0].keys.refresh().await.is_ok(), "{none}");
+        assert_eq!(world.refused(&token).await, TokenRefusal::Jws(JwsFault::NoKey), "{none}");
+        assert!(world.verifier.is_ready(), "it has answered");
+        world.keys.set(Ok(&json!({"keys": [jwk(&world.key, "one")]})));
+        assert!(world.verify(&token).await.is_ok(), "{none}: and publishes one again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_could_not_be_asked_for_is_not_said_to_be_missing() {
+    let world = World::new();
+    assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    world.keys.set(Err(KeyError::File("down".to_owned())));
+    let next = SigningKey::generate().unwrap();
+    let sign = |header| next.sign(header, &world.claims()).unwrap();
+    let token = sign(json!({"kid": "two", "typ": "at+jwt"}));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
+    let forged = sign(json!({"kid": "one", "typ": "at+jwt"}));
+    assert_eq!(world.refused(&forged).await, TokenRefusal::Jws(JwsFault::Signature), "the key is there");
+    world.keys.set(Ok(&json!({"keys": [jwk(&world.key, "one"), jwk(&next, "two")]})));
+    assert!(world.verify(&token).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_issuer_hangs_all_tokens_wait_for_one_answer_and_not_for_ever() {
+    let world = World::new();
+    world.keys.take(Duration::from_secs(20));
+    let begun = tokio::time::Instant::now();
+    let tokens: Vec<String> = (0..50).map(|id| world.token(&json!({}), &json!({ "jti": id.to_string() }))).collect();
+    let all = futures_util::future::join_all(tokens.iter().map(|token| world.refused(token))).await;
+    assert!(all.iter().all(|refusal| *refusal == TokenRefusal::Unavailable("keys")), "{all:?}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(world.keys.asked(), 1);
+    // For three minutes one a second: each is answered in time, and one question follows another.
+    for token in tokens.iter().cycle().take(180) {
+        let asked = tokio::time::Instant::now();
+        let _waited = world.verify(token).await;
+        assert!(asked.elapsed() < Duration::from_secs(6));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let per_question = begun.elapsed().as_secs() / world.keys.asked() as u64;
+    assert!(per_question >= 20, "a question each {per_question} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_begins_with_the_end_of_a_question() {
+    let world = World::new();
+    world.keys.set(Err(KeyError::File("down".to_owned())));
+    world.keys.take(Duration::from_secs(3));
+    let token = world.token(&json!({}), &json!({}));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
+    assert_eq!(world.keys.asked(), 1, "it ended just now");
+    // A good one ends the time of which nothing is counted: afterwards there are as many questions as ever.
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_secs(2)).await;
+        world.refused(&token).await;
+    }
+    world.keys.set(Ok(&json!({"keys": [jwk(&world.key, "one")]})));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(world.verify(&token).await.is_ok());
+    let next = SigningKey::generate().unwrap();
+    world.keys.set(Ok(&json!({"keys": [jwk(&world.key, "one"), jwk(&next, "two")]})));
+    let token = next.sign(json!({"kid": "two", "typ": "at+jwt"}), &world.claims()).unwrap();
+    assert!(world.verify(&token).await.is_ok(), "also at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_is_given_up_and_asked_again() {
+    let world = World::new();
+    world.keys.take(Duration::from_secs(365 * 86_400));
+    let token = world.token(&json!({}), &json!({}));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
+    world.keys.take(Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    assert!(world.verify(&token).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,6 +219,18 @@ async fn keys_that_are_not_seen_for_a_day_count_no_more() {
     assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
     world.keys.set(Err(KeyError::File("blocked".to_owned())));
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    let token = world.token(&json!({}), &json!({"jti": "later"}));
+    assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_in_which_the_machine_sleeps_is_one() {
+    let world = World::new();
+    assert!(world.verify(&world.token(&json!({}), &json!({}))).await.is_ok());
+    world.keys.set(Err(KeyError::File("blocked".to_owned())));
+    world.clock.advance(Duration::from_secs(23 * 3600));
+    assert!(world.verify(&world.token(&json!({}), &json!({"jti": "sooner"}))).await.is_ok());
+    world.clock.advance(Duration::from_secs(3600));
     let token = world.token(&json!({}), &json!({"jti": "later"}));
     assert_eq!(world.refused(&token).await, TokenRefusal::Unavailable("keys"));
 }

@@ -1,10 +1,10 @@
 //! The revocation lists of an authority, as it publishes them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countermark_credential::directory::trust_version;
+use countermark_credential::directory::{CURRENT, trust_version};
 use countermark_credential::{Credential, Crl, IssuerError};
 use countermark_identity::{Clock, SpiffeId, UnixTime};
 use countermark_mtls::{Client, ExpectedServer, LongPoll};
@@ -33,7 +33,8 @@ pub(in crate::issuer) async fn lists(
         own.crls.extend(fetch_crls(url).await?);
     }
     let (directory, identity) = (entry.directory.clone(), entry.identity.clone());
-    let way = Way { directory, identity, credential, own, expected: expected(server), clock, url: url.clone() };
+    let expected = expected(server);
+    let way = Way { directory, identity, credential, own, place: Place::default(), expected, clock, url: url.clone() };
     Ok(Published { poll: way.poll(Vec::new())?, way, unverified: None })
 }
 
@@ -43,16 +44,34 @@ struct Way {
     identity: SpiffeId,
     credential: Arc<Credential>,
     own: OwnTrust,
+    /// Where the two are from, at the latest.
+    place: Place,
     expected: ExpectedServer,
     clock: Arc<dyn Clock>,
     url: Uri,
+}
+
+/// The generation and the version of the trust material that a directory leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    generation: Option<PathBuf>,
+    trust: Option<u64>,
+}
+
+impl Place {
+    fn of(directory: &Path) -> Self {
+        Self { generation: std::fs::read_link(directory.join(CURRENT)).ok(), trust: trust_version(directory) }
+    }
 }
 
 impl Way {
     /// Goes by what the directory holds now. Says whether that is something else; what cannot be used is nothing else.
     async fn follow(&mut self) -> Result<bool, IssuerError> {
         let (directory, identity) = (self.directory.clone(), self.identity.clone());
-        let present = blocking(move || Ok(present(&directory, &identity))).await?;
+        // What is switched while it is read is another place than this.
+        let read = move || Ok((Place::of(&directory), present(&directory, &identity)));
+        let (place, present) = blocking(read).await?;
+        self.place = place;
         let now = self.clock.now();
         let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
         let own = present.own(self.identity.trust_domain()).filter(|own| wire::lists_hold(own, now));
@@ -65,10 +84,13 @@ impl Way {
         Ok(!same)
     }
 
-    /// Ends once other trust material was delivered to the directory.
+    /// Ends once the directory leads to other trust material or to another credential than those that are gone by.
     async fn moved(&self) {
-        let before = trust_version(&self.directory);
-        while trust_version(&self.directory) == before {
+        loop {
+            let directory = self.directory.clone();
+            if blocking(move || Ok(Place::of(&directory))).await.is_ok_and(|place| place != self.place) {
+                return;
+            }
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -117,7 +139,9 @@ impl Lists for Published {
                 }
             };
             let error = match found {
-                Ok(Some(lists)) => return Ok(Some(Listing { crls: crls(&lists)?, verified: true })),
+                Ok(Some(lists)) => {
+                    return Ok(Some(Listing { crls: crls(&lists)?, verified: true, polled: true }));
+                }
                 Ok(None) => return Ok(None),
                 Err(error) => error,
             };
@@ -134,12 +158,12 @@ impl Lists for Published {
             self.unverified = Some(given.clone());
             // As nobody: a certificate of ours that is revoked is refused, and lists are everybody's.
             Ok(Some(match self.way.as_nobody(given.clone()).await {
-                Ok(crls) => Listing { crls, verified: true },
-                Err(_) => Listing { crls: given, verified: false },
+                Ok(crls) => Listing { crls, verified: true, polled: false },
+                Err(_) => Listing { crls: given, verified: false, polled: false },
             }))
         })
     }
 }
 
-/// How often it is looked whether the directory has other trust material: a link is read.
+/// How often it is looked whether the directory leads elsewhere: two links are read.
 const LOOK: Duration = Duration::from_secs(1);

@@ -39,11 +39,11 @@ impl Rotation {
             What::Hooked { .. } | What::Probed { .. } => {
                 self.chores_running = self.chores_running.saturating_sub(1);
             }
-            What::Refreshed(_) | What::Listed { .. } => {
-                self.refreshing.remove(&id);
-            }
-            What::Looked { .. } | What::Remembered(_) => {}
+            What::Refreshed(_) | What::Listed { .. } | What::Looked { .. } | What::Remembered(_) => {}
         }
+        // What a refresh began with.
+        let refreshes = matches!(what, What::Refreshed(_) | What::Listed { .. });
+        let began = if refreshes { self.refreshing.remove(&id).flatten() } else { None };
         let current = self.slots.get(&id).is_some_and(|slot| Arc::ptr_eq(&slot.entry, &entry));
         match what {
             What::Renewed { result, seen } if current => self.renewed(id, result, seen),
@@ -51,8 +51,8 @@ impl Rotation {
                 self.tell(id, Input::Hooked { hook, generation, result });
             }
             What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
-            What::Refreshed(result) if current => self.refreshed(id, result),
-            What::Listed { result, listing } if current => self.spread_to(id, result, listing),
+            What::Refreshed(result) if current => self.refreshed(id, result, began),
+            What::Listed { result, listing } if current => self.spread_to(id, result, listing, began),
             What::Looked { seen, found, held } if current => self.looked(id, seen, found, held),
             What::Remembered(result) => self.remembered(id, result),
             _ => {}
@@ -76,15 +76,18 @@ impl Rotation {
                 self.next_check = self.next_check.min(check);
                 Input::Delivered { life, generation, trust }
             }
-            Err(Failure { step, cause, after }) => Input::Failed { step, cause, after },
+            Err(Failure { step, cause, after, trust }) => {
+                self.trust_is(id, trust);
+                Input::Failed { step, cause, after }
+            }
         };
         self.tell(id, input);
     }
 
-    fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>) {
+    fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>, began: Option<u64>) {
         let input = match result {
             Ok(Refreshed { window, mut again, trust, fault }) => {
-                self.trust_is(id, trust);
+                self.trust_is(id, self.newer(id, trust, began));
                 if let Some(cause) = fault {
                     let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                     self.say(name, Event::RefreshFailed { step: Step::Issue, cause });
@@ -92,7 +95,8 @@ impl Rotation {
                 }
                 Input::Windowed { window, again }
             }
-            Err(Failure { step, cause, after }) => {
+            Err(Failure { step, cause, after, trust }) => {
+                self.trust_is(id, self.newer(id, trust, began));
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });
                 Input::Windowed { window: None, again: after.unwrap_or_default().max(REFRESH_AGAIN) }

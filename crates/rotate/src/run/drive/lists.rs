@@ -62,7 +62,13 @@ impl Rotation {
     }
 
     /// What is done once lists are delivered, or are not.
-    pub(super) fn spread_to(&mut self, id: u64, result: Result<Option<u64>, Failure>, listing: Option<Listing>) {
+    pub(super) fn spread_to(
+        &mut self,
+        id: u64,
+        result: Result<Option<u64>, Failure>,
+        listing: Option<Listing>,
+        began: Option<u64>,
+    ) {
         let before = self.undelivered.remove(&id);
         // Newer ones that wait already are tried instead.
         let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
@@ -74,12 +80,19 @@ impl Rotation {
             self.undelivered.insert(id, (failures, listing));
         }
         match result {
-            Ok(version) => self.trust_is(id, version),
-            Err(Failure { step, cause, .. }) => {
+            Ok(version) => self.trust_is(id, self.newer(id, version, began)),
+            Err(Failure { step, cause, trust, .. }) => {
+                self.trust_is(id, self.newer(id, trust, began));
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });
             }
         }
+    }
+
+    /// The version that a refresh has read, unless a renewal that ended while it ran has read a later one.
+    pub(in crate::run) fn newer(&self, id: u64, version: Option<u64>, began: Option<u64>) -> Option<u64> {
+        let counts = self.slots.get(&id).and_then(|slot| slot.machine.trust());
+        version.filter(|version| counts == began || counts.is_none_or(|counts| *version > counts))
     }
 
     /// Carries other trust material than the hooks have seen further, by those that have to do with it.
@@ -94,7 +107,7 @@ impl Rotation {
 
 /// Tells the lists of an issuer as they change, for ever: as whichever of these credentials can ask.
 async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sender<Listed>) {
-    let mut failures = 0;
+    let (mut failures, mut told) = (0, None);
     for entry in entries.iter().cycle() {
         let seed = schedule::seed(entry.identity.as_str().as_bytes());
         match lists(entry, &tools).await {
@@ -102,15 +115,14 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
             Ok(Some(mut lists)) => loop {
                 match lists.next().await {
                     Ok(Some(listing)) => {
-                        let verified = listing.verified;
-                        let listed = Listed { issuer: Arc::clone(&entry.issuer), listing };
-                        if out.send(listed).await.is_err() {
+                        let polled = listing.polled;
+                        if tell(&mut told, &entry.issuer, listing, &out).await.is_err() {
                             return;
                         }
-                        if verified {
+                        if polled {
                             failures = 0;
                         } else {
-                            // Whoever answers may answer otherwise each time.
+                            // The poll is refused, and whoever answers beside it may answer otherwise each time.
                             failures += 1;
                             tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
                         }
@@ -129,6 +141,20 @@ async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sen
         failures += 1;
         tokio::time::sleep(schedule::retry_after(failures, seed, FAR)).await;
     }
+}
+
+/// Tells lists that say more than those that were told last.
+async fn tell(
+    told: &mut Option<Listing>,
+    issuer: &Arc<IssuerEntry>,
+    listing: Listing,
+    out: &mpsc::Sender<Listed>,
+) -> Result<(), mpsc::error::SendError<Listed>> {
+    if told.as_ref().is_some_and(|told| listing.is_no_more_than(told)) {
+        return Ok(());
+    }
+    *told = Some(listing.clone());
+    out.send(Listed { issuer: Arc::clone(issuer), listing }).await
 }
 
 async fn lists(entry: &Arc<CredentialEntry>, tools: &Tools) -> Result<Option<Box<dyn Lists>>, IssuerError> {

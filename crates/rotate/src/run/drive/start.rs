@@ -72,11 +72,11 @@ impl Rotation {
     pub(super) fn start_refreshes(&mut self) {
         while self.refreshing.len() < REFRESHES {
             // What waits for another of the same directory waits on.
-            let next = self.refreshes.iter().position(|(id, _)| !self.refreshing.contains(id));
+            let next = self.refreshes.iter().position(|(id, _)| !self.refreshing.contains_key(id));
             let Some((id, what)) = next.and_then(|next| self.refreshes.remove(next)) else { return };
             let Some(slot) = self.slots.get(&id) else { continue };
             let entry = Arc::clone(&slot.entry);
-            self.refreshing.insert(id);
+            self.refreshing.insert(id, slot.machine.trust());
             match what {
                 Refreshing::All => {
                     let job = jobs::refresh(id, Arc::clone(&entry), self.tools.clone());

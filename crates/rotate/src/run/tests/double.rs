@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,6 +79,7 @@ pub(super) struct Authority {
     most: AtomicUsize,
     published: watch::Sender<Option<Listing>>,
     flooding: AtomicUsize,
+    flood_verified: AtomicBool,
 }
 
 impl Authority {
@@ -102,12 +103,13 @@ impl Authority {
     }
 
     pub(super) fn publish(&self, crls: Vec<Arc<Crl>>, verified: bool) {
-        self.published.send_replace(Some(Listing { crls, verified }));
+        self.published.send_replace(Some(Listing { crls, verified, polled: verified }));
     }
 
-    /// From now on whoever answers has other lists each time.
-    pub(super) fn flood(&self) {
+    /// From now on the poll is refused, and whoever answers has other lists each time.
+    pub(super) fn flood(&self, verified: bool) {
         self.flooding.store(1, Ordering::SeqCst);
+        self.flood_verified.store(verified, Ordering::SeqCst);
         self.publish(self.lists(), false);
     }
 
@@ -239,7 +241,8 @@ impl Lists for Publishing {
         Box::pin(async move {
             if self.0.flooded() > 0 {
                 self.0.flooding.fetch_add(1, Ordering::SeqCst);
-                return Ok(Some(Listing { crls: self.0.lists(), verified: false }));
+                let verified = self.0.flood_verified.load(Ordering::SeqCst);
+                return Ok(Some(Listing { crls: self.0.lists(), verified, polled: false }));
             }
             self.1.changed().await?;
             Ok(self.1.borrow_and_update().clone())
@@ -269,6 +272,7 @@ impl Bench {
             most: AtomicUsize::new(0),
             published: watch::Sender::new(None),
             flooding: AtomicUsize::new(0),
+            flood_verified: AtomicBool::new(false),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }

@@ -15,6 +15,48 @@ fn read(path: &Path) -> (Vec<u8>, usize) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_keystore_that_is_written_late_is_projected_and_told_of_then() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let [password, touched, volume, secret] = ["password", "touched", "volume", "secret"].map(|name| bench.path(name));
+    fs::write(&password, "a word\n").unwrap();
+    let more = format!(
+        "keystore-password-file = \"{}\"\nprojected = \"{}\"\nsecret = {{ path = \"{}\", name = \"x\" }}\n\
+         [[credential.hook]]\ntouch = \"{}\"\n",
+        password.display(),
+        volume.display(),
+        secret.display(),
+        touched.display()
+    );
+    let running = bench.start(&more).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::Succeeded { generation: 2, .. })).await;
+    let leaf = directory::read(&dir).unwrap().credential.chain()[0].to_vec();
+    assert_eq!(read(&volume.join("keystore.p12")), (leaf.clone(), 1));
+    // What a write that was cut off has left.
+    fs::write(dir.join("generations/2/keystore.p12.new"), "half").unwrap();
+
+    fs::remove_file(&password).unwrap();
+    directory::deliver_trust(&dir, &[bench.two_roots()], &directory::load_trust(&dir).unwrap().crls).unwrap();
+    running.next(|event| matches!(event, Event::HookFailed { hook: 0, .. })).await;
+    running.next(|event| *event == Event::HookDone { hook: 3 }).await;
+    assert_eq!(read(&volume.join("keystore.p12")), (leaf.clone(), 1), "the rest is not held up");
+    fs::remove_file(&touched).unwrap();
+    fs::write(&password, "a word\n").unwrap();
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    assert!(!touched.exists());
+    running.next(|event| *event == Event::HookDone { hook: 3 }).await;
+    assert_eq!(read(&volume.join("keystore.p12")), (leaf, 2));
+    assert!(touched.exists());
+    assert!(!volume.join("keystore.p12.new").exists() && !volume.join("..data/keystore.p12.new").exists());
+    assert!(!fs::read_to_string(&secret).unwrap().contains("keystore.p12.new"));
+    let projections = fs::read_dir(&volume).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    let projections = projections.filter(|entry| !entry.as_ref().unwrap().path().is_symlink()).count();
+    assert_eq!(projections, 2, "this one and the one before");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_roots_are_written_to_it_before_a_hook_tells_of_them_and_lists_are_not() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");

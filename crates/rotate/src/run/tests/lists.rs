@@ -66,13 +66,40 @@ async fn lists_that_could_not_be_delivered_are_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
+    // Also where the issuer itself answers, but not by its poll.
+    for verified in [false, true] {
+        let bench = Bench::new();
+        bench.minted("billing-bot");
+        let running = started(&bench).await;
+        bench.issuer.flood(verified);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let asked = bench.issuer.flooded();
+        assert!((3..12).contains(&asked), "{verified}: {asked}");
+        running.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_lists_are_told_once_until_there_are_others() {
     let bench = Bench::new();
     bench.minted("billing-bot");
     let running = started(&bench).await;
-    bench.issuer.flood();
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    let asked = bench.issuer.flooded();
-    assert!((3..12).contains(&asked), "{asked}");
+    // None of them holds, so that each time that they are spread is told of.
+    let strange = bench.issuer.strange_lists();
+    let refused = || {
+        let refused = |event: &&Event| matches!(event, Event::RefreshFailed { step: Step::Verify, .. });
+        running.told().iter().filter(refused).count()
+    };
+    for _ in 0..3 {
+        bench.issuer.publish(strange.clone(), true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(refused(), 1, "{:?}", running.told());
+    bench.issuer.publish(bench.issuer.lists(), true);
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    bench.issuer.publish(strange.clone(), true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(refused(), 2);
     running.end().await;
 }
 

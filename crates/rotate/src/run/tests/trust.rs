@@ -1,0 +1,44 @@
+//! Which version of the trust material the hooks have seen.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn trust_that_was_switched_before_the_delivery_failed_is_told_to_the_hooks() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let touched = bench.path("touched");
+    let running = bench.start(&format!("[[credential.hook]]\ntouch = \"{}\"\n", touched.display())).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    fs::remove_file(&touched).unwrap();
+    // The next generation cannot be written, as on a disk that is full.
+    let obstacle = dir.join("generations/.2.new");
+    fs::write(&obstacle, "").unwrap();
+    let before = directory::trust_version(&dir).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| matches!(event, Event::RenewalFailed { step: Step::Deliver, .. })).await;
+    assert!(directory::trust_version(&dir).unwrap() > before, "it was switched");
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    assert!(touched.exists());
+    fs::remove_file(&obstacle).unwrap();
+    running.next(|event| matches!(event, Event::Succeeded { generation: 2, .. })).await;
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_a_renewal_has_overtaken_does_not_lead_back() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bench.remint(&dir, "billing-bot");
+    }
+    let (rotation, _handle) = bench.rotation(&bench.entry("billing-bot", ""), None).unwrap();
+    let counts = directory::trust_version(&dir).unwrap();
+    assert!(counts > 1);
+    let newer = |read: u64, began: u64| rotation.newer(0, Some(read), Some(began));
+    assert_eq!(newer(counts - 1, counts - 1), None, "what counts is of a renewal since");
+    assert_eq!(newer(counts + 1, counts - 1), Some(counts + 1));
+    assert_eq!(newer(counts - 1, counts), Some(counts - 1), "somebody has begun anew");
+}
