@@ -134,8 +134,10 @@ impl BoundToken {
         &self.scopes
     }
 
-    /// Whether it was issued so lately that a server which refuses it does so for another reason than its age.
-    pub(crate) fn is_young(&self) -> bool {
+    /// Whether it was issued so lately, by a clock that nobody sets, that a server which refuses it does so for another reason than
+    /// its age.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
         self.issued.elapsed() < YOUNG
     }
 
