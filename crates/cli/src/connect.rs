@@ -49,8 +49,8 @@ pub(crate) struct ConnectArgs {
     /// This agent's client id at the authorization server: gets certificate-bound tokens, and renews them with the certificate
     #[arg(long, value_name = "ID", help_heading = "Access tokens")]
     client_id: Option<String>,
-    /// The authorization server, and no other [default: the first that the server names when it refuses and that can be asked,
-    /// for as long as the server names it]
+    /// The authorization server, and no other [default: the first that the server names when it refuses, and that can be
+    /// asked and knows this client, for as long as the server names it]
     #[arg(long, value_name = "URL", requires = "client_id", help_heading = "Access tokens")]
     issuer: Option<String>,
     /// What tokens are asked for (RFC 8707) [default: the server's URL]

@@ -270,8 +270,9 @@ pub(crate) fn host(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// An error with its causes, each said once.
-fn causes(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line, each said once.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -288,3 +289,24 @@ fn causes(error: &dyn std::error::Error) -> String {
 const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Layer(&'static str, #[source] Option<Box<Self>>);
+        let layers = |outer, inner, innermost| {
+            Layer(outer, Some(Box::new(Layer(inner, Some(Box::new(Layer(innermost, None)))))))
+        };
+        assert_eq!(causes(&layers("not sent", "no connection", "refused")), "not sent: no connection: refused");
+        assert_eq!(
+            causes(&layers("not sent: no connection", "no connection", "refused")),
+            "not sent: no connection: refused"
+        );
+        assert_eq!(causes(&Layer("alone", None)), "alone");
+    }
+}

@@ -25,7 +25,7 @@ pub use client::{
     Bound, BoundClient, BoundClientConfig, BoundClientError, BoundToken, ClientAuthentication, Generation, Generations,
     Misbound, Question, Registration, TokenError, Tokens,
 };
-pub use http::{FollowingHttp, Http, HttpError, Roots};
+pub use http::{FollowingHttp, Http, HttpError, Roots, causes};
 pub use jose::{JwsFault, KeySetError, SigningKey, SigningKeyError};
 pub use metadata::{DiscoveryError, ResourceMetadata, ResourceMetadataError, ServerMetadata};
 pub use verify::{

@@ -42,8 +42,8 @@ impl ConnectConfig {
 pub struct ConnectTokens {
     /// The client's id at the authorization server.
     pub client: String,
-    /// The authorization server; without one, the first that the server's own metadata names (RFC 9728) and that can be asked, for
-    /// as long as it is named.
+    /// The authorization server; without one, the first that the server's own metadata names (RFC 9728) and that can be asked and
+    /// knows this client, for as long as it is named.
     pub issuer: Option<String>,
     /// The CA of the authorization server's certificate; without one, the roots of the agent's trust domain.
     pub ca: Option<PathBuf>,

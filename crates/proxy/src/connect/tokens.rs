@@ -44,6 +44,8 @@ pub(super) struct TokenClient {
 struct Bound {
     issuer: String,
     client: BoundClient,
+    /// The issuer did not know this client when it was turned to, and neither did any other.
+    stranger: bool,
     _following: DropGuard,
 }
 
@@ -94,12 +96,13 @@ impl TokenClient {
     pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, TokenFailure> {
         let Some(bound) = self.bound.load_full() else { return self.first(request).await };
         let answered = bound.client.request(request.clone()).await;
-        let challenge = match &answered {
-            Ok(refused) if refused.status() == StatusCode::UNAUTHORIZED => Challenge::of(refused.headers()),
-            Err(BoundClientError::Token(_)) => None,
+        let (challenge, still_unknown) = match &answered {
+            Ok(refused) if refused.status() == StatusCode::UNAUTHORIZED => (Challenge::of(refused.headers()), false),
+            Err(BoundClientError::Token(error)) => (None, is_unknown(error)),
             _ => return Ok(answered?),
         };
-        match self.moved(&bound, request.uri(), challenge.unwrap_or_default()).await {
+        let kept = !(bound.stranger && still_unknown);
+        match self.moved(&bound, request.uri(), challenge.unwrap_or_default(), kept).await {
             Some(newer) => Ok(newer.client.request(request).await?),
             None => Ok(answered?),
         }
@@ -129,9 +132,10 @@ impl TokenClient {
         Ok(bound.client.request(request).await?)
     }
 
-    /// Another issuer than the one whose tokens are of no use, if the server names that one no longer. It is asked once in
-    /// [`AGAIN`]: a server that refuses everything shall not be asked for each call.
-    async fn moved(&self, old: &Arc<Bound>, endpoint: &Uri, challenge: Challenge) -> Option<Arc<Bound>> {
+    /// Another issuer than the one whose tokens are of no use, if the server names that one no longer, or if it did not know this
+    /// client from the start and is not to be `kept` for being named. The server is asked once in [`AGAIN`]: one that refuses
+    /// everything shall not be asked for each call.
+    async fn moved(&self, old: &Arc<Bound>, endpoint: &Uri, challenge: Challenge, kept: bool) -> Option<Arc<Bound>> {
         if self.config.issuer.is_some() {
             return None;
         }
@@ -146,7 +150,7 @@ impl TokenClient {
         *asked = Some(Instant::now());
         let found = self.discover(endpoint, &challenge).await;
         let moved = match found {
-            Ok(metadata) if metadata.authorization_servers.contains(&old.issuer) => return None,
+            Ok(metadata) if kept && metadata.authorization_servers.contains(&old.issuer) => return None,
             Ok(metadata) => self.follow(metadata, &challenge).await,
             Err(error) => Err(error),
         };
@@ -166,28 +170,34 @@ impl TokenClient {
         discovery::metadata(&self.parts.plain, endpoint, named, resource).await
     }
 
-    /// Binds to the first of the server's issuers that says where its endpoints are.
+    /// Binds to the first of the server's issuers that says where its endpoints are and knows this client; if none knows it, to the
+    /// first that says so, whose refusal is what the caller is told.
     async fn follow(&self, metadata: ResourceMetadata, challenge: &Challenge) -> Result<Arc<Bound>, TokenFailure> {
         let mut failure = TokenFailure::Metadata("its metadata names no server".to_owned());
+        let mut unknown_at = None;
         for issuer in metadata.authorization_servers.iter().take(MOST_ISSUERS) {
             match self.turn_to(issuer, &metadata, challenge).await {
-                Ok(bound) => {
-                    tracing::info!(issuer, "the server names its authorization server");
-                    let bound = Arc::new(bound);
-                    self.bound.store(Some(Arc::clone(&bound)));
-                    return Ok(bound);
-                }
+                Ok(bound) if bound.stranger => unknown_at = unknown_at.or(Some(bound)),
+                Ok(bound) => return Ok(self.keep(bound)),
                 Err(error) => {
                     tracing::warn!(issuer, %error, "an issuer that the server names is of no use");
                     failure = error;
                 }
             }
         }
-        Err(failure)
+        unknown_at.map(|bound| self.keep(bound)).ok_or(failure)
+    }
+
+    fn keep(&self, bound: Bound) -> Arc<Bound> {
+        tracing::info!(issuer = bound.issuer, "the server names its authorization server");
+        let bound = Arc::new(bound);
+        self.bound.store(Some(Arc::clone(&bound)));
+        bound
     }
 
     /// Asks with the scopes of the challenge, else with those that are configured, else with all that the server knows; if those
-    /// are more than this client's, with none: whoever lacks some is told which.
+    /// are more than this client's, with none: whoever lacks some is told which. No other answer but that the client is unknown
+    /// counts against an issuer.
     async fn turn_to(
         &self,
         issuer: &str,
@@ -202,12 +212,17 @@ impl TokenClient {
             ([], configured) => configured,
             (named, _) => named,
         };
-        let bound = self.bind(issuer, &metadata.resource, scopes)?;
+        let mut bound = self.bind(issuer, &metadata.resource, scopes)?;
         let tokens = Arc::clone(bound.client.generation().tokens());
         tokens.metadata().await.map_err(TokenError::from)?;
         let all = named.is_empty() && self.config.scopes.is_empty() && !scopes.is_empty();
-        if all && tokens.token(&question(&metadata.resource, scopes)).await.is_err_and(|error| lacks_scope(&error)) {
-            return self.bind(issuer, &metadata.resource, &[]);
+        match tokens.token(&question(&metadata.resource, scopes)).await {
+            Err(error) if all && lacks_scope(&error) => return self.bind(issuer, &metadata.resource, &[]),
+            Err(error) if is_unknown(&error) => {
+                tracing::warn!(issuer, %error, "an issuer that the server names does not know this client");
+                bound.stranger = true;
+            }
+            _ => {}
         }
         Ok(bound)
     }
@@ -227,7 +242,7 @@ impl TokenClient {
         let client = BoundClient::new(credential, trust, Arc::clone(&self.parts.clock), config)?;
         let over = CancellationToken::new();
         tokio::spawn(client.clone().follow(over.clone()));
-        Ok(Bound { issuer: issuer.to_owned(), client, _following: over.drop_guard() })
+        Ok(Bound { issuer: issuer.to_owned(), client, stranger: false, _following: over.drop_guard() })
     }
 }
 
@@ -247,9 +262,33 @@ fn lacks_scope(error: &TokenError) -> bool {
     matches!(error, TokenError::Refused { code, .. } if code == "invalid_scope")
 }
 
+/// Not registered, or not for this.
+fn is_unknown(error: &TokenError) -> bool {
+    matches!(error, TokenError::Refused { code, .. } if code == "invalid_client" || code == "unauthorized_client")
+}
+
 /// How long a server is not asked again which issuers it takes.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Issuers of one server that are tried.
 const MOST_ISSUERS: usize = 4;
 /// Scopes that are asked for because a server names them.
 const MOST_SCOPES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_may_not_ask_is_as_unknown_as_one_that_is_not_registered() {
+        let refused = |code: &str| TokenError::Refused { issuer: String::new(), code: code.to_owned(), remedy: "" };
+        for (code, unknown) in [
+            ("invalid_client", true),
+            ("unauthorized_client", true),
+            ("invalid_scope", false),
+            ("invalid_target", false),
+            ("unsupported_grant_type", false),
+        ] {
+            assert_eq!(is_unknown(&refused(code)), unknown, "{code}");
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! Requests to the one server, over mTLS, with reasons that a person can act on.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use countermark_identity::{Clock, Role, SpiffeId};
 use countermark_mtls::{Client, ClientBody, ClientConfig, ClientError, ExpectedServer, TrustGenerations};
+use countermark_oauth::causes;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
@@ -39,9 +39,9 @@ enum Way {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("{} cannot be reached as this agent: {}", uri, chain(source))]
+    #[error("{} cannot be reached as this agent: {}", uri, causes(source))]
     Client { uri: Uri, source: ClientError },
-    #[error("{} cannot be called as this agent: {}", uri, chain(source))]
+    #[error("{} cannot be called as this agent: {}", uri, causes(source))]
     Token { uri: Uri, source: TokenFailure },
     #[error("{uri} did not answer within {patience:?}")]
     Slow { uri: Uri, patience: Duration },
@@ -154,21 +154,6 @@ fn expected(server: Option<&str>, own: &SpiffeId) -> Result<ExpectedServer, Conn
     }
     SpiffeId::new(own.trust_domain(), Role::Server, server).map_err(|error| wrong(error.to_string()))?;
     Ok(ExpectedServer::Name(server.to_owned()))
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

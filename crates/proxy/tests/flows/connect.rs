@@ -136,7 +136,8 @@ async fn a_host_of_the_older_era_reaches_a_server_of_the_newer_alone() {
 async fn a_session_that_the_server_forgot_is_opened_again() {
     let estate = Estate::new();
     let Upstream::Stdio(mut server) = stdio_fixture("legacy") else { unreachable!() };
-    server.limits.wall = Some(Duration::from_millis(800));
+    // The second process has this long for its start and its answer, too.
+    server.limits.wall = Some(Duration::from_secs(2));
     let guard = estate.serve(estate.config(Upstream::Stdio(server))).await;
     let mut host = Host::start(open(&estate, &guard, "billing-bot").await);
     host.initialize().await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use countermark_credential::Source as _;
 use countermark_proxy::connect::{Connect, ConnectConfig, ConnectTokens};
@@ -93,7 +94,7 @@ async fn an_issuer_that_is_gone_is_left_for_another_one() {
     assert!(is_answered(&ask(&mut host, 1).await));
     drop(first);
     world.names(&[second.issuer()]);
-    world.estate.ca.clock().advance(std::time::Duration::from_secs(301));
+    world.estate.ca.clock().advance(Duration::from_secs(301));
     assert!(is_answered(&ask(&mut host, 2).await));
     assert_eq!(world.newest()["iss"], second.issuer());
 }
@@ -106,6 +107,51 @@ async fn the_first_issuer_that_can_be_asked_is_taken() {
     let mut host = world.host(|_| ()).await;
     assert!(is_answered(&ask(&mut host, 1).await));
     assert_eq!(world.newest()["iss"], sso.issuer());
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_know_the_client_is_left_for_the_next() {
+    let world = World::new().await;
+    let (first, second) = (world.issuer(&[]).await, world.issuer(&[]).await);
+    first.disable("billing");
+    world.names(&[first.issuer(), second.issuer()]);
+    let mut host = world.host(|_| ()).await;
+    for id in 1..4 {
+        let answer = ask(&mut host, id).await;
+        assert!(is_answered(&answer), "{answer}");
+        assert_eq!(world.newest()["iss"], second.issuer());
+    }
+    assert_eq!((first.token_requests(), second.token_requests()), (1, 1), "the one that knows it is kept");
+    // Who knew it once is left by nobody.
+    first.register("billing", Client::of_certificate("spiffe://agents.internal/agent/billing-bot"));
+    second.disable("billing");
+    world.estate.ca.clock().advance(Duration::from_secs(301));
+    assert!(ask(&mut host, 4).await.to_string().contains("invalid_client"));
+    assert_eq!(first.token_requests(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_no_issuer_knows_is_told_so_and_asks_them_once_in_ten_seconds() {
+    let world = World::new().await;
+    let (first, second) = (world.issuer(&[]).await, world.issuer(&[]).await);
+    first.disable("billing");
+    second.disable("billing");
+    world.names(&[first.issuer(), second.issuer()]);
+    let mut host = world.host(|_| ()).await;
+    for id in 0..10 {
+        let refused = ask(&mut host, id).await;
+        let said = refused["error"]["message"].as_str().unwrap();
+        assert!(said.contains("invalid_client") && said.contains(first.issuer()), "{refused}");
+    }
+    // When it was turned to, and once more when that was of no use.
+    assert_eq!((first.token_requests(), second.token_requests()), (2, 2));
+    second.register("billing", Client::of_certificate("spiffe://agents.internal/agent/billing-bot"));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    let answer = ask(&mut host, 10).await;
+    assert!(is_answered(&answer), "{answer}");
+    assert_eq!(world.newest()["iss"], second.issuer());
 }
 
 #[tokio::test]
