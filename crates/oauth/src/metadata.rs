@@ -137,7 +137,7 @@ impl ServerMetadata {
         let home = Url::parse(&self.issuer).ok();
         let is_home = |url: &&Url| url.query().is_none() && home.as_ref().is_some_and(|home| home.host() == url.host());
         let mut all = self.endpoints.all().chain(self.mtls_endpoint_aliases.all());
-        if let Some(elsewhere) = all.find(|url| !is_home(url)).map(|url| host(url)) {
+        if let Some(elsewhere) = all.find(|url| !is_home(url)).map(host) {
             return Err(DiscoveryError::Elsewhere { issuer: self.issuer.clone(), elsewhere });
         }
         drop(all);
