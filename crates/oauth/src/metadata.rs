@@ -64,13 +64,13 @@ pub enum DiscoveryError {
         tried: String,
     },
     /// The issuer that was asked for is no URL for one.
-    #[error("`{issuer}` is no issuer: an https:// URL without query and fragment is wanted")]
+    #[error("{issuer:?} is no issuer: an https:// URL without query and fragment is wanted")]
     NotIssuer {
         /// What was asked for.
         issuer: String,
     },
     /// Somebody else's metadata.
-    #[error("the metadata at {url} is of {found}, not of {wanted}: the two must be equal to the letter")]
+    #[error("the metadata at {url} is of {found:?}, not of {wanted}: the two must be equal to the letter")]
     OtherIssuer {
         /// Where it was read.
         url: String,
@@ -184,7 +184,11 @@ impl Endpoints {
 
 /// Where the metadata of an issuer may stand.
 fn places(issuer: &str) -> Result<Vec<Url>, DiscoveryError> {
-    let not_issuer = || DiscoveryError::NotIssuer { issuer: issuer.to_owned() };
+    let not_issuer = || DiscoveryError::NotIssuer { issuer: issuer.chars().take(200).collect() };
+    // A URL's reader passes over line breaks; the reader of a log does not.
+    if issuer.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return Err(not_issuer());
+    }
     let base = Url::parse(issuer).map_err(|_| not_issuer())?;
     if require_https(&base).is_err() || base.query().is_some() {
         return Err(not_issuer());
@@ -291,8 +295,18 @@ mod tests {
             ]
         );
         assert_eq!(at("https://as.test").unwrap().len(), 2);
-        for wrong in ["http://as.test", "as.test", "https://as.test?x=1", "https://as.test#x", "https://u:p@as.test"] {
-            assert!(matches!(at(wrong), Err(DiscoveryError::NotIssuer { .. })), "{wrong}");
+        for wrong in [
+            "http://as.test",
+            "as.test",
+            "https://as.test?x=1",
+            "https://as.test#x",
+            "https://u:p@as.test",
+            "https://as.test/\n2026-11-27T00:00:00Z  INFO all is well",
+            " https://as.test",
+        ] {
+            let refused = at(wrong).unwrap_err();
+            assert!(matches!(refused, DiscoveryError::NotIssuer { .. }), "{wrong}");
+            assert!(!refused.to_string().contains('\n'), "one line of a log: {refused}");
         }
     }
 

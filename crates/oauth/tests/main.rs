@@ -4,6 +4,7 @@
 
 mod bound;
 mod faults;
+mod opaque;
 mod secrets;
 mod server;
 mod tokens;

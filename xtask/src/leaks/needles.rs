@@ -23,7 +23,7 @@ impl Needles {
         let mut needles = Self { tokens: tokens.len(), forms: HashMap::new(), filter: vec![false; PLACES] };
         for token in tokens {
             let core = token.rsplit('.').next().unwrap_or(token).as_bytes();
-            ensure!(core.len() >= KEY, "a token of {} bytes is too short to be looked for", core.len());
+            ensure!(core.len() >= SHORTEST, "a token of {} bytes is too short to be looked for", core.len());
             for (form, name) in forms(core) {
                 needles.add(form, name);
             }
@@ -59,12 +59,18 @@ impl Needles {
     }
 }
 
-/// In clear, in hex, and in base64: where the token begins within a group of three decides how that writes it. The ends of the
+/// In clear, in hex, in decimal, and in base64: where the token begins within a group of three decides how that writes it. The ends of the
 /// latter depend on what stands beside, and are left out.
 fn forms(core: &[u8]) -> BTreeSet<(Vec<u8>, &'static str)> {
     let hex: String = core.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms =
-        BTreeSet::from([(core.to_vec(), "clear"), (hex.to_uppercase().into_bytes(), "hex"), (hex.into_bytes(), "hex")]);
+    // As `Debug` prints bytes.
+    let decimal = core.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let mut forms = BTreeSet::from([
+        (core.to_vec(), "clear"),
+        (decimal.into_bytes(), "decimal"),
+        (hex.to_uppercase().into_bytes(), "hex"),
+        (hex.into_bytes(), "hex"),
+    ]);
     for shift in 0..3 {
         let shifted = [&vec![0; shift], core].concat();
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
@@ -84,6 +90,8 @@ fn place(key: &[u8; KEY]) -> usize {
 
 /// Bytes by which a form is found; each is compared whole then.
 const KEY: usize = 16;
+/// So long that its base64 without the ends has as many, too.
+const SHORTEST: usize = 20;
 const BITS: u32 = 22;
 const PLACES: usize = 1 << BITS;
 
@@ -102,6 +110,7 @@ mod tests {
                 let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
                 for (form, written) in [
                     ("clear", text.clone()),
+                    ("decimal", format!("{:?}", text.as_bytes())),
                     ("hex", hex.to_uppercase()),
                     ("hex", hex),
                     ("base64", STANDARD_NO_PAD.encode(&text)),

@@ -1,10 +1,12 @@
 //! What an issuer says that an opaque token of ours is bound to. [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use countermark_identity::Secret;
 use http::StatusCode;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -28,6 +30,33 @@ pub(super) enum Unconfirmed {
     Inactive,
     #[error("no answer came within {0:?}")]
     Slow(Duration),
+}
+
+impl Unconfirmed {
+    /// An answer, at once, to who asks about this token: the next one may be told more.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Inactive | Self::Http(HttpError::Status { status: 400 | 401 | 403, .. }))
+    }
+}
+
+/// Since when an issuer gives no answer, so that not every token waits for one.
+#[derive(Debug, Default)]
+pub(super) struct Silence(Mutex<Option<Instant>>);
+
+impl Silence {
+    pub(super) fn lasts(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < SILENCE)
+    }
+
+    /// Whether it begins only now: of those who waited together one says so.
+    pub(super) fn begin(&self) -> bool {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = since.is_none_or(|since| since.elapsed() >= SILENCE);
+        if new {
+            *since = Some(Instant::now());
+        }
+        new
+    }
 }
 
 impl Asking<'_> {
@@ -57,3 +86,5 @@ impl Asking<'_> {
 const LARGEST: usize = 64 * 1024;
 /// A token is used without the issuer's word rather than after a long wait for it.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an issuer that gave no answer is not asked again.
+pub(super) const SILENCE: Duration = Duration::from_secs(300);

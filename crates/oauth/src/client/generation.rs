@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use countermark_credential::Credential;
 use countermark_identity::Clock;
 use futures_util::future::try_join_all;
@@ -52,6 +52,8 @@ impl<C> Generation<C> {
 /// with the next one. Until then, and while requests are under way, the old one serves.
 pub struct Generations<C> {
     current: ArcSwap<Generation<C>>,
+    /// The one before, while its certificate lives.
+    earlier: ArcSwapOption<Generation<C>>,
     credential: watch::Receiver<Arc<Credential>>,
     registration: Arc<Registration>,
     clock: Arc<dyn Clock>,
@@ -94,13 +96,23 @@ impl<C: Send + Sync + 'static> Generations<C> {
         let carrier = build(&newest)?;
         let tokens = Tokens::new(Arc::clone(&registration), newest, Arc::clone(&clock))?;
         let current = ArcSwap::from_pointee(Generation { number: 1, tokens, carrier });
-        Ok(Arc::new(Self { current, credential, registration, clock, build: Box::new(build) }))
+        let earlier = ArcSwapOption::empty();
+        Ok(Arc::new(Self { current, earlier, credential, registration, clock, build: Box::new(build) }))
     }
 
     /// The generation to use for a request, from its token to its answer.
     #[must_use]
     pub fn current(&self) -> Arc<Generation<C>> {
         self.current.load_full()
+    }
+
+    /// The generation before, while its certificate lives: for what cannot be asked for ahead of the next one, as what callers'
+    /// tokens are exchanged for.
+    #[must_use]
+    pub fn earlier(&self) -> Option<Arc<Generation<C>>> {
+        let earlier = self.earlier.load_full()?;
+        let ends = earlier.tokens.credential().leaf().not_after().saturating_sub(RESERVE);
+        (self.clock.now() < ends).then_some(earlier)
     }
 
     /// Follows the credential until `shutdown`.
@@ -180,7 +192,7 @@ impl<C: Send + Sync + 'static> Generations<C> {
     fn publish(&self, generation: Generation<C>) {
         let serial = generation.tokens.credential().leaf().serial().to_string();
         tracing::info!(generation = generation.number, serial, "certificate and tokens were replaced as one");
-        self.current.store(Arc::new(generation));
+        self.earlier.store(Some(self.current.swap(Arc::new(generation))));
     }
 }
 

@@ -134,8 +134,10 @@ impl BoundToken {
         &self.scopes
     }
 
-    /// Whether it was issued so lately that a server which refuses it does so for another reason than its age.
-    pub(crate) fn is_young(&self) -> bool {
+    /// Whether it was issued so lately, by a clock that nobody sets, that a server which refuses it does so for another reason than
+    /// its age.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
         self.issued.elapsed() < YOUNG
     }
 
@@ -196,3 +198,22 @@ const ASSUMED: u64 = 60;
 const LONGEST: u64 = 7 * 24 * 3600;
 /// Seconds before its end at which a token is replaced at the latest.
 const MARGIN: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opaque_token_goes_with_the_scheme_that_it_was_asked_for_with() {
+        let (ca, claims) =
+            (countermark_testkit::TestCa::new("agents.internal"), json::object(br#"{"cnf":{"jkt":"k"}}"#, 4));
+        let credential = ca.agent("billing-bot");
+        for (proof, scheme) in [(None, "Bearer opaque"), (Some("k"), "DPoP opaque")] {
+            let fresh = Fresh { value: Zeroizing::new(b"opaque".to_vec()), lives: Some(60), scopes: Vec::new() };
+            let mut token = BoundToken::examine(fresh, &credential, proof, credential.leaf().not_before()).unwrap();
+            assert_eq!((token.header().to_str().unwrap(), token.binding()), (scheme, Bound::Unknown));
+            let confirmed = token.confirm(claims.as_ref().unwrap(), &credential, proof);
+            assert_eq!(confirmed, if proof.is_some() { Ok(()) } else { Err(Misbound::Other) });
+        }
+    }
+}

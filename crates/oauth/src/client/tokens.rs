@@ -12,6 +12,7 @@ use countermark_identity::{Clock, UnixTime};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::confirmation::{SILENCE, Silence};
 use super::dpop::Proofs;
 use super::error::TokenError;
 use super::question::Question;
@@ -29,6 +30,7 @@ pub struct Tokens {
     http: Http,
     proofs: Option<Proofs>,
     metadata: OnceCell<ServerMetadata>,
+    silence: Silence,
     clock: Arc<dyn Clock>,
     slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
     /// Held while a slot is added, never while a token is looked up.
@@ -92,6 +94,7 @@ impl Tokens {
             http,
             proofs,
             metadata: OnceCell::new(),
+            silence: Silence::default(),
             clock,
             slots: ArcSwap::default(),
             adding: Mutex::new(()),
@@ -118,6 +121,14 @@ impl Tokens {
         question: &Question,
     ) -> Result<Arc<BoundToken>, TokenError> {
         self.held(question, Some(subject)).await.map(|held| held.token)
+    }
+
+    /// What came of an exchange before, and lives; nobody is asked.
+    #[must_use]
+    pub fn exchanged(&self, subject: &UnverifiedToken, question: &Question) -> Option<Arc<BoundToken>> {
+        let key = Key { question: question.clone(), subject: Some(hash(subject)) };
+        let kept = self.slots.load().get(&key)?.token.load_full();
+        kept.filter(|token| self.clock.now() < token.not_after())
     }
 
     pub(crate) async fn held(
@@ -308,19 +319,36 @@ impl Tokens {
         let proof = self.proofs.as_ref().map(Proofs::thumbprint);
         let mut token = BoundToken::examine(fresh, &self.credential, proof, self.clock.now())?;
         if token.binding() == Bound::Unknown {
-            match asking.confirmation(metadata, &token).await {
-                Ok(claims) => token.confirm(&claims, &self.credential, proof)?,
-                Err(_) if self.registration.named => {
-                    return Err(TokenError::Unexamined { issuer: self.registration.issuer.clone() });
-                }
-                Err(error) => tracing::warn!(
-                    issuer = self.registration.issuer,
-                    %error,
-                    "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
-                ),
-            }
+            self.confirm(metadata, &mut token).await?;
         }
         Ok(token)
+    }
+
+    /// Has an opaque token's issuer say what it is bound to. One that is configured need not; after no answer at all it is not
+    /// asked for [`SILENCE`].
+    async fn confirm(&self, metadata: &ServerMetadata, token: &mut BoundToken) -> Result<(), TokenError> {
+        let Registration { issuer, named, .. } = &*self.registration;
+        if !named && self.silence.lasts() {
+            return Ok(());
+        }
+        match self.asking(metadata).confirmation(metadata, token).await {
+            Ok(claims) => {
+                token.confirm(&claims, &self.credential, self.proofs.as_ref().map(Proofs::thumbprint))?;
+            }
+            Err(_) if *named => return Err(TokenError::Unexamined { issuer: issuer.clone() }),
+            Err(error) if error.is_refusal() => tracing::warn!(
+                issuer,
+                %error,
+                "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
+            ),
+            Err(error) if self.silence.begin() => tracing::warn!(
+                issuer,
+                %error,
+                "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined, as are all others for {SILENCE:?}"
+            ),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     fn asking<'a>(&'a self, metadata: &'a ServerMetadata) -> Asking<'a> {

@@ -161,6 +161,7 @@ async fn an_issuer_that_the_server_names_keeps_to_itself_and_says_what_its_token
     }
     assert_eq!(sso.token_requests(), 0);
     sso.set_opaque(true);
+    *world.ledger.state.takes_opaque.lock().unwrap() = true;
     let mut host = world.host(|_| ()).await;
     assert!(is_answered(&ask(&mut host, 1).await), "the issuer says that it is bound to the certificate");
     sso.fail(Fault::NoIntrospection);

@@ -223,30 +223,20 @@ async fn refusing(refusals: Arc<AtomicUsize>) -> Fake {
 #[tokio::test]
 async fn the_server_behind_gets_a_token_of_its_own() {
     let world = World::new().await;
-    let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
-    world.sso.register("guard", guard_client);
-    let refusals = Arc::new(AtomicUsize::new(1));
+    let refusals = Arc::new(AtomicUsize::new(0));
     let upstream = refusing(Arc::clone(&refusals)).await;
-    let mut config = world.estate.config(upstream.upstream());
-    config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
-    config.tokens = tokens(&world.sso);
-    config.tokens.audience = Some(world.guard.url.clone());
-    config.tokens.upstream = Some(books(&world.sso));
-    let guard = world.estate.serve(config).await;
-    let mut tokens = ConnectTokens::new("billing");
-    tokens.issuer = Some(world.sso.issuer().to_owned());
-    tokens.resource = Some(world.guard.url.clone());
-    let mut config = ConnectConfig::new(guard.url.clone(), world.estate.agent_dir("billing-bot"));
-    (config.server, config.tokens) = (Some("ledger".to_owned()), Some(tokens));
-    let connect = Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap();
-    let mut host = Host::start(connect);
-    host.initialize().await;
+    let guard = exchanging(&world, upstream.upstream()).await;
+    let mut host = Host::start(behind(&world, &guard).await);
     assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
+    grow_old().await;
+    refusals.store(1, Ordering::SeqCst);
+    assert_eq!(text(&host.ask(&call(2, "read_balance", json!({}))).await), "read_balance");
     let shown: Vec<String> = {
         let seen = upstream.seen.lock().unwrap();
         seen.iter().map(|request| request.headers()["authorization"].to_str().unwrap().to_owned()).collect()
     };
-    assert_ne!(shown[0], shown[1], "after the 401 a fresh one");
+    assert_eq!(shown.len(), 3);
+    assert!(shown[0] == shown[1] && shown[1] != shown[2], "after the 401 a fresh one");
     let issued = world.sso.issued();
     for token in &shown {
         let token = token.strip_prefix("Bearer ").unwrap();
@@ -257,20 +247,57 @@ async fn the_server_behind_gets_a_token_of_its_own() {
             (&json!("https://books.internal"), &json!("billing"), &json!("guard"))
         );
     }
-    refusals.store(usize::MAX, Ordering::SeqCst);
-    let asked = world.sso.token_requests();
-    for id in 2..12 {
-        let refused = host.ask(&call(id, "read_balance", json!({}))).await;
-        let said = refused["error"]["message"].as_str().unwrap();
-        assert!(said.contains("guard has no token"), "the caller is told no 401 of guard's: {refused}");
+}
+
+/// A guard that exchanges tokens for this server behind it.
+async fn exchanging(world: &World, upstream: Upstream) -> Served {
+    let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
+    world.sso.register("guard", guard_client);
+    let mut config = world.estate.config(upstream);
+    config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
+    config.tokens = tokens(&world.sso);
+    config.tokens.audience = Some(world.guard.url.clone());
+    config.tokens.upstream = Some(books(&world.sso));
+    world.estate.serve(config).await
+}
+
+/// An agent with a token of its own that calls such a guard.
+async fn behind(world: &World, guard: &Served) -> Connect {
+    let mut tokens = ConnectTokens::new("billing");
+    tokens.issuer = Some(world.sso.issuer().to_owned());
+    tokens.resource = Some(world.guard.url.clone());
+    let mut config = ConnectConfig::new(guard.url.clone(), world.estate.agent_dir("billing-bot"));
+    (config.server, config.tokens) = (Some("ledger".to_owned()), Some(tokens));
+    Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap()
+}
+
+/// Ten seconds are young.
+async fn grow_old() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_everything_costs_one_token_in_ten_seconds_for_each_callers() {
+    let world = World::new().await;
+    let refusals = Arc::new(AtomicUsize::new(usize::MAX));
+    let upstream = refusing(Arc::clone(&refusals)).await;
+    let guard = exchanging(&world, upstream.upstream()).await;
+    let mut host = Host::start(behind(&world, &guard).await);
+    // The caller's own, one with the scopes that guard wants, and guard's for that.
+    for (round, asked) in [(0, 3), (1, 4), (2, 5)] {
+        for id in 0..10 {
+            let refused = host.ask(&call(round * 10 + id, "read_balance", json!({}))).await;
+            let said = refused["error"]["message"].as_str().unwrap();
+            assert!(said.contains("guard has no token"), "the caller is told no 401 of guard's: {refused}");
+        }
+        assert_eq!(world.sso.token_requests(), asked, "not one for each call");
+        grow_old().await;
     }
-    assert_eq!(
-        world.sso.token_requests(),
-        asked + 1,
-        "an upstream that refuses everything costs no token for each call"
-    );
     refusals.store(0, Ordering::SeqCst);
-    assert_eq!(text(&host.ask(&call(12, "read_balance", json!({}))).await), "read_balance");
+    assert_eq!(text(&host.ask(&call(40, "read_balance", json!({}))).await), "read_balance");
+    assert_eq!(world.sso.token_requests(), 5, "what is taken is kept");
 }
 
 /// What guard is at the issuer for the server behind it.
@@ -285,25 +312,44 @@ fn books(sso: &AuthorizationServer) -> UpstreamTokens {
     }
 }
 
+/// Callers' tokens cannot be exchanged ahead of a new certificate: what was had with the old one counts on while nobody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_is_gone_while_guards_certificate_changes_costs_no_call() {
+    let world = World::new().await;
+    let books_server = Resource::start(&world.estate, "books").await;
+    let guard = exchanging(&world, Upstream::Http { url: books_server.url.clone() }).await;
+    let mut host = Host::start(behind(&world, &guard).await);
+    host.initialize().await;
+    assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
+    world.sso.fail(Fault::Status(503));
+    let asked = world.sso.token_requests();
+    let spec = world.estate.ca.server_spec("ledger").dns("localhost");
+    world.estate.deliver("ledger", world.estate.ca.mint(&spec).credential());
+    // The new certificate asks for a token of its own, in vain.
+    for id in 2..200 {
+        let answer = host.ask(&call(id, "read_balance", json!({}))).await;
+        assert_eq!(text(&answer), "read_balance", "{answer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.sso.token_requests(), asked);
+    world.sso.recover();
+    for id in 200..1200 {
+        assert_eq!(text(&host.ask(&call(id, "read_balance", json!({}))).await), "read_balance");
+        if world.sso.token_requests() > asked {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(world.sso.token_requests() > asked, "it is asked again once it is back");
+    assert_eq!(books_server.state.refused.load(Ordering::SeqCst), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
     let world = World::new().await;
-    let guard_client = Client::of_certificate("spiffe://agents.internal/server/ledger").with_scopes(&["books"]);
-    world.sso.register("guard", guard_client);
     let books_server = Resource::start(&world.estate, "books").await;
-    let mut config = world.estate.config(Upstream::Http { url: books_server.url.clone() });
-    config.audit = countermark_proxy::guard::AuditSink::File(world.estate.path("exchange.jsonl"));
-    config.tokens = tokens(&world.sso);
-    config.tokens.audience = Some(world.guard.url.clone());
-    config.tokens.upstream = Some(books(&world.sso));
-    let guard = world.estate.serve(config).await;
-    let mut tokens = ConnectTokens::new("billing");
-    tokens.issuer = Some(world.sso.issuer().to_owned());
-    tokens.resource = Some(world.guard.url.clone());
-    let mut config = ConnectConfig::new(guard.url.clone(), world.estate.agent_dir("billing-bot"));
-    (config.server, config.tokens) = (Some("ledger".to_owned()), Some(tokens));
-    let connect = Connect::open_at(config, Arc::new(world.estate.ca.clock().clone())).await.unwrap();
-    let mut host = Host::start(connect);
+    let guard = exchanging(&world, Upstream::Http { url: books_server.url.clone() }).await;
+    let mut host = Host::start(behind(&world, &guard).await);
     host.initialize().await;
     for round in 0..3 {
         let asked = world.sso.token_requests();
