@@ -44,7 +44,6 @@ async fn a_keystore_that_is_written_late_is_projected_and_told_of_then() {
     fs::remove_file(&touched).unwrap();
     fs::write(&password, "a word\n").unwrap();
     running.next(|event| *event == Event::HookDone { hook: 0 }).await;
-    assert!(!touched.exists());
     running.next(|event| *event == Event::HookDone { hook: 3 }).await;
     assert_eq!(read(&volume.join("keystore.p12")), (leaf, 2));
     assert!(touched.exists());
@@ -82,7 +81,6 @@ async fn other_roots_are_written_to_it_before_a_hook_tells_of_them_and_lists_are
     fs::remove_file(&touched).unwrap();
     running.next(|event| matches!(event, Event::TrustMoved)).await;
     running.next(|event| *event == Event::HookDone { hook: 0 }).await;
-    assert!(!touched.exists());
     assert_eq!(read(&store), (leaf, 2));
     assert_eq!(fs::metadata(&store).unwrap().mode() & 0o777, 0o640);
     running.next(|event| *event == Event::HookDone { hook: 1 }).await;
