@@ -39,8 +39,7 @@ pub struct Registration {
     pub roots: Roots,
     /// Binds tokens by proofs of possession (RFC 9449) instead of by the certificate.
     pub dpop: bool,
-    /// The called server has named the issuer, not whoever configures: its endpoints must be on the issuer's own host, and a token
-    /// whose binding cannot be seen is refused.
+    /// The called server has named the issuer, not whoever configures: its endpoints must be on the issuer's own host.
     pub named: bool,
 }
 

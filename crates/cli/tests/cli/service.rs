@@ -333,14 +333,35 @@ fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
     child.wait().unwrap();
 
     let text = std::fs::read_to_string(&trace).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let size = |line: &str| line.rsplit("= ").next().and_then(|size| size.trim().parse::<usize>().ok()).unwrap_or(0);
     // The bag is longer than anything that is sent after it; the handshake comes before it.
-    let sent = lines.iter().rposition(|line| line.contains("<socket:") && size(line) > 1500).expect("an answer");
-    let first_sent = lines.iter().position(|line| line.contains("<socket:") && size(line) > 1500).unwrap();
-    assert!(first_sent < sent, "the handshake and the answer");
+    let sent = sends(&text, 1500);
+    let (Some(first), Some(&sent)) = (sent.first(), sent.last()) else { panic!("nothing was sent:\n{text}") };
+    assert!(*first < sent, "the handshake and the answer:\n{text}");
     let synced_by_then = syncs(&text).iter().filter(|at| **at < sent).count();
     assert!(synced_by_then >= before + 2, "{synced_by_then} of {before} and 2:\n{text}");
+}
+
+/// The lines of a trace in which more than `least` bytes began to be sent, those included that another thread interrupted.
+fn sends(trace: &str, least: usize) -> Vec<usize> {
+    let mut under_way = Vec::new();
+    let mut sent = Vec::new();
+    for (at, line) in trace.lines().enumerate() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        let begun = if call.contains("<socket:") {
+            if call.ends_with("<unfinished ...>") {
+                under_way.push((pid, at));
+                continue;
+            }
+            Some(at)
+        } else if call.contains("resumed>") {
+            under_way.iter().position(|(other, _)| *other == pid).map(|place| under_way.remove(place).1)
+        } else {
+            None
+        };
+        let size = call.rsplit("= ").next().and_then(|size| size.trim().parse::<usize>().ok());
+        sent.extend(begun.filter(|_| size.is_some_and(|size| size > least)));
+    }
+    sent
 }
 
 /// The lines of a trace by which the inventory's log was on the disk, those included that another thread interrupted.

@@ -28,14 +28,6 @@ pub enum TokenError {
     /// The token is not ours.
     #[error(transparent)]
     Misbound(#[from] Misbound),
-    /// Whoever named the issuer may have it give a token that is good elsewhere, too.
-    #[error(
-        "{issuer}, which the called server has named, gives an opaque token and does not tell what it is bound to; configure the issuer to use it"
-    )]
-    Unexamined {
-        /// Who issued it.
-        issuer: String,
-    },
     /// More questions than are kept.
     #[error("more than {limit} different tokens are asked for")]
     Questions {

@@ -324,7 +324,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// Has an opaque token's issuer say what it is bound to. One that is configured need not; after no answer at all it is not
+    /// Has an opaque token's issuer say what it is bound to. It need not; after no answer at all one that is configured is not
     /// asked for [`SILENCE`].
     async fn confirm(&self, metadata: &ServerMetadata, token: &mut BoundToken) -> Result<(), TokenError> {
         let Registration { issuer, named, .. } = &*self.registration;
@@ -335,8 +335,7 @@ impl Tokens {
             Ok(claims) => {
                 token.confirm(&claims, &self.credential, self.proofs.as_ref().map(Proofs::thumbprint))?;
             }
-            Err(_) if *named => return Err(TokenError::Unexamined { issuer: issuer.clone() }),
-            Err(error) if error.is_refusal() => tracing::warn!(
+            Err(error) if *named || error.is_refusal() => tracing::warn!(
                 issuer,
                 %error,
                 "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
