@@ -53,8 +53,8 @@ struct Parts {
 fn manual(context: &Context) -> Result<PathBuf> {
     let out = context.target.join("manual");
     std::fs::remove_dir_all(&out).ok();
-    let run = ["run", "--workspace", "--all-features", "--bin", "countermark", "--", "manual"];
-    context.cargo(&run).arg_path("--out", &out).run()?;
+    context.cargo(&["build", "--workspace", "--all-features", "--bin", "countermark"]).run()?;
+    Program::new(context.target.join("debug/countermark")).args(["manual"]).arg_path("--out", &out).run()?;
     Ok(out)
 }
 
