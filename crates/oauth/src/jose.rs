@@ -11,20 +11,28 @@ mod sign;
 mod tests;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
 
 pub(crate) use self::algorithm::Algorithm;
 pub(crate) use self::header::Header;
+use self::json::Object;
 pub(crate) use self::key::KeySet;
 pub use self::key::KeySetError;
 pub use self::sign::{SigningKey, SigningKeyError};
 
-/// A token in three parts, taken apart and not yet believed.
+/// A token in three parts, the first two of which are decoded and not yet looked at.
+pub(crate) struct Parts<'a> {
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    signed: &'a str,
+    signature: &'a str,
+}
+
+/// A token that is read and not yet believed.
 #[derive(Debug)]
 pub(crate) struct Compact<'a> {
     pub(crate) header: Header,
     /// The payload; its issuer says whose keys to try, and nothing else counts before the signature does.
-    pub(crate) claims: Map<String, Value>,
+    pub(crate) claims: Object<'a>,
     signed: &'a str,
     signature: &'a str,
 }
@@ -56,9 +64,9 @@ pub enum JwsFault {
     Signature,
 }
 
-impl<'a> Compact<'a> {
+impl<'a> Parts<'a> {
     /// Takes a token apart. [RFC 7515 §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1)
-    pub(crate) fn parse(token: &'a str) -> Result<Self, JwsFault> {
+    pub(crate) fn of(token: &'a str) -> Result<Self, JwsFault> {
         let mut parts = token.split('.');
         let (Some(head), Some(body), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
@@ -67,12 +75,20 @@ impl<'a> Compact<'a> {
         if signature.is_empty() {
             return Err(JwsFault::Form("it has no signature"));
         }
-        let header = Header::read(part(head, "the header is not a JSON object")?)?;
-        let claims = part(body, "the payload is not a JSON object")?;
         let signed = token.get(..head.len() + 1 + body.len()).unwrap_or_default();
-        Ok(Self { header, claims, signed, signature })
+        Ok(Self { header: decoded(head)?, payload: decoded(body)?, signed, signature })
     }
 
+    /// Reads what was taken apart: two JSON objects in which no name stands twice.
+    pub(crate) fn read(&self) -> Result<Compact<'_>, JwsFault> {
+        let object = |json, what| Object::parse(json, DEPTH).ok_or(JwsFault::Form(what));
+        let header = Header::read(&object(&self.header, "the header is not a JSON object")?)?;
+        let claims = object(&self.payload, "the payload is not a JSON object")?;
+        Ok(Compact { header, claims, signed: self.signed, signature: self.signature })
+    }
+}
+
+impl Compact<'_> {
     /// Verifies the signature with the one key that the header means.
     pub(crate) fn verify(&self, keys: &KeySet) -> Result<(), JwsFault> {
         let key = keys.choose(self.header.algorithm, self.header.key.as_deref())?;
@@ -80,10 +96,9 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// One part: base64url without padding, canonical, of a JSON object in which no name stands twice.
-fn part(text: &str, what: &'static str) -> Result<Map<String, Value>, JwsFault> {
-    let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| JwsFault::Form("a part is not canonical base64url"))?;
-    json::object(&json, DEPTH).ok_or(JwsFault::Form(what))
+/// One part: base64url without padding, canonical.
+fn decoded(part: &str) -> Result<Vec<u8>, JwsFault> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsFault::Form("a part is not canonical base64url"))
 }
 
 /// Levels of JSON; Keycloak's roles need four.

@@ -19,7 +19,7 @@ use countermark_mtls::VerifiedPeer;
 use tokio_util::sync::CancellationToken;
 
 use self::cache::{Cache, Key};
-use self::claims::SignedClaims;
+use self::claims::{SignedClaims, ValidClaims};
 pub use self::introspect::Introspector;
 use self::keys::Keyring;
 pub use self::refusal::TokenRefusal;
@@ -28,7 +28,7 @@ pub use self::signed::{IssuerKeys, SignatureRefusal, SignedJwt, UnverifiedJwt};
 pub use self::source::{FetchedKeys, KeyError, KeySource, KeysAt, PublishedKeys};
 pub use self::token::{Principal, VerifiedToken};
 use crate::bearer::UnverifiedToken;
-use crate::jose::{Compact, JwsFault};
+use crate::jose::{Compact, JwsFault, Parts};
 
 /// Verifies tokens of the configured issuers, and of no others.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ struct Issuer {
     introspector: Option<Arc<Introspector>>,
 }
 
-/// Claims that an issuer stands for.
+/// Claims that an issuer stands for, and that are good now.
 struct Vouched<'a> {
     issuer: &'a Issuer,
-    claims: SignedClaims,
+    claims: ValidClaims,
     /// What the issuer's keys were.
     generation: u64,
     /// Until when its word holds where it was asked; until the token's end where it signed.
@@ -117,9 +117,7 @@ impl TokenVerifier {
             return Ok(known);
         }
         let Vouched { issuer, claims, generation, until } = self.vouched(token.expose(), agent).await?;
-        // Whoever was asked may have taken a while.
-        let now = self.clock.now();
-        let token = Arc::new(claims.validate(&issuer.rules, now)?.bind(&issuer.rules, presented, agent)?);
+        let token = Arc::new(claims.bind(&issuer.rules, presented, agent)?);
         let until = until.map_or_else(|| token.not_after(), |until| token.not_after().min(until));
         self.cache.put(key, agent, Arc::clone(&token), generation, until);
         Ok(token)
@@ -127,12 +125,13 @@ impl TokenVerifier {
 
     /// Claims that the issuer stands for: by its signature, by its answer, or by both.
     async fn vouched(&self, token: &str, agent: &AgentId) -> Result<Vouched<'_>, TokenRefusal> {
-        let compact = match Compact::parse(token) {
-            Ok(compact) => compact,
+        let parts = match Parts::of(token) {
+            Ok(parts) => parts,
             Err(fault) => return self.opaque(token, agent, fault).await,
         };
+        let compact = parts.read()?;
         // Not believed: it only says whose keys to try.
-        let named = compact.claims.get("iss").and_then(|issuer| issuer.as_str()).ok_or(TokenRefusal::Claim("iss"))?;
+        let named = compact.claims.text("iss").ok_or(TokenRefusal::Claim("iss"))?;
         let issuer = self.issuers.iter().find(|issuer| issuer.rules.issuer == named).ok_or(TokenRefusal::Issuer)?;
         let (claims, generation) = issuer.verify(compact).await?;
         let mut until = None;
@@ -141,6 +140,8 @@ impl TokenVerifier {
             answer.said?;
             until = Some(answer.until);
         }
+        // Whoever was asked may have taken a while.
+        let claims = claims.validate(&issuer.rules, self.clock.now())?;
         Ok(Vouched { issuer, claims, generation, until })
     }
 
@@ -153,7 +154,8 @@ impl TokenVerifier {
             return Err(fault.into());
         }
         let answer = introspector.ask(token, agent).await;
-        let claims = SignedClaims::introspected(Arc::unwrap_or_clone(answer.said?));
+        let said = answer.said?;
+        let claims = SignedClaims::introspected(said.claims()?).validate(&issuer.rules, self.clock.now())?;
         Ok(Vouched { issuer, claims, generation: issuer.generation(), until: Some(answer.until) })
     }
 
@@ -167,7 +169,7 @@ impl Issuer {
         self.keys.now().map_or(0, |keys| keys.generation)
     }
 
-    async fn verify(&self, token: Compact<'_>) -> Result<(SignedClaims, u64), TokenRefusal> {
+    async fn verify<'a>(&self, token: Compact<'a>) -> Result<(SignedClaims<'a>, u64), TokenRefusal> {
         let (signed, generation) = self.keys.verify(token).await.map_err(|refusal| match refusal {
             SignatureRefusal::Jws(fault) => fault.into(),
             SignatureRefusal::Unavailable => TokenRefusal::Unavailable("keys"),

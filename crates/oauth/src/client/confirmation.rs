@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Asking;
 use super::token::BoundToken;
 use crate::http::{HttpError, host};
-use crate::jose::json;
+use crate::jose::json::Object;
 use crate::metadata::{DiscoveryError, ServerMetadata};
 
 /// Why the issuer's word on a token is not to be had. The token may be good all the same: few servers let clients ask.
@@ -68,7 +68,7 @@ impl Asking<'_> {
     ) -> Result<Map<String, Value>, Unconfirmed> {
         let answer = self.introspect(metadata.introspection_endpoint()?, token);
         let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| Unconfirmed::Slow(PATIENCE))??;
-        let claims = json::object(&answer, 16).ok_or(Unconfirmed::Malformed)?;
+        let claims: Map<_, _> = Object::parse(&answer, 16).ok_or(Unconfirmed::Malformed)?.into();
         if claims.get("active") == Some(&Value::Bool(true)) { Ok(claims) } else { Err(Unconfirmed::Inactive) }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::jose::json;
+use crate::jose::json::Object;
 
 /// A token with the certificate that it is bound to: of use over connections that present that certificate, until the
 /// earlier of the two ends. Its bytes are wiped when the last holder drops it.
@@ -172,7 +172,7 @@ fn payload(token: &[u8]) -> Option<Map<String, Value>> {
     let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };
-    json::object(&URL_SAFE_NO_PAD.decode(body).ok()?, 16)
+    Object::parse(&URL_SAFE_NO_PAD.decode(body).ok()?, 16).map(Into::into)
 }
 
 /// Anything from nothing to `most`, another each time.
@@ -201,18 +201,19 @@ const MARGIN: u64 = 30;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn an_opaque_token_goes_with_the_scheme_that_it_was_asked_for_with() {
-        let (ca, claims) =
-            (countermark_testkit::TestCa::new("agents.internal"), json::object(br#"{"cnf":{"jkt":"k"}}"#, 4));
+        let (ca, claims) = (countermark_testkit::TestCa::new("agents.internal"), json!({"cnf": {"jkt": "k"}}));
         let credential = ca.agent("billing-bot");
         for (proof, scheme) in [(None, "Bearer opaque"), (Some("k"), "DPoP opaque")] {
             let fresh = Fresh { value: Zeroizing::new(b"opaque".to_vec()), lives: Some(60), scopes: Vec::new() };
             let mut token = BoundToken::examine(fresh, &credential, proof, credential.leaf().not_before()).unwrap();
             assert_eq!((token.header().to_str().unwrap(), token.binding()), (scheme, Bound::Unknown));
-            let confirmed = token.confirm(claims.as_ref().unwrap(), &credential, proof);
+            let confirmed = token.confirm(claims.as_object().unwrap(), &credential, proof);
             assert_eq!(confirmed, if proof.is_some() { Ok(()) } else { Err(Misbound::Other) });
         }
     }

@@ -1,7 +1,6 @@
 //! The header of a signed token.
 
-use serde_json::{Map, Value};
-
+use super::json::{Object, Value};
 use super::{Algorithm, JwsFault};
 
 /// What a header says, as far as anything depends on it. Keys that it carries or points to (`jwk`, `x5c`, `jku`, `x5u`)
@@ -14,31 +13,31 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(super) fn read(members: Map<String, Value>) -> Result<Self, JwsFault> {
+    pub(super) fn read(members: &Object<'_>) -> Result<Self, JwsFault> {
         // RFC 7515 §4.1.11: what must be understood and is not, is refused; we understand no extension.
         for name in ["crit", "b64", "zip", "enc"] {
-            if members.contains_key(name) {
+            if members.contains(name) {
                 return Err(JwsFault::Extension(name));
             }
         }
         for name in ["jwk", "jku", "x5c", "x5u"] {
-            if members.contains_key(name) {
+            if members.contains(name) {
                 return Err(JwsFault::OwnKey(name));
             }
         }
         // RFC 7519 §5.2: a token within a token.
-        if members.contains_key("cty") {
+        if members.contains("cty") {
             return Err(JwsFault::Extension("cty"));
         }
         let algorithm = match members.get("alg") {
-            Some(Value::String(name)) => Algorithm::parse(name).ok_or(JwsFault::Algorithm)?,
+            Some(Value::Text(name)) => Algorithm::parse(name).ok_or(JwsFault::Algorithm)?,
             _ => return Err(JwsFault::Algorithm),
         };
-        let key = text(&members, "kid")?;
+        let key = text(members, "kid")?;
         if key.as_ref().is_some_and(|kid| kid.len() > LONGEST_ID) {
             return Err(JwsFault::Header("kid"));
         }
-        Ok(Self { algorithm, key, kind: text(&members, "typ")? })
+        Ok(Self { algorithm, key, kind: text(members, "typ")? })
     }
 
     /// The `typ`, in lower case and without `application/` ([RFC 7515 §4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)).
@@ -48,10 +47,10 @@ impl Header {
     }
 }
 
-fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, JwsFault> {
+fn text(members: &Object<'_>, name: &'static str) -> Result<Option<String>, JwsFault> {
     match members.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Text(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(JwsFault::Header(name)),
     }
 }

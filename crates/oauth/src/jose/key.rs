@@ -2,13 +2,12 @@
 
 use std::fmt;
 
+use super::JwsFault;
+use super::algorithm::{Algorithm, RSA};
+use super::json::{Object, Value};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
-
-use super::algorithm::{Algorithm, RSA};
-use super::{JwsFault, json};
 
 /// The keys of an issuer that verify signatures.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl KeySet {
 
     /// As [`parse`](Self::parse), but a set of none is one: an issuer that withdraws its last key has said so.
     pub(crate) fn published(document: &[u8]) -> Result<Self, KeySetError> {
-        let set = json::object(document, 8).ok_or(KeySetError::NotKeys)?;
+        let set = Object::parse(document, 8).ok_or(KeySetError::NotKeys)?;
         let Some(Value::Array(entries)) = set.get("keys") else { return Err(KeySetError::NotKeys) };
         if entries.len() > MOST {
             return Err(KeySetError::TooMany { limit: MOST });
@@ -90,11 +89,11 @@ impl KeySet {
 }
 
 impl Key {
-    fn read(members: &Map<String, Value>) -> Option<Self> {
-        let text = |name: &str| members.get(name).and_then(Value::as_str);
-        let purpose = members.get("use").is_none_or(|purpose| purpose == "sig");
+    fn read(members: &Object<'_>) -> Option<Self> {
+        let text = |name: &str| members.text(name);
+        let purpose = members.get("use").is_none_or(|purpose| purpose.as_str() == Some("sig"));
         let verifies = members.get("key_ops").is_none_or(|operations| {
-            operations.as_array().is_some_and(|operations| operations.iter().any(|one| one == "verify"))
+            operations.as_array().is_some_and(|operations| operations.iter().any(|one| one.as_str() == Some("verify")))
         });
         if !purpose || !verifies {
             return None;

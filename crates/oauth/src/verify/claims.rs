@@ -1,16 +1,16 @@
 //! Claims on their way from signed to valid.
 
 use countermark_identity::{Thumbprint, UnixTime};
-use serde_json::{Map, Value};
 
 use super::refusal::TokenRefusal;
 use super::rules::{Binding, ClaimPath, IssuerRules, Profile};
-use super::signed::SignedJwt;
+use super::signed::Signed;
+use crate::jose::json::{Object, Value};
 
 /// Claims that an issuer signed, or said of an opaque token when it was asked; nothing else of them is judged yet.
 #[derive(Debug)]
-pub(super) struct SignedClaims {
-    claims: Map<String, Value>,
+pub(super) struct SignedClaims<'a> {
+    claims: Object<'a>,
     origin: Origin,
 }
 
@@ -37,15 +37,14 @@ pub(super) struct ValidClaims {
     pub(super) bound_to: Option<Thumbprint>,
 }
 
-impl SignedClaims {
+impl<'a> SignedClaims<'a> {
     /// The claims of a token whose signature is its issuer's.
-    pub(super) fn signed(token: SignedJwt) -> Self {
-        let (kind, claims) = token.into_parts();
-        Self { origin: Origin::Signature { kind }, claims }
+    pub(super) fn signed(token: Signed<'a>) -> Self {
+        Self { origin: Origin::Signature { kind: token.kind }, claims: token.claims }
     }
 
     /// What the issuer says of a token that it calls active ([RFC 7662 §2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2)).
-    pub(super) fn introspected(claims: Map<String, Value>) -> Self {
+    pub(super) const fn introspected(claims: Object<'a>) -> Self {
         Self { claims, origin: Origin::Introspection }
     }
 
@@ -76,11 +75,11 @@ impl SignedClaims {
     /// > carrying any other value.
     fn require_access_token(&self, profile: Profile) -> Result<(), TokenRefusal> {
         // What makes an ID token or a security event is in no access token.
-        if ["at_hash", "c_hash", "s_hash", "events"].iter().any(|name| self.claims.contains_key(*name)) {
+        if ["at_hash", "c_hash", "s_hash", "events"].iter().any(|name| self.claims.contains(name)) {
             return Err(TokenRefusal::Type);
         }
         let Origin::Signature { kind } = &self.origin else { return Ok(()) };
-        let keycloak = || self.claims.get("typ").is_some_and(|kind| kind == "Bearer");
+        let keycloak = || self.claims.text("typ") == Some("Bearer");
         match (kind.as_deref(), profile) {
             (Some("at+jwt"), _) => Ok(()),
             (Some("jwt"), Profile::Keycloak) if keycloak() => Ok(()),
@@ -90,7 +89,7 @@ impl SignedClaims {
 
     fn require_issuer(&self, rules: &IssuerRules) -> Result<(), TokenRefusal> {
         match self.claims.get("iss") {
-            Some(Value::String(issuer)) if *issuer == rules.issuer => Ok(()),
+            Some(Value::Text(issuer)) if *issuer == rules.issuer => Ok(()),
             None if matches!(self.origin, Origin::Introspection) => Ok(()),
             _ => Err(TokenRefusal::Issuer),
         }
@@ -98,11 +97,11 @@ impl SignedClaims {
 
     /// [RFC 7519 §4.1.3](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3): one text, or a list of which one is ours.
     fn require_audience(&self, rules: &IssuerRules) -> Result<(), TokenRefusal> {
-        let ours = |audience: &String| rules.audiences.contains(audience);
+        let ours = |audience: &str| rules.audiences.iter().any(|one| one == audience);
         let found = match self.claims.get("aud") {
-            Some(Value::String(one)) => ours(one),
-            Some(Value::Array(many)) if many.len() <= MOST && many.iter().all(Value::is_string) => {
-                many.iter().any(|one| matches!(one, Value::String(one) if ours(one)))
+            Some(Value::Text(one)) => ours(one),
+            Some(Value::Array(many)) if many.len() <= MOST && many.iter().all(|one| one.as_str().is_some()) => {
+                many.iter().filter_map(Value::as_str).any(ours)
             }
             _ => return Err(TokenRefusal::Claim("aud")),
         };
@@ -163,7 +162,7 @@ impl SignedClaims {
     fn text(&self, name: &'static str) -> Result<Option<&str>, TokenRefusal> {
         match self.claims.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text)),
             Some(_) => Err(TokenRefusal::Claim(name)),
         }
     }
@@ -172,7 +171,7 @@ impl SignedClaims {
     fn scopes(&self) -> Result<Vec<Box<str>>, TokenRefusal> {
         match self.claims.get("scope") {
             None => Ok(Vec::new()),
-            Some(Value::String(text)) => sorted(text.split(' ').filter(|scope| !scope.is_empty()), "scope"),
+            Some(Value::Text(text)) => sorted(text.split(' ').filter(|scope| !scope.is_empty()), "scope"),
             Some(_) => Err(TokenRefusal::Claim("scope")),
         }
     }
@@ -189,9 +188,9 @@ impl SignedClaims {
         sorted(roles.into_iter(), "roles")
     }
 
-    fn at(&self, path: &ClaimPath) -> Option<&Value> {
+    fn at(&self, path: &ClaimPath) -> Option<&Value<'a>> {
         let (first, rest) = path.names().split_first()?;
-        rest.iter().try_fold(self.claims.get(first)?, |value, name| value.get(name))
+        rest.iter().try_fold(self.claims.get(first)?, |value, name| value.as_object()?.get(name))
     }
 
     /// [RFC 8693 §4.1](https://www.rfc-editor.org/rfc/rfc8693#section-4.1): the latest actor outside, the earlier ones within.
@@ -202,7 +201,8 @@ impl SignedClaims {
             if actors.len() == limit {
                 return Err(TokenRefusal::Actors { limit });
             }
-            let name = actor.get("sub").and_then(Value::as_str).filter(|name| !name.is_empty());
+            let actor = actor.as_object().ok_or(TokenRefusal::Claim("act"))?;
+            let name = actor.text("sub").filter(|name| !name.is_empty());
             actors.push(name.ok_or(TokenRefusal::Claim("act"))?.into());
             next = actor.get("act");
         }
@@ -214,14 +214,14 @@ impl SignedClaims {
     fn confirmation(&self) -> Result<Option<Thumbprint>, TokenRefusal> {
         let Some(cnf) = self.claims.get("cnf") else { return Ok(None) };
         let cnf = cnf.as_object().ok_or(TokenRefusal::Binding("cnf is not an object"))?;
-        if let Some(other) = cnf.keys().find(|name| *name != MEMBER) {
-            return Err(TokenRefusal::Binding(match other.as_str() {
+        if let Some(other) = cnf.names().find(|name| *name != MEMBER) {
+            return Err(TokenRefusal::Binding(match other {
                 "jkt" => "it is bound to a key (cnf.jkt, DPoP), which this server does not verify",
                 "x5t" => "cnf.x5t is of SHA-1; x5t#S256 is wanted",
                 _ => "cnf has a member other than x5t#S256",
             }));
         }
-        let text = cnf.get(MEMBER).and_then(Value::as_str).ok_or(TokenRefusal::Binding("cnf holds no x5t#S256"))?;
+        let text = cnf.text(MEMBER).ok_or(TokenRefusal::Binding("cnf holds no x5t#S256"))?;
         let thumbprint = Thumbprint::from_base64url(text).map_err(|_| TokenRefusal::Binding(diagnose(text)))?;
         Ok(Some(thumbprint))
     }

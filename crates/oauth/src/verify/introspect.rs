@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use countermark_identity::{AgentId, Clock, Secret, UnixTime};
 use http::StatusCode;
-use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -18,7 +17,7 @@ use self::shares::Shares;
 use super::refusal::TokenRefusal;
 use crate::client::{Asking, ClientAuthentication};
 use crate::http::{FollowingHttp, HttpError};
-use crate::jose::json;
+use crate::jose::json::{Object, Value};
 use crate::metadata::{DiscoveryError, ServerMetadata};
 
 /// How we ask an issuer about tokens.
@@ -99,12 +98,12 @@ impl Introspector {
         let (this, token, share) = (Arc::clone(self), Secret::new(token.to_owned()), self.shares.take(agent));
         tokio::spawn(async move {
             let asked = this.clock.now();
-            let claims = match share {
-                Some(_held_until_it_is_answered) => this.claims(token.expose()).await,
+            let said = match share {
+                Some(_held_until_it_is_answered) => this.said(token.expose()).await,
                 None => Err(TokenRefusal::Unavailable("introspection")),
             };
-            let answer = match claims {
-                Ok(claims) => Answer { said: Ok(Arc::new(claims)), until: asked.saturating_add(this.ttl) },
+            let answer = match said {
+                Ok(said) => Answer { said: Ok(Arc::new(said)), until: asked.saturating_add(this.ttl) },
                 Err(refusal @ TokenRefusal::Inactive) => {
                     Answer { said: Err(refusal), until: asked.saturating_add(this.ttl.min(NEGATIVE)) }
                 }
@@ -115,7 +114,7 @@ impl Introspector {
     }
 
     /// What the issuer says of the token, if it calls it active.
-    async fn claims(&self, token: &str) -> Result<Map<String, Value>, TokenRefusal> {
+    async fn said(&self, token: &str) -> Result<Said, TokenRefusal> {
         let unavailable = TokenRefusal::Unavailable("introspection");
         let place = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
         let Ok(Ok(_place)) = place else { return Err(unavailable) };
@@ -130,10 +129,9 @@ impl Introspector {
             }
             unavailable
         })?;
-        let claims = json::object(answer.expose(), 16);
-        let claims = claims.ok_or(TokenRefusal::Unavailable("introspection"))?;
-        match claims.get("active") {
-            Some(Value::Bool(true)) => Ok(claims),
+        let said = Said(answer);
+        match said.claims()?.get("active") {
+            Some(Value::Bool(true)) => Ok(said),
             Some(Value::Bool(false)) => Err(TokenRefusal::Inactive),
             _ => Err(TokenRefusal::Unavailable("introspection")),
         }
@@ -175,8 +173,17 @@ impl Introspector {
 /// What an issuer said of a token, and how long that holds.
 #[derive(Clone)]
 pub(super) struct Answer {
-    pub(super) said: Result<Arc<Map<String, Value>>, TokenRefusal>,
+    pub(super) said: Result<Arc<Said>, TokenRefusal>,
     pub(super) until: UnixTime,
+}
+
+/// The answer itself, as it came.
+pub(super) struct Said(Secret<Vec<u8>>);
+
+impl Said {
+    pub(super) fn claims(&self) -> Result<Object<'_>, TokenRefusal> {
+        Object::parse(self.0.expose(), DEPTH).ok_or(TokenRefusal::Unavailable("introspection"))
+    }
 }
 
 impl Answer {
@@ -194,6 +201,8 @@ impl fmt::Debug for Answer {
 
 /// How long a token that is not active is not asked about again, at most.
 const NEGATIVE: Duration = Duration::from_secs(10);
+/// Levels of JSON.
+const DEPTH: usize = 16;
 /// Bytes of an answer.
 const LARGEST: usize = 64 * 1024;
 /// Requests to one issuer at one time.

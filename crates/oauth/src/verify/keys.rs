@@ -11,7 +11,7 @@ use countermark_identity::Clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::signed::{SignatureRefusal, SignedJwt};
+use super::signed::{SignatureRefusal, Signed};
 use super::source::{KeyError, KeySource};
 use crate::jose::{Compact, JwsFault, KeySet};
 
@@ -88,18 +88,21 @@ impl Keyring {
     /// Whether one of these keys signed it, and which generation of them did. With the keys at hand; if none fits or the signature
     /// is wrong, with newer ones, since an issuer may change its keys, even under the same id. That there is no such key is said
     /// only of keys that are fresh.
-    pub(super) async fn verify(self: &Arc<Self>, token: Compact<'_>) -> Result<(SignedJwt, u64), SignatureRefusal> {
+    pub(super) async fn verify<'a>(
+        self: &Arc<Self>,
+        token: Compact<'a>,
+    ) -> Result<(Signed<'a>, u64), SignatureRefusal> {
         let at_hand = self.now();
         let (token, refusal) = match &at_hand {
             None => (token, SignatureRefusal::Unavailable),
-            Some(keys) => match SignedJwt::of(token, &keys.set) {
+            Some(keys) => match Signed::of(token, &keys.set) {
                 Ok(signed) => return Ok((signed, keys.generation)),
                 Err(refused) => (refused.0, refused.1.into()),
             },
         };
         match self.newer(at_hand.map(|keys| keys.generation)).await {
             Newer::Other(newer) => {
-                let signed = SignedJwt::of(token, &newer.set).map_err(|refused| refused.1)?;
+                let signed = Signed::of(token, &newer.set).map_err(|refused| refused.1)?;
                 Ok((signed, newer.generation))
             }
             Newer::Unknown if refusal == SignatureRefusal::Jws(JwsFault::NoKey) => Err(SignatureRefusal::Unavailable),

@@ -1,5 +1,6 @@
 //! Signed tokens of any kind: whether their issuer signed them, and nothing else.
 
+use std::fmt;
 use std::sync::Arc;
 
 use countermark_identity::Clock;
@@ -7,11 +8,14 @@ use serde_json::{Map, Value};
 
 use super::keys::Keyring;
 use super::source::KeySource;
-use crate::jose::{Compact, JwsFault, KeySet, KeySetError};
+use crate::jose::json::Object;
+use crate::jose::{Compact, JwsFault, KeySet, KeySetError, Parts};
 
 /// A signed token, taken apart and not yet believed.
-#[derive(Debug)]
-pub struct UnverifiedJwt<'a>(Compact<'a>);
+pub struct UnverifiedJwt<'a> {
+    parts: Parts<'a>,
+    issuer: Option<String>,
+}
 
 impl<'a> UnverifiedJwt<'a> {
     /// Takes a token apart, strictly.
@@ -19,13 +23,39 @@ impl<'a> UnverifiedJwt<'a> {
     /// # Errors
     /// It is no signed token as we read them.
     pub fn parse(token: &'a str) -> Result<Self, JwsFault> {
-        Compact::parse(token).map(Self)
+        let parts = Parts::of(token)?;
+        let issuer = parts.read()?.claims.text("iss").map(str::to_owned);
+        Ok(Self { parts, issuer })
     }
 
     /// Who it says has signed it: that decides whose keys are tried, and nothing else.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.0.claims.get("iss").and_then(Value::as_str)
+        self.issuer.as_deref()
+    }
+}
+
+impl fmt::Debug for UnverifiedJwt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedJwt").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// What an issuer has signed, where it stands in the token; none of it is judged.
+#[derive(Debug)]
+pub(super) struct Signed<'a> {
+    /// [`SignedJwt::media_type`]
+    pub(super) kind: Option<String>,
+    pub(super) claims: Object<'a>,
+}
+
+impl<'a> Signed<'a> {
+    /// The token's content if one of these keys signed it; the token again if not.
+    pub(super) fn of(token: Compact<'a>, keys: &KeySet) -> Result<Self, Box<(Compact<'a>, JwsFault)>> {
+        match token.verify(keys) {
+            Ok(()) => Ok(Self { kind: token.header.media_type(), claims: token.claims }),
+            Err(fault) => Err(Box::new((token, fault))),
+        }
     }
 }
 
@@ -37,14 +67,6 @@ pub struct SignedJwt {
 }
 
 impl SignedJwt {
-    /// The token's content if one of these keys signed it; the token again if not.
-    pub(super) fn of<'a>(token: Compact<'a>, keys: &KeySet) -> Result<Self, Box<(Compact<'a>, JwsFault)>> {
-        match token.verify(keys) {
-            Ok(()) => Ok(Self { kind: token.header.media_type(), claims: token.claims }),
-            Err(fault) => Err(Box::new((token, fault))),
-        }
-    }
-
     /// The `typ`, in lower case and without `application/` ([RFC 7515 §4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)).
     #[must_use]
     pub fn media_type(&self) -> Option<&str> {
@@ -56,9 +78,11 @@ impl SignedJwt {
     pub const fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
+}
 
-    pub(super) fn into_parts(self) -> (Option<String>, Map<String, Value>) {
-        (self.kind, self.claims)
+impl From<Signed<'_>> for SignedJwt {
+    fn from(signed: Signed<'_>) -> Self {
+        Self { kind: signed.kind, claims: signed.claims.into() }
     }
 }
 
@@ -93,10 +117,12 @@ impl IssuerKeys {
     /// # Errors
     /// [`SignatureRefusal`].
     pub async fn verify(&self, token: UnverifiedJwt<'_>) -> Result<SignedJwt, SignatureRefusal> {
-        match &self.0 {
-            Kept::Fixed(keys) => Ok(SignedJwt::of(token.0, keys).map_err(|refused| refused.1)?),
-            Kept::Fresh(keys) => Ok(keys.verify(token.0).await?.0),
-        }
+        let token = token.parts.read()?;
+        let signed = match &self.0 {
+            Kept::Fixed(keys) => Signed::of(token, keys).map_err(|refused| refused.1)?,
+            Kept::Fresh(keys) => keys.verify(token).await?.0,
+        };
+        Ok(signed.into())
     }
 
     /// Fetches the keys now, and again every five minutes, for ever; `issuer` is who the log says it is.

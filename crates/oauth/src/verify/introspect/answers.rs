@@ -75,6 +75,9 @@ const FEW: usize = 64;
 mod tests {
     use std::sync::Arc;
 
+    use countermark_identity::Secret;
+
+    use super::super::Said;
     use super::*;
 
     #[test]
@@ -82,7 +85,7 @@ mod tests {
         let mut answers = Answers::default();
         let (at, ttl) = (UnixTime::from_secs, Duration::from_secs(10));
         let mut asked = Vec::new();
-        let answer = Answer { said: Ok(Arc::default()), until: at(10) };
+        let answer = Answer { said: Ok(Arc::new(Said(Secret::new(Vec::new())))), until: at(10) };
         let first = answers.answer("one", at(0), ttl, |sender| asked.push(sender));
         answers.answer("one", at(10), ttl, |_| panic!("it is being asked"));
         let mut slow = Vec::new();
