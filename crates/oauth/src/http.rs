@@ -86,6 +86,9 @@ pub enum HttpError {
         host: String,
         /// With what.
         status: u16,
+        /// How long it asks to be left alone ([RFC 9110 §10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)), if it
+        /// says so in seconds.
+        retry_after: Option<Duration>,
     },
     /// No TLS could be configured.
     #[error("TLS to the authorization server cannot be configured: {0}")]
@@ -161,11 +164,7 @@ impl Http {
         request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
         let authorization = authorization.map(|value| (http::header::AUTHORIZATION, value));
         request.headers_mut().extend(authorization);
-        let answer = self.send(request, limit).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(HttpError::Status { host: host(url), status: answer.status().as_u16() });
-        }
-        Ok(answer.into_body())
+        success(url, self.send(request, limit).await?)
     }
 
     /// Sends a request and reads the whole answer, whatever its status, unless that is a redirect.
@@ -244,6 +243,18 @@ impl Current {
         let http = Http::new(Some(&credential), &roots)?;
         Ok(Self { credential, roots, http })
     }
+}
+
+/// The body of a 200; any other status is an error.
+pub(crate) fn success(url: &Url, answer: http::Response<Bytes>) -> Result<Bytes, HttpError> {
+    if answer.status() == StatusCode::OK { Ok(answer.into_body()) } else { Err(unsuccessful(url, &answer)) }
+}
+
+/// What an answer that is no success becomes.
+pub(crate) fn unsuccessful(url: &Url, answer: &http::Response<Bytes>) -> HttpError {
+    let seconds = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let (host, status) = (host(url), answer.status().as_u16());
+    HttpError::Status { host, status, retry_after: seconds.map(Duration::from_secs) }
 }
 
 /// A URL that may be asked: https, a host, nobody's name, no fragment.

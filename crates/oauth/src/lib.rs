@@ -15,8 +15,10 @@ mod bearer;
 mod challenge;
 mod client;
 mod http;
+mod introspection;
 mod jose;
 mod metadata;
+mod silence;
 mod verify;
 
 pub use bearer::{BearerFault, UnverifiedToken};

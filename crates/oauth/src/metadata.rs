@@ -133,15 +133,14 @@ impl ServerMetadata {
 
     /// Refuses endpoints on another host than the issuer's, or with a query: whoever named the issuer must not aim a client's
     /// certificate at whatever takes a POST.
-    pub(crate) fn at_home(self) -> Result<Self, DiscoveryError> {
+    pub(crate) fn require_at_home(&self) -> Result<(), DiscoveryError> {
         let home = Url::parse(&self.issuer).ok();
         let is_home = |url: &&Url| url.query().is_none() && home.as_ref().is_some_and(|home| home.host() == url.host());
         let mut all = self.endpoints.all().chain(self.mtls_endpoint_aliases.all());
-        if let Some(elsewhere) = all.find(|url| !is_home(url)).map(host) {
-            return Err(DiscoveryError::Elsewhere { issuer: self.issuer.clone(), elsewhere });
+        match all.find(|url| !is_home(url)).map(host) {
+            Some(elsewhere) => Err(DiscoveryError::Elsewhere { issuer: self.issuer.clone(), elsewhere }),
+            None => Ok(()),
         }
-        drop(all);
-        Ok(self)
     }
 
     /// The token endpoint; with a client certificate, its alias for that.
@@ -245,13 +244,19 @@ impl ResourceMetadata {
     /// # Errors
     /// It is no such document, or another resource's.
     pub fn read(document: &[u8], resource: &str) -> Result<Self, ResourceMetadataError> {
-        let read: Self = serde_json::from_slice(document).map_err(|_| ResourceMetadataError::Malformed)?;
+        let mut read: Self = serde_json::from_slice(document).map_err(|_| ResourceMetadataError::Malformed)?;
+        read.scopes_supported.retain(|scope| is_scope(scope));
         if read.resource != resource {
             let found = read.resource.chars().take(200).collect();
             return Err(ResourceMetadataError::OtherResource { found, wanted: resource.to_owned() });
         }
         Ok(read)
     }
+}
+
+/// A `scope-token` of [RFC 6749 §3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
+fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'))
 }
 
 /// Why a resource's metadata is not believed.
@@ -262,7 +267,7 @@ pub enum ResourceMetadataError {
     #[error("the server's metadata is not that of a protected resource (RFC 9728)")]
     Malformed,
     /// Somebody else's.
-    #[error("the server's metadata is of the resource {found}, not of {wanted}")]
+    #[error("the server's metadata is of the resource {found:?}, not of {wanted}")]
     OtherResource {
         /// Whose it is.
         found: String,
@@ -308,6 +313,17 @@ mod tests {
             assert!(matches!(refused, DiscoveryError::NotIssuer { .. }), "{wrong}");
             assert!(!refused.to_string().contains('\n'), "one line of a log: {refused}");
         }
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_begins_no_line_of_a_log() {
+        let document = r#"{"resource":"https://ledger.test","scopes_supported":["a","a\n2026 INFO","","b c","d:e"]}"#;
+        let read = ResourceMetadata::read(document.as_bytes(), "https://ledger.test").unwrap();
+        assert_eq!(read.scopes_supported, ["a", "d:e"]);
+        let other = document.replace("//ledger", "//other\\n2026 INFO ");
+        let refused = ResourceMetadata::read(other.as_bytes(), "https://ledger.test").unwrap_err();
+        assert!(matches!(refused, ResourceMetadataError::OtherResource { .. }));
+        assert!(!refused.to_string().contains('\n'), "{refused}");
     }
 
     #[test]

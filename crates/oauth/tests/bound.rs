@@ -134,9 +134,10 @@ async fn certificate_and_token_change_under_traffic_without_a_failed_call() {
         .collect();
     until(|| calls.load(Ordering::SeqCst) > 20).await;
     for number in 2..=6 {
-        let seen = calls.load(Ordering::SeqCst);
         source.set(world.ca.agent("billing-bot"));
         until(|| client.generation().number() == number).await;
+        // More than are under way with the one before.
+        let seen = calls.load(Ordering::SeqCst);
         until(|| calls.load(Ordering::SeqCst) > seen + 20).await;
     }
     stop.store(true, Ordering::SeqCst);

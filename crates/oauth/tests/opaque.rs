@@ -62,7 +62,7 @@ async fn an_issuer_that_does_not_answer_is_waited_for_once_in_a_while() {
     let written = Written::default();
     let subscriber = tracing_subscriber::fmt().with_writer(written.clone()).with_ansi(false).finish();
     let _here = tracing::subscriber::set_default(subscriber);
-    let warned = || written.text().matches("as are all others for 300s").count();
+    let warned = || written.text().matches("it is used unexamined").count();
     let tokens = world.tokens(world.ca.agent("billing-bot"));
     // Those who wait at the same time are told of together.
     let (one, two) = (question(1), question(2));

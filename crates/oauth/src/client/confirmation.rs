@@ -1,18 +1,13 @@
 //! What an issuer says that an opaque token of ours is bound to. [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use countermark_identity::Secret;
-use http::StatusCode;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
-use url::Url;
-use zeroize::Zeroizing;
 
 use super::Asking;
 use super::token::BoundToken;
-use crate::http::{HttpError, host};
+use crate::http::HttpError;
+use crate::introspection::DEPTH;
 use crate::jose::json::Object;
 use crate::metadata::{DiscoveryError, ServerMetadata};
 
@@ -39,26 +34,6 @@ impl Unconfirmed {
     }
 }
 
-/// Since when an issuer gives no answer, so that not every token waits for one.
-#[derive(Debug, Default)]
-pub(super) struct Silence(Mutex<Option<Instant>>);
-
-impl Silence {
-    pub(super) fn lasts(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < SILENCE)
-    }
-
-    /// Whether it begins only now: of those who waited together one says so.
-    pub(super) fn begin(&self) -> bool {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = since.is_none_or(|since| since.elapsed() >= SILENCE);
-        if new {
-            *since = Some(Instant::now());
-        }
-        new
-    }
-}
-
 impl Asking<'_> {
     /// What the issuer says of a token that it has just issued.
     pub(super) async fn confirmation(
@@ -66,24 +41,13 @@ impl Asking<'_> {
         metadata: &ServerMetadata,
         token: &BoundToken,
     ) -> Result<Map<String, Value>, Unconfirmed> {
-        let answer = self.introspect(metadata.introspection_endpoint()?, token);
+        let answer = self.introspection(metadata.introspection_endpoint()?, token.expose());
         let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| Unconfirmed::Slow(PATIENCE))??;
-        let claims: Map<_, _> = Object::parse(&answer, 16).ok_or(Unconfirmed::Malformed)?.into();
+        let claims: Map<_, _> = Object::parse(answer.expose(), DEPTH).ok_or(Unconfirmed::Malformed)?.into();
         if claims.get("active") == Some(&Value::Bool(true)) { Ok(claims) } else { Err(Unconfirmed::Inactive) }
-    }
-
-    async fn introspect(&self, endpoint: &Url, token: &BoundToken) -> Result<Zeroizing<Vec<u8>>, HttpError> {
-        let request = self.form(endpoint, &[("token", Secret::new(token.expose().to_owned()))])?;
-        let answer = self.http.send(request, LARGEST).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(HttpError::Status { host: host(endpoint), status: answer.status().as_u16() });
-        }
-        Ok(Zeroizing::new(answer.into_body().to_vec()))
     }
 }
 
-/// Bytes of an answer.
-const LARGEST: usize = 64 * 1024;
 /// A token is used without the issuer's word rather than after a long wait for it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long an issuer that gave no answer is not asked again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countermark_credential::Credential;
-use countermark_identity::Clock;
+use countermark_identity::{Clock, UnixTime};
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,11 @@ impl<C> Generation<C> {
         &self.tokens
     }
 
+    /// When it is given up: a little before its certificate ends.
+    fn ends(&self) -> UnixTime {
+        self.tokens.credential().leaf().not_after().saturating_sub(RESERVE)
+    }
+
     /// What its requests are carried by.
     #[must_use]
     pub const fn carrier(&self) -> &C {
@@ -52,8 +57,9 @@ impl<C> Generation<C> {
 /// with the next one. Until then, and while requests are under way, the old one serves.
 pub struct Generations<C> {
     current: ArcSwap<Generation<C>>,
-    /// The one before, while its certificate lives.
+    /// The one before, while its certificate lives; where nobody wants it, nothing.
     earlier: ArcSwapOption<Generation<C>>,
+    keeps_earlier: bool,
     credential: watch::Receiver<Arc<Credential>>,
     registration: Arc<Registration>,
     clock: Arc<dyn Clock>,
@@ -91,13 +97,37 @@ impl<C: Send + Sync + 'static> Generations<C> {
         clock: Arc<dyn Clock>,
         build: impl Fn(&Arc<Credential>) -> Result<C, TokenError> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, TokenError> {
+        Ok(Arc::new(Self::start(credential, registration, clock, Box::new(build))?))
+    }
+
+    /// [`Generations::new`] for whoever falls back on [`earlier`](Self::earlier).
+    ///
+    /// # Errors
+    /// As [`Generations::new`].
+    pub fn keeping_earlier(
+        credential: watch::Receiver<Arc<Credential>>,
+        registration: Registration,
+        clock: Arc<dyn Clock>,
+        build: impl Fn(&Arc<Credential>) -> Result<C, TokenError> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, TokenError> {
+        let mut this = Self::start(credential, registration, clock, Box::new(build))?;
+        this.keeps_earlier = true;
+        Ok(Arc::new(this))
+    }
+
+    fn start(
+        credential: watch::Receiver<Arc<Credential>>,
+        registration: Registration,
+        clock: Arc<dyn Clock>,
+        build: Build<C>,
+    ) -> Result<Self, TokenError> {
         let registration = Arc::new(registration);
         let newest = credential.borrow().clone();
         let carrier = build(&newest)?;
         let tokens = Tokens::new(Arc::clone(&registration), newest, Arc::clone(&clock))?;
         let current = ArcSwap::from_pointee(Generation { number: 1, tokens, carrier });
         let earlier = ArcSwapOption::empty();
-        Ok(Arc::new(Self { current, earlier, credential, registration, clock, build: Box::new(build) }))
+        Ok(Self { current, earlier, keeps_earlier: false, credential, registration, clock, build })
     }
 
     /// The generation to use for a request, from its token to its answer.
@@ -110,9 +140,7 @@ impl<C: Send + Sync + 'static> Generations<C> {
     /// tokens are exchanged for.
     #[must_use]
     pub fn earlier(&self) -> Option<Arc<Generation<C>>> {
-        let earlier = self.earlier.load_full()?;
-        let ends = earlier.tokens.credential().leaf().not_after().saturating_sub(RESERVE);
-        (self.clock.now() < ends).then_some(earlier)
+        self.earlier.load_full().filter(|earlier| self.clock.now() < earlier.ends())
     }
 
     /// Follows the credential until `shutdown`.
@@ -124,10 +152,27 @@ impl<C: Send + Sync + 'static> Generations<C> {
         let mut newest = self.credential.clone();
         // What came between the start and now.
         newest.mark_changed();
-        while newest.changed().await.is_ok() {
+        while self.changed(&mut newest).await {
             let next = newest.borrow_and_update().clone();
             if !Arc::ptr_eq(&next, self.current().tokens.credential()) {
                 self.replace(next, &mut newest).await;
+            }
+        }
+    }
+
+    /// Waits for another credential, and forgets the generation before when it ends; whether there will be one.
+    async fn changed(&self, newest: &mut watch::Receiver<Arc<Credential>>) -> bool {
+        loop {
+            let Some(earlier) = self.earlier.load_full() else { return newest.changed().await.is_ok() };
+            let left = earlier.ends().duration_since(self.clock.now());
+            if left.is_zero() {
+                self.earlier.store(None);
+                continue;
+            }
+            drop(earlier);
+            // Not all at once: a clock may be set.
+            if let Ok(changed) = tokio::time::timeout(left.min(LAST_WAIT), newest.changed()).await {
+                return changed.is_ok();
             }
         }
     }
@@ -137,7 +182,7 @@ impl<C: Send + Sync + 'static> Generations<C> {
         let mut wait = FIRST_WAIT;
         loop {
             let old = self.current();
-            let ends = old.tokens.credential().leaf().not_after().saturating_sub(RESERVE);
+            let ends = old.ends();
             let left = ends.duration_since(self.clock.now());
             let staged = self.stage(&next, old.number + 1, &old.tokens.recent(LATELY), left.max(FIRST_WAIT)).await;
             match staged {
@@ -192,7 +237,8 @@ impl<C: Send + Sync + 'static> Generations<C> {
     fn publish(&self, generation: Generation<C>) {
         let serial = generation.tokens.credential().leaf().serial().to_string();
         tracing::info!(generation = generation.number, serial, "certificate and tokens were replaced as one");
-        self.earlier.store(Some(self.current.swap(Arc::new(generation))));
+        let before = self.current.swap(Arc::new(generation));
+        self.earlier.store(self.keeps_earlier.then_some(before));
     }
 }
 

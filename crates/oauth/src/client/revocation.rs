@@ -6,7 +6,7 @@ use url::Url;
 use super::Asking;
 use super::error::TokenError;
 use super::token::BoundToken;
-use crate::http::{HttpError, host};
+use crate::http::unsuccessful;
 
 impl Asking<'_> {
     pub(super) async fn revoke(&self, endpoint: &Url, token: &BoundToken) -> Result<(), TokenError> {
@@ -14,12 +14,9 @@ impl Asking<'_> {
             ("token", Secret::new(token.expose().to_owned())),
             ("token_type_hint", Secret::new("access_token".to_owned())),
         ];
-        let status = self.http.send(self.form(endpoint, &form)?, LARGEST).await?.status();
+        let answer = self.http.send(self.form(endpoint, &form)?, LARGEST).await?;
         // RFC 7009 §2.2: 200 also for tokens that it does not know.
-        if status.is_success() {
-            return Ok(());
-        }
-        Err(HttpError::Status { host: host(endpoint), status: status.as_u16() }.into())
+        if answer.status().is_success() { Ok(()) } else { Err(unsuccessful(endpoint, &answer).into()) }
     }
 }
 

@@ -12,7 +12,7 @@ use countermark_identity::{Clock, UnixTime};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::confirmation::{SILENCE, Silence};
+use super::confirmation::SILENCE;
 use super::dpop::Proofs;
 use super::error::TokenError;
 use super::question::Question;
@@ -21,6 +21,7 @@ use super::{Asking, Registration};
 use crate::bearer::UnverifiedToken;
 use crate::http::Http;
 use crate::metadata::{DiscoveryError, ServerMetadata};
+use crate::silence::Silence;
 
 /// The tokens that belong to one credential, over connections of their own. Another credential is another `Tokens`.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ pub struct Tokens {
     http: Http,
     proofs: Option<Proofs>,
     metadata: OnceCell<ServerMetadata>,
+    /// Why there was no metadata, and when: those who waited behind one who asked in vain need not ask, one after another.
+    undiscovered: Mutex<Option<(Instant, DiscoveryError)>>,
+    /// While the issuer is not asked what tokens are bound to.
     silence: Silence,
     clock: Arc<dyn Clock>,
     slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
@@ -94,6 +98,7 @@ impl Tokens {
             http,
             proofs,
             metadata: OnceCell::new(),
+            undiscovered: Mutex::default(),
             silence: Silence::default(),
             clock,
             slots: ArcSwap::default(),
@@ -206,11 +211,23 @@ impl Tokens {
     /// It is not to be found, or is not who it should be.
     pub async fn metadata(&self) -> Result<&ServerMetadata, DiscoveryError> {
         let Registration { issuer, named, .. } = &*self.registration;
-        let found = async {
+        let undiscovered = || self.undiscovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let discover = async || {
             let metadata = ServerMetadata::discover(&self.http, issuer).await?;
-            if *named { metadata.at_home() } else { Ok(metadata) }
+            if *named {
+                metadata.require_at_home()?;
+            }
+            Ok(metadata)
         };
-        self.metadata.get_or_try_init(|| found).await
+        let found = async || {
+            if let Some((_, error)) = undiscovered().as_ref().filter(|(at, _)| at.elapsed() < REDISCOVERY) {
+                return Err(error.clone());
+            }
+            discover()
+                .await
+                .inspect_err(|error: &DiscoveryError| *undiscovered() = Some((Instant::now(), error.clone())))
+        };
+        self.metadata.get_or_try_init(found).await
     }
 
     /// Ends every token that is kept ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), as a process may before it stops.
@@ -316,8 +333,7 @@ impl Tokens {
             None => asking.client_credentials(endpoint, question).await?,
             Some(subject) => asking.exchange(endpoint, question, subject).await?,
         };
-        let proof = self.proofs.as_ref().map(Proofs::thumbprint);
-        let mut token = BoundToken::examine(fresh, &self.credential, proof, self.clock.now())?;
+        let mut token = BoundToken::examine(fresh, &self.credential, self.thumbprint(), self.clock.now())?;
         if token.binding() == Bound::Unknown {
             self.confirm(metadata, &mut token).await?;
         }
@@ -332,22 +348,23 @@ impl Tokens {
             return Ok(());
         }
         match self.asking(metadata).confirmation(metadata, token).await {
-            Ok(claims) => {
-                token.confirm(&claims, &self.credential, self.proofs.as_ref().map(Proofs::thumbprint))?;
+            Ok(claims) => token.confirm(&claims, &self.credential, self.thumbprint())?,
+            Err(error) => {
+                if *named || error.is_refusal() || self.silence.begin(SILENCE) {
+                    tracing::warn!(
+                        issuer,
+                        %error,
+                        "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
+                    );
+                }
             }
-            Err(error) if *named || error.is_refusal() => tracing::warn!(
-                issuer,
-                %error,
-                "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined"
-            ),
-            Err(error) if self.silence.begin() => tracing::warn!(
-                issuer,
-                %error,
-                "the token is opaque, and its issuer does not tell us what it is bound to: it is used unexamined, as are all others for {SILENCE:?}"
-            ),
-            Err(_) => {}
         }
         Ok(())
+    }
+
+    /// The key that tokens are bound to where it is not the certificate's.
+    fn thumbprint(&self) -> Option<&str> {
+        self.proofs.as_ref().map(Proofs::thumbprint)
     }
 
     fn asking<'a>(&'a self, metadata: &'a ServerMetadata) -> Asking<'a> {
@@ -384,3 +401,5 @@ fn hash(token: &UnverifiedToken) -> [u8; 32] {
 const MOST: usize = 4096;
 /// Seconds.
 const LONGEST_WAIT: u64 = 60;
+/// How long a discovery that failed stands for those who waited for it.
+const REDISCOVERY: Duration = Duration::from_secs(1);

@@ -4,21 +4,21 @@ mod answers;
 mod shares;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countermark_identity::{AgentId, Clock, Secret, UnixTime};
-use http::StatusCode;
 use tokio::sync::{OnceCell, Semaphore, watch};
-use tokio::time::Instant;
 
 use self::answers::Answers;
 use self::shares::Shares;
 use super::refusal::TokenRefusal;
 use crate::client::{Asking, ClientAuthentication};
 use crate::http::{FollowingHttp, HttpError};
+use crate::introspection::DEPTH;
 use crate::jose::json::{Object, Value};
 use crate::metadata::{DiscoveryError, ServerMetadata};
+use crate::silence::Silence;
 
 /// How we ask an issuer about tokens.
 #[derive(Debug)]
@@ -35,8 +35,10 @@ pub struct Introspector {
     asking: Semaphore,
     /// How many of them for one agent: tokens are easily invented.
     shares: Shares,
-    /// Until when the server is left alone after it did not answer.
-    silent: Mutex<Option<Instant>>,
+    /// While the server is left alone after it did not answer.
+    silence: Silence,
+    /// While nobody is told again that a question failed.
+    told: Silence,
     /// How long an answer holds: how long a token outlives its revocation.
     pub(super) ttl: Duration,
     /// Asks about signed tokens, too, so that revoked ones are refused before they end.
@@ -64,7 +66,8 @@ impl Introspector {
             answers: Mutex::default(),
             asking: Semaphore::new(AT_ONCE),
             shares: Shares::default(),
-            silent: Mutex::default(),
+            silence: Silence::default(),
+            told: Silence::default(),
             ttl: Duration::from_secs(10),
             always: false,
         }
@@ -84,10 +87,13 @@ impl Introspector {
         self
     }
 
-    /// What the issuer says of the token. However many ask at once, it is asked once, and within [`Self::ttl`] not again, unless
-    /// it gave no answer.
+    /// What the issuer says of the token, within [`LONGEST`]. However many ask at once, it is asked once, and within [`Self::ttl`]
+    /// not again, unless it gave no answer.
     pub(super) async fn ask(self: &Arc<Self>, token: &str, agent: &AgentId) -> Answer {
-        let mut answer = self.lock().answer(token, self.clock.now(), self.ttl, |found| self.start(token, agent, found));
+        let mut answer = {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.answer(token, self.clock.now(), self.ttl, |found| self.start(token, agent, found))
+        };
         let answered = answer.wait_for(Option::is_some).await;
         // Nobody answers any more where the runtime ends.
         answered.ok().and_then(|answer| answer.clone()).unwrap_or_else(|| Answer::none(self.clock.now()))
@@ -95,13 +101,11 @@ impl Introspector {
 
     /// Asks in a task of its own: whoever came first may go away, and the others wait for the same answer.
     fn start(self: &Arc<Self>, token: &str, agent: &AgentId, found: watch::Sender<Option<Answer>>) {
-        let (this, token, share) = (Arc::clone(self), Secret::new(token.to_owned()), self.shares.take(agent));
+        let (this, token, agent) = (Arc::clone(self), Secret::new(token.to_owned()), agent.clone());
         tokio::spawn(async move {
             let asked = this.clock.now();
-            let said = match share {
-                Some(_held_until_it_is_answered) => this.said(token.expose()).await,
-                None => Err(TokenRefusal::Unavailable("introspection")),
-            };
+            let said = tokio::time::timeout(LONGEST, this.said(token.expose(), &agent)).await;
+            let said = said.unwrap_or_else(|_| Err(this.unanswered("no answer in time", PAUSE)));
             let answer = match said {
                 Ok(said) => Answer { said: Ok(Arc::new(said)), until: asked.saturating_add(this.ttl) },
                 Err(refusal @ TokenRefusal::Inactive) => {
@@ -114,35 +118,38 @@ impl Introspector {
     }
 
     /// What the issuer says of the token, if it calls it active.
-    async fn said(&self, token: &str) -> Result<Said, TokenRefusal> {
-        let unavailable = TokenRefusal::Unavailable("introspection");
-        let place = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
-        let Ok(Ok(_place)) = place else { return Err(unavailable) };
-        if self.silent().is_some_and(|until| Instant::now() < until) {
-            return Err(unavailable);
+    async fn said(&self, token: &str, agent: &AgentId) -> Result<Said, TokenRefusal> {
+        let places = async { (self.shares.take(agent).await, self.asking.acquire().await) };
+        let Ok((_share, Ok(_place))) = tokio::time::timeout(PATIENCE, places).await else { return Err(UNAVAILABLE) };
+        if self.silence.lasts() {
+            return Err(UNAVAILABLE);
         }
         let answer = self.exchange(token).await.map_err(|error| {
-            tracing::warn!(issuer = self.issuer, %error, "introspection failed");
-            // Who refuses one question answers: the next may be another's.
-            if !matches!(error, DiscoveryError::Http(HttpError::Status { status: 400..500, .. })) {
-                *self.silent() = Some(Instant::now() + PAUSE);
-            }
-            unavailable
+            let pause = match &error {
+                // It is about this one question; the next may be another's.
+                DiscoveryError::Http(HttpError::Status { status: 400, .. }) => Duration::ZERO,
+                DiscoveryError::Http(HttpError::Status { retry_after: Some(after), .. }) => {
+                    (*after).clamp(PAUSE, LONGEST_PAUSE)
+                }
+                _ => PAUSE,
+            };
+            self.unanswered(&error, pause)
         })?;
         let said = Said(answer);
         match said.claims()?.get("active") {
             Some(Value::Bool(true)) => Ok(said),
             Some(Value::Bool(false)) => Err(TokenRefusal::Inactive),
-            _ => Err(TokenRefusal::Unavailable("introspection")),
+            _ => Err(self.unanswered("an answer that is none", PAUSE)),
         }
     }
 
-    fn silent(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Leaves the server alone for a while, and says why: once for all who hear it together.
+    fn unanswered(&self, error: impl fmt::Display, pause: Duration) -> TokenRefusal {
+        self.silence.begin(pause);
+        if self.told.begin(pause.max(PAUSE)) {
+            tracing::warn!(issuer = self.issuer, %error, ?pause, "introspection failed");
+        }
+        UNAVAILABLE
     }
 
     async fn exchange(&self, token: &str) -> Result<Secret<Vec<u8>>, DiscoveryError> {
@@ -160,13 +167,7 @@ impl Introspector {
             proofs: None,
             now: self.clock.now(),
         };
-        let request = asking.form(endpoint, &[("token", Secret::new(token.to_owned()))])?;
-        let answer = http.send(request, LARGEST).await?;
-        if answer.status() != StatusCode::OK {
-            let host = crate::http::host(endpoint);
-            return Err(HttpError::Status { host, status: answer.status().as_u16() }.into());
-        }
-        Ok(Secret::new(answer.into_body().to_vec()))
+        Ok(asking.introspection(endpoint, token).await?)
     }
 }
 
@@ -182,13 +183,13 @@ pub(super) struct Said(Secret<Vec<u8>>);
 
 impl Said {
     pub(super) fn claims(&self) -> Result<Object<'_>, TokenRefusal> {
-        Object::parse(self.0.expose(), DEPTH).ok_or(TokenRefusal::Unavailable("introspection"))
+        Object::parse(self.0.expose(), DEPTH).ok_or(UNAVAILABLE)
     }
 }
 
 impl Answer {
     fn none(now: UnixTime) -> Self {
-        Self { said: Err(TokenRefusal::Unavailable("introspection")), until: now }
+        Self { said: Err(UNAVAILABLE), until: now }
     }
 }
 
@@ -201,13 +202,14 @@ impl fmt::Debug for Answer {
 
 /// How long a token that is not active is not asked about again, at most.
 const NEGATIVE: Duration = Duration::from_secs(10);
-/// Levels of JSON.
-const DEPTH: usize = 16;
-/// Bytes of an answer.
-const LARGEST: usize = 64 * 1024;
+const UNAVAILABLE: TokenRefusal = TokenRefusal::Unavailable("introspection");
+/// How long an answer may take, whatever the server does.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Requests to one issuer at one time.
 const AT_ONCE: usize = 64;
-/// How long a place is waited for.
+/// How long a place, and one of the agent's share, is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is left alone at its own wish, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);

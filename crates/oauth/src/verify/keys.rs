@@ -135,8 +135,8 @@ impl Keyring {
         }
     }
 
-    /// Newer keys than `seen`, if there may be any: asked for once by however many, and no more often than `BURST` times
-    /// within `COOLDOWN`, so that tokens with invented key ids ask the issuer nothing.
+    /// Newer keys than `seen`, if there may be any: asked for once by however many, and after `BURST` times no more
+    /// often than each `COOLDOWN`, so that tokens with invented key ids ask the issuer next to nothing.
     pub(super) async fn newer(self: &Arc<Self>, seen: Option<u64>) -> Newer {
         let mut coming = {
             let mut asking = self.lock();
@@ -213,18 +213,16 @@ impl Asking {
     }
 
     fn is_enough(&mut self, has_keys: bool) -> bool {
-        self.asked.retain(|asked| asked.elapsed() < COOLDOWN);
-        if has_keys {
-            self.asked.len() >= BURST
-        } else {
-            self.asked.back().is_some_and(|last| last.elapsed() < FIRST_PAUSE)
-        }
+        self.asked.retain(|asked| asked.elapsed() < COOLDOWN * BURST);
+        let pause = if has_keys { COOLDOWN } else { FIRST_PAUSE };
+        let many = !has_keys || self.asked.len() >= BURST as usize;
+        many && self.asked.back().is_some_and(|asked| asked.elapsed() < pause)
     }
 
-    /// What is known without asking.
+    /// What is known without asking: an answer that is no older than the next question must be still says that there is no such key.
     fn as_answered(&self) -> Newer {
         match self.answered {
-            Some(answered) if answered.elapsed() < JUST_NOW => Newer::Same,
+            Some(answered) if answered.elapsed() < COOLDOWN => Newer::Same,
             _ => Newer::Unknown,
         }
     }
@@ -232,25 +230,24 @@ impl Asking {
     /// Takes note of an answer, or that there is none.
     fn end(&mut self, for_token: bool, had_keys: bool, good: bool) {
         self.coming = None;
+        let now = Some(Instant::now());
         if good {
-            self.answered = Some(Instant::now());
+            self.answered = now;
         }
         if good && !had_keys {
             // What was asked before there were keys says nothing about who invents ids of them.
             self.asked.clear();
         } else if for_token {
-            self.asked.push_back(Instant::now());
+            self.asked.extend(now);
         }
     }
 }
 
-/// Within this time tokens may make us ask an issuer so many times for keys that it did not have.
-const COOLDOWN: Duration = Duration::from_secs(30);
-const BURST: usize = 3;
+/// So many times tokens make us ask an issuer at once for keys that it did not have, and then each `COOLDOWN`.
+const BURST: u32 = 3;
+const COOLDOWN: Duration = Duration::from_secs(10);
 /// Between two questions, until the first keys are there.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// An answer of this age still says that there is no such key.
-const JUST_NOW: Duration = Duration::from_secs(5);
 /// How long a token waits for an answer, which comes for the next one all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer may take, whatever the source does.

@@ -3,6 +3,7 @@
 mod discovery;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -35,8 +36,17 @@ pub(super) struct TokenClient {
     resource: String,
     roots: Roots,
     bound: ArcSwapOption<Bound>,
-    /// Held while the server is asked for its issuers, with the time when it was last asked for others.
-    asking: Mutex<Option<Instant>>,
+    /// Held while the server is asked for its issuers.
+    asking: Mutex<Asked>,
+}
+
+/// When the server was last asked.
+#[derive(Debug, Default)]
+struct Asked {
+    /// For its first issuer, in vain: what is said to everybody for a while.
+    failed: Option<(Instant, Arc<TokenFailure>)>,
+    /// For another one.
+    moved: Option<Instant>,
 }
 
 /// The client of one issuer.
@@ -44,8 +54,8 @@ pub(super) struct TokenClient {
 struct Bound {
     issuer: String,
     client: BoundClient,
-    /// The issuer did not know this client when it was turned to, and neither did any other.
-    stranger: bool,
+    /// The issuer did not know this client when it was turned to, nor did any other, and has not known it since.
+    stranger: AtomicBool,
     _following: DropGuard,
 }
 
@@ -66,6 +76,9 @@ pub(super) struct Parts {
 pub(crate) enum TokenFailure {
     #[error(transparent)]
     Bound(#[from] BoundClientError),
+    /// What somebody else was told a moment ago.
+    #[error(transparent)]
+    Standing(Arc<Self>),
     #[error("the server does not say where its tokens come from: {0}; name the authorization server with --issuer")]
     Metadata(String),
 }
@@ -99,9 +112,13 @@ impl TokenClient {
         let (challenge, still_unknown) = match &answered {
             Ok(refused) if refused.status() == StatusCode::UNAUTHORIZED => (Challenge::of(refused.headers()), false),
             Err(BoundClientError::Token(error)) => (None, is_unknown(error)),
-            _ => return Ok(answered?),
+            Ok(_) => {
+                bound.is_known();
+                return Ok(answered?);
+            }
+            Err(_) => return Ok(answered?),
         };
-        let kept = !(bound.stranger && still_unknown);
+        let kept = !(still_unknown && bound.stranger.load(Ordering::Relaxed));
         match self.moved(&bound, request.uri(), challenge.unwrap_or_default(), kept).await {
             Some(newer) => Ok(newer.client.request(request).await?),
             None => Ok(answered?),
@@ -122,14 +139,25 @@ impl TokenClient {
             return Ok(response);
         }
         let challenge = Challenge::of(response.headers()).unwrap_or_default();
-        let bound = {
-            let _one = self.asking.lock().await;
-            match self.bound.load_full() {
-                Some(bound) => bound,
-                None => self.follow(self.discover(request.uri(), &challenge).await?, &challenge).await?,
-            }
-        };
+        let bound = self.bound_first(request.uri(), &challenge).await?;
         Ok(bound.client.request(request).await?)
+    }
+
+    /// The first issuer, asked for by one of all who need it; if there is none, not again in [`AGAIN`].
+    async fn bound_first(&self, endpoint: &Uri, challenge: &Challenge) -> Result<Arc<Bound>, TokenFailure> {
+        let mut asked = self.asking.lock().await;
+        if let Some(bound) = self.bound.load_full() {
+            return Ok(bound);
+        }
+        if let Some((_, failure)) = asked.failed.as_ref().filter(|(at, _)| at.elapsed() < AGAIN) {
+            return Err(TokenFailure::Standing(Arc::clone(failure)));
+        }
+        let found = async { self.follow(self.discover(endpoint, challenge).await?, challenge).await };
+        found.await.map_err(|failure| {
+            let failure = Arc::new(failure);
+            asked.failed = Some((Instant::now(), Arc::clone(&failure)));
+            TokenFailure::Standing(failure)
+        })
     }
 
     /// Another issuer than the one whose tokens are of no use, if the server names that one no longer, or if it did not know this
@@ -144,10 +172,10 @@ impl TokenClient {
         if !Arc::ptr_eq(&now, old) {
             return Some(now);
         }
-        if asked.is_some_and(|at| at.elapsed() < AGAIN) {
+        if asked.moved.is_some_and(|at| at.elapsed() < AGAIN) {
             return None;
         }
-        *asked = Some(Instant::now());
+        asked.moved = Some(Instant::now());
         let found = self.discover(endpoint, &challenge).await;
         let moved = match found {
             Ok(metadata) if kept && metadata.authorization_servers.contains(&old.issuer) => return None,
@@ -177,7 +205,7 @@ impl TokenClient {
         let mut unknown_at = None;
         for issuer in metadata.authorization_servers.iter().take(MOST_ISSUERS) {
             match self.turn_to(issuer, &metadata, challenge).await {
-                Ok(bound) if bound.stranger => unknown_at = unknown_at.or(Some(bound)),
+                Ok(bound) if bound.stranger.load(Ordering::Relaxed) => unknown_at = unknown_at.or(Some(bound)),
                 Ok(bound) => return Ok(self.keep(bound)),
                 Err(error) => {
                     tracing::warn!(issuer, %error, "an issuer that the server names is of no use");
@@ -220,7 +248,7 @@ impl TokenClient {
             Err(error) if all && lacks_scope(&error) => return self.bind(issuer, &metadata.resource, &[]),
             Err(error) if is_unknown(&error) => {
                 tracing::warn!(issuer, %error, "an issuer that the server names does not know this client");
-                bound.stranger = true;
+                bound.stranger = AtomicBool::new(true);
             }
             _ => {}
         }
@@ -242,11 +270,18 @@ impl TokenClient {
         let client = BoundClient::new(credential, trust, Arc::clone(&self.parts.clock), config)?;
         let over = CancellationToken::new();
         tokio::spawn(client.clone().follow(over.clone()));
-        Ok(Bound { issuer: issuer.to_owned(), client, stranger: false, _following: over.drop_guard() })
+        Ok(Bound { issuer: issuer.to_owned(), client, stranger: AtomicBool::new(false), _following: over.drop_guard() })
     }
 }
 
 impl Bound {
+    /// Takes note of an answer to a request: there was a token for it.
+    fn is_known(&self) {
+        if self.stranger.load(Ordering::Relaxed) {
+            self.stranger.store(false, Ordering::Relaxed);
+        }
+    }
+
     async fn end(&self) {
         if let Err(error) = self.client.generation().tokens().revoke_all().await {
             tracing::warn!(%error, "the tokens could not be revoked; they end by themselves");

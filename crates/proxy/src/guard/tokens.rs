@@ -201,7 +201,7 @@ impl UpstreamTokens {
         registration.authentication = self.authentication.clone();
         let question = Question::of(self.resource.clone()).with_scopes(self.scopes.clone());
         let (credential, clock) = (identity.watch_credential(), Arc::clone(clock));
-        let generations = Generations::new(credential, registration, clock, build);
+        let generations = Generations::keeping_earlier(credential, registration, clock, build);
         let generations = generations.map_err(|error| format!("{}: {error}", self.issuer))?;
         // Ends with the process: the credential is followed for as long as guard serves.
         tokio::spawn(Arc::clone(&generations).follow(CancellationToken::new()));

@@ -1,6 +1,7 @@
 //! Tokens for the server behind: the caller's is exchanged for one of guard's ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)), never passed on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use countermark_mcp::Caller;
@@ -8,6 +9,7 @@ use countermark_oauth::{BoundToken, Generation, Generations, Question, TokenErro
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::http::{Http, HttpBody, HttpError};
 use super::paced::Paced;
@@ -18,11 +20,13 @@ use super::paced::Paced;
 pub(crate) struct Exchange {
     generations: Arc<Generations<Http>>,
     question: Question,
+    /// Until when nobody waits for the current generation's token who holds one of the generation before.
+    slow: Mutex<Option<Instant>>,
 }
 
 impl Exchange {
     pub(crate) fn new(generations: Arc<Generations<Http>>, question: Question) -> Self {
-        Self { generations, question }
+        Self { generations, question, slow: Mutex::default() }
     }
 
     /// With a token for the upstream; without one of the caller's there is nothing to exchange. A refusal of guard's token is
@@ -58,23 +62,41 @@ impl Exchange {
     }
 
     /// A token, and the generation that it is bound to: the current one, or where that has none because nobody answers, the one
-    /// before with what it still holds.
+    /// before with what it still holds. Who has that to fall back on does not wait for long.
     async fn token(&self, subject: &UnverifiedToken) -> Result<(Arc<Generation<Http>>, Arc<BoundToken>), HttpError> {
         let current = self.generations.current();
-        match current.tokens().exchange(subject, &self.question).await {
-            Ok(token) => Ok((current, token)),
-            Err(refused @ TokenError::Refused { .. }) => Err(HttpError::Token(refused)),
-            Err(error) => {
-                let earlier = self.generations.earlier();
-                let held = earlier.and_then(|earlier| {
-                    let token = earlier.tokens().exchanged(subject, &self.question)?;
-                    Some((earlier, token))
-                });
-                held.ok_or(HttpError::Token(error))
+        let asked = current.tokens().exchange(subject, &self.question);
+        let held = self.generations.earlier().and_then(|earlier| {
+            let token = earlier.tokens().exchanged(subject, &self.question)?;
+            Some((earlier, token))
+        });
+        let Some(held) = held else { return Ok((Arc::clone(&current), asked.await.map_err(HttpError::Token)?)) };
+        // Who gives up has asked all the same.
+        match tokio::time::timeout(self.patience(), asked).await {
+            Ok(Ok(token)) => Ok((current, token)),
+            Ok(Err(refused @ TokenError::Refused { .. })) => Err(HttpError::Token(refused)),
+            Ok(Err(_)) => Ok(held),
+            Err(_) => {
+                *self.slow() = Some(Instant::now() + PAUSE);
+                Ok(held)
             }
         }
     }
+
+    fn patience(&self) -> Duration {
+        let slow = self.slow().is_some_and(|until| Instant::now() < until);
+        if slow { Duration::ZERO } else { PATIENCE }
+    }
+
+    fn slow(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// How long a token is waited for by who has one of the generation before.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long nobody waits after one has waited in vain.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// That guard's token lacks a scope is no answer to the caller either.
 fn not_for_lack(response: Response<Paced<HttpBody>>) -> Result<Response<Paced<HttpBody>>, HttpError> {

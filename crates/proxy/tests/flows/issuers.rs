@@ -155,6 +155,51 @@ async fn a_client_that_no_issuer_knows_is_told_so_and_asks_them_once_in_ten_seco
 }
 
 #[tokio::test]
+async fn an_issuer_that_came_to_know_the_client_is_kept_like_any_other() {
+    let world = World::new().await;
+    let (first, second) = (world.issuer(&[]).await, world.issuer(&[]).await);
+    first.disable("billing");
+    second.disable("billing");
+    world.names(&[first.issuer(), second.issuer()]);
+    let mut host = world.host(|_| ()).await;
+    assert!(ask(&mut host, 0).await.get("error").is_some());
+    let billing = || Client::of_certificate("spiffe://agents.internal/agent/billing-bot");
+    first.register("billing", billing());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert!(is_answered(&ask(&mut host, 1).await));
+    assert_eq!(world.newest()["iss"], first.issuer());
+
+    second.register("billing", billing());
+    let asked = second.token_requests();
+    first.disable("billing");
+    world.estate.ca.clock().advance(Duration::from_secs(301));
+    for id in 2..5 {
+        assert!(ask(&mut host, id).await.to_string().contains("invalid_client"));
+    }
+    assert_eq!(second.token_requests(), asked);
+}
+
+#[tokio::test]
+async fn a_server_whose_issuers_are_of_no_use_is_asked_once_in_ten_seconds() {
+    let world = World::new().await;
+    let sso = world.issuer(&[]).await;
+    world.names(&["https://localhost:1"]);
+    let mut host = world.host(|_| ()).await;
+    for id in 0..10 {
+        let refused = ask(&mut host, id).await;
+        assert!(refused.to_string().contains("cannot be reached"), "{refused}");
+    }
+    assert_eq!(world.ledger.state.described.load(Ordering::SeqCst), 1);
+    world.names(&[sso.issuer()]);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    assert!(is_answered(&ask(&mut host, 10).await));
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_configured_is_the_only_one() {
     let world = World::new().await;
     let (own, other) = (world.issuer(&[]).await, world.issuer(&[]).await);

@@ -345,6 +345,32 @@ async fn an_issuer_that_is_gone_while_guards_certificate_changes_costs_no_call()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_hangs_while_guards_certificate_changes_holds_up_no_call_for_long() {
+    let world = World::new().await;
+    let books_server = Resource::start(&world.estate, "books").await;
+    let guard = exchanging(&world, Upstream::Http { url: books_server.url.clone() }).await;
+    let mut host = Host::start(behind(&world, &guard).await);
+    host.initialize().await;
+    assert_eq!(text(&host.ask(&call(1, "read_balance", json!({}))).await), "read_balance");
+    world.sso.fail(Fault::Slow(Duration::from_secs(600)));
+    let spec = world.estate.ca.server_spec("ledger").dns("localhost");
+    world.estate.deliver("ledger", world.estate.ca.mint(&spec).credential());
+    let (mut waited, began) = (0, std::time::Instant::now());
+    for id in 2..400 {
+        let asked = std::time::Instant::now();
+        assert_eq!(text(&host.ask(&call(id, "read_balance", json!({}))).await), "read_balance");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        waited += usize::from(asked.elapsed() >= Duration::from_secs(1));
+        if began.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(waited, 1, "the first to ask with the new certificate, a second long");
+    assert_eq!(books_server.state.refused.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guards_certificate_and_its_exchanged_tokens_are_replaced_as_one() {
     let world = World::new().await;
     let books_server = Resource::start(&world.estate, "books").await;

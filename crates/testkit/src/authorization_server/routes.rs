@@ -32,7 +32,11 @@ pub(super) fn router(state: Arc<State>) -> Router {
 
 /// Whatever goes wrong before anything is read.
 async fn faults(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    let faults = state.lock().faults.clone();
+    let faults = {
+        let mut inner = state.lock();
+        inner.introspections += usize::from(request.uri().path().ends_with("/introspect"));
+        inner.faults.clone()
+    };
     for fault in &faults {
         match fault {
             Fault::Slow(by) => tokio::time::sleep(*by).await,
@@ -139,8 +143,7 @@ async fn introspect(
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
 ) -> Response {
-    let (mut inner, now) = (state.lock(), state.clock.now().as_secs());
-    inner.introspections += 1;
+    let (inner, now) = (state.lock(), state.clock.now().as_secs());
     if matches!(visitor, Visitor::Anonymous(_)) || inner.faults.contains(&Fault::NoIntrospection) {
         return refuse("invalid_client");
     }

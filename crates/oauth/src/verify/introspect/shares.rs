@@ -1,67 +1,59 @@
 //! How many questions each agent has open: whoever invents tokens does not hold up the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countermark_identity::AgentId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Open questions by agent.
 #[derive(Debug, Default)]
-pub(super) struct Shares(Arc<Open>);
-
-type Open = Mutex<HashMap<AgentId, usize>>;
-
-/// One open question.
-pub(super) struct Share {
-    open: Arc<Open>,
-    agent: AgentId,
-}
+pub(super) struct Shares(Mutex<HashMap<AgentId, Arc<Semaphore>>>);
 
 impl Shares {
-    /// One more question of this agent; nothing where it has as many open as it may.
-    pub(super) fn take(&self, agent: &AgentId) -> Option<Share> {
-        let mut open = lock(&self.0);
-        let held = open.entry(agent.clone()).or_default();
-        if *held >= EACH {
-            return None;
-        }
-        *held += 1;
-        Some(Share { open: Arc::clone(&self.0), agent: agent.clone() })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut open = lock(&self.open);
-        if let Some(held) = open.get_mut(&self.agent) {
-            *held -= 1;
-            if *held == 0 {
-                open.remove(&self.agent);
+    /// One more open question of this agent, as soon as it has fewer than it may; none only where the process ends.
+    pub(super) async fn take(&self, agent: &AgentId) -> Option<OwnedSemaphorePermit> {
+        let share = {
+            let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if shares.len() >= FEW {
+                // Nobody holds one of them, nor waits for one.
+                shares.retain(|_, share| Arc::strong_count(share) > 1);
             }
-        }
+            Arc::clone(shares.entry(agent.clone()).or_insert_with(|| Arc::new(Semaphore::new(EACH))))
+        };
+        share.acquire_owned().await.ok()
     }
-}
-
-fn lock(open: &Open) -> MutexGuard<'_, HashMap<AgentId, usize>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A quarter of the places.
 const EACH: usize = super::AT_ONCE / 4;
+/// So few that nobody looks whether they are used.
+const FEW: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn each_agent_has_a_share_and_gives_it_back() {
+    #[tokio::test]
+    async fn each_agent_has_a_share_and_waits_for_no_other() {
         let agent = |name: &str| AgentId::new(&"agents.internal".parse().unwrap(), name).unwrap();
         let shares = Shares::default();
-        let held: Vec<_> = (0..EACH).map(|_| shares.take(&agent("a")).unwrap()).collect();
-        assert!(shares.take(&agent("a")).is_none());
-        assert!(shares.take(&agent("b")).is_some());
-        drop(held);
-        assert!(lock(&shares.0).is_empty());
-        assert!(shares.take(&agent("a")).is_some());
+        let mut held = Vec::new();
+        for _ in 0..EACH {
+            held.push(shares.take(&agent("a")).await.unwrap());
+        }
+        assert!(shares.take(&agent("a")).now_or_never().is_none());
+        assert!(shares.take(&agent("b")).now_or_never().is_some());
+        let other = agent("a");
+        let waiting = shares.take(&other);
+        held.pop();
+        assert!(waiting.await.is_some());
+        for number in 0..2 * FEW {
+            drop(shares.take(&agent(&number.to_string())).await.unwrap());
+        }
+        assert!(shares.0.lock().unwrap().len() <= FEW, "those that are not used are forgotten");
+        assert!(shares.0.lock().unwrap().contains_key(&agent("a")), "the others are not");
     }
 }
