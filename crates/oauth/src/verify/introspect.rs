@@ -212,4 +212,4 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long it is left alone at its own wish, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
