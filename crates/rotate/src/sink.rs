@@ -18,7 +18,7 @@ use crate::config::CredentialEntry;
 /// Delivers the next generation with all its forms, by one rename.
 pub(crate) fn deliver(entry: &CredentialEntry, delivery: Delivery, now: UnixTime) -> Result<Generation, String> {
     let extras = extras(entry, &delivery)?;
-    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true };
+    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true, keeps_partners: true };
     directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
 }
 

@@ -80,11 +80,24 @@ pub(super) struct Authority {
     published: watch::Sender<Option<Listing>>,
     flooding: AtomicUsize,
     flood_verified: AtomicBool,
+    /// Whether answers are held back.
+    held: watch::Sender<bool>,
+    asked: AtomicUsize,
 }
 
 impl Authority {
     pub(super) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// How often it was asked for a certificate.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Holds back every answer, or lets them go.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     pub(super) fn issued(&self) -> usize {
@@ -156,7 +169,9 @@ impl Issuer for Desk {
             let running = self.authority.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.authority.most.fetch_max(running, Ordering::SeqCst);
             let mood = *self.authority.mood.lock().unwrap();
+            self.authority.asked.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(10)).await;
+            self.authority.held.subscribe().wait_for(|held| !held).await?;
             let answer = self.answer(mood, csr).await;
             self.authority.running.fetch_sub(1, Ordering::SeqCst);
             answer
@@ -273,6 +288,8 @@ impl Bench {
             published: watch::Sender::new(None),
             flooding: AtomicUsize::new(0),
             flood_verified: AtomicBool::new(false),
+            held: watch::Sender::new(false),
+            asked: AtomicUsize::new(0),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }

@@ -42,3 +42,30 @@ async fn a_refresh_that_a_renewal_has_overtaken_does_not_lead_back() {
     assert_eq!(newer(counts + 1, counts - 1), Some(counts + 1));
     assert_eq!(newer(counts - 1, counts), Some(counts - 1), "somebody has begun anew");
 }
+
+#[tokio::test(start_paused = true)]
+async fn partners_that_are_withdrawn_and_added_while_the_issuer_is_asked_stay_so() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    let (withdrawn, added) = ("old.example.trust-bundle.pem", "new.example.trust-bundle.pem");
+    let current = dir.join("trust/current");
+    fs::write(current.join(withdrawn), &root).unwrap();
+    let running = bench.start("").unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert!(current.join(withdrawn).exists() && dir.join(withdrawn).exists(), "nobody has withdrawn it");
+    let asked = bench.issuer.asked();
+    bench.issuer.hold(true);
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    while bench.issuer.asked() == asked {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    fs::remove_file(current.join(withdrawn)).unwrap();
+    fs::write(current.join(added), &root).unwrap();
+    bench.issuer.hold(false);
+    running.next(|event| matches!(event, Event::Renewed { generation: 3, .. })).await;
+    assert!(!current.join(withdrawn).exists() && dir.join(withdrawn).symlink_metadata().is_err());
+    assert_eq!(fs::read(dir.join(added)).unwrap(), root);
+    running.end().await;
+}
