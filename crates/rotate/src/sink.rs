@@ -5,11 +5,17 @@ mod keystore;
 mod projected;
 mod secret;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
 #[cfg(feature = "pkcs12")]
 use countermark_credential::Bundle;
 use countermark_credential::Credential;
 use countermark_credential::directory::{self, Delivery, Extra, Generation, Manner};
 use countermark_identity::{Secret, UnixTime};
+use zeroize::Zeroizing;
 
 pub(crate) use self::projected::project;
 pub(crate) use self::secret::manifest;
@@ -55,9 +61,32 @@ pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result
     directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
 }
 
-/// Whether a file of a generation or of trust material is for its readers, and not what a write that was cut off has left.
-fn is_delivered(name: &str) -> bool {
-    directory::is_delivered(name) || [COMBINED, KEYSTORE].contains(&name)
+/// What a further place of delivery gets, by file name.
+type Files = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// What a generation is for its readers, and the version of the trust material beside it.
+///
+/// Roots and lists are those that count now, and no others: a generation keeps the roots of its delivery, and with them those that
+/// were withdrawn since.
+fn delivered(entry: &CredentialEntry, generation: u64) -> io::Result<(u64, Files)> {
+    let version = directory::trust_version(&entry.directory);
+    let version = version.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "trust/current leads nowhere"))?;
+    let of_generation = |name: &str| directory::is_of_credential(name) || [COMBINED, KEYSTORE].contains(&name);
+    let mut files = Files::new();
+    read(&entry.directory.join("generations").join(generation.to_string()), of_generation, &mut files)?;
+    read(&entry.directory.join("trust/versions").join(version.to_string()), directory::is_of_trust, &mut files)?;
+    Ok((version, files))
+}
+
+/// The files of a directory that are for its readers, and not what a write that was cut off has left.
+fn read(from: &Path, wanted: impl Fn(&str) -> bool, files: &mut Files) -> io::Result<()> {
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if let Some(name) = file.file_name().to_str().filter(|name| wanted(name)) {
+            files.insert(name.to_owned(), Zeroizing::new(fs::read(file.path())?));
+        }
+    }
+    Ok(())
 }
 
 /// There is none.
@@ -77,3 +106,6 @@ fn combined(credential: &Credential) -> Secret<Vec<u8>> {
 
 const COMBINED: &str = "combined.pem";
 const KEYSTORE: &str = "keystore.p12";
+
+#[cfg(test)]
+mod tests;
