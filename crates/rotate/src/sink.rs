@@ -61,6 +61,11 @@ pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result
     directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
 }
 
+/// Whether a directory still leads to this generation. What is older is carried no further: the next one may be already.
+fn is_current(entry: &CredentialEntry, generation: u64) -> bool {
+    directory::current_generation(&entry.directory) == Some(generation)
+}
+
 /// What a further place of delivery gets, by file name.
 type Files = BTreeMap<String, Zeroizing<Vec<u8>>>;
 

@@ -6,9 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use countermark_credential::directory::replace_file_as;
+use countermark_credential::directory::{Access, replace_file_as};
+use zeroize::Zeroizing;
 
-use super::{Files, delivered};
+use super::{Files, delivered, is_current};
 use crate::config::CredentialEntry;
 
 /// Copies the files of the current generation to `dir`, switched by one rename of `..data`.
@@ -20,28 +21,45 @@ pub(crate) fn project(entry: &CredentialEntry, generation: u64, dir: &Path) -> R
 
 fn write(entry: &CredentialEntry, generation: u64, dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    if !is_current(entry, generation) {
+        // The next one is projected on its own behalf.
+        return Ok(());
+    }
     let (version, files) = delivered(entry, generation)?;
     // Other roots, other lists or another keystore make another projection of the same generation.
     let name = format!("..{generation}_{version}_{}", print(&files));
     let target = dir.join(&name);
+    fill(&target, &files, entry.access)?;
+    if !is_current(entry, generation) {
+        return Ok(());
+    }
     let before = fs::read_link(dir.join(DATA)).ok();
-    if before.as_deref() == Some(Path::new(&name)) {
-        return link_names(&files, dir);
-    }
-    if target.exists() {
-        // Half of it, from a process that was killed.
-        fs::remove_dir_all(&target)?;
-    }
-    DirBuilder::new().mode(0o755).create(&target)?;
-    for (file, content) in &files {
-        replace_file_as(&target.join(file), content, entry.access).map_err(io::Error::other)?;
-    }
-    File::open(&target)?.sync_all()?;
     link(Path::new(&name), &dir.join(DATA))?;
     link_names(&files, dir)?;
     File::open(dir)?.sync_all()?;
-    sweep(dir, &[Some(Path::new(&name)), before.as_deref()]);
+    if before.as_deref() != Some(Path::new(&name)) {
+        sweep(dir, &[Some(Path::new(&name)), before.as_deref()]);
+    }
     Ok(())
+}
+
+/// Has a directory hold exactly these files, each of them whole. It may be half of what it should be already, and it may be read.
+fn fill(target: &Path, files: &Files, access: Access) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(target)?;
+    for found in fs::read_dir(target)? {
+        let found = found?;
+        if found.file_name().to_str().is_none_or(|name| !files.contains_key(name)) {
+            fs::remove_file(found.path())?;
+        }
+    }
+    for (name, content) in files {
+        let path = target.join(name);
+        if fs::read(&path).map(Zeroizing::new).is_ok_and(|found| *found == **content) {
+            continue;
+        }
+        replace_file_as(&path, content, access).map_err(io::Error::other)?;
+    }
+    File::open(target)?.sync_all()
 }
 
 /// Tells files from others.

@@ -104,3 +104,51 @@ fn without_trust_material_nothing_is_projected() {
     assert_eq!(fs::read_to_string(bench.path("secret.json")).unwrap(), before);
     assert_eq!(fs::metadata(bench.path("secret.json")).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+/// A pipe in the place of a file: whoever reads it waits for whoever writes it.
+fn pipe(path: &Path) {
+    let _replaced = fs::remove_file(path);
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn what_was_overtaken_while_it_was_read_is_not_projected_over_the_next() {
+    let bench = Bench::new();
+    let older = bench.deliver();
+    let held = bench.path("id/generations").join(older.to_string()).join(COMBINED);
+    pipe(&held);
+    let newer = std::thread::scope(|scope| {
+        let late = scope.spawn(|| bench.project(older));
+        // It is read from here on.
+        let mut writer = fs::File::options().write(true).open(&held).unwrap();
+        let newer = bench.deliver();
+        bench.project(newer).unwrap();
+        io::Write::write_all(&mut writer, b"late").unwrap();
+        drop(writer);
+        late.join().unwrap().unwrap();
+        newer
+    });
+    assert!(bench.holds(newer));
+    let manifest = bench.manifest(newer).unwrap();
+    // Nor does what begins late.
+    fs::remove_file(&held).unwrap();
+    fs::write(&held, "late").unwrap();
+    bench.project(older).unwrap();
+    assert!(bench.holds(newer));
+    assert_eq!(bench.manifest(older).unwrap(), manifest);
+}
+
+#[test]
+fn a_projection_that_somebody_harmed_is_mended() {
+    let bench = Bench::new();
+    let generation = bench.deliver();
+    bench.project(generation).unwrap();
+    let data = bench.path("volume/..data");
+    let target = fs::canonicalize(&data).unwrap();
+    fs::remove_file(data.join("tls.key")).unwrap();
+    fs::write(data.join(COMBINED), "half").unwrap();
+    fs::write(data.join("tls.crt.new"), "half").unwrap();
+    bench.project(generation).unwrap();
+    assert!(bench.holds(generation) && !data.join("tls.crt.new").exists());
+    assert_eq!(fs::canonicalize(&data).unwrap(), target, "whoever reads in it is not disturbed");
+}
