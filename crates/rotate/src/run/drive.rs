@@ -24,6 +24,7 @@ use super::slot::{Opened, Slot};
 use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
+use crate::hook::Attempts;
 use crate::issuer::Listing;
 use crate::machine::{Action, Input, Moment};
 use crate::status::Status;
@@ -75,7 +76,7 @@ impl Rotation {
     /// [`StartError`] for the first directory that cannot be claimed; no other is kept either.
     pub fn start(setup: Setup) -> Result<(Self, Handle), StartError> {
         let (orders, receiver) = mpsc::channel(64);
-        let tools = Tools { stations: setup.stations, clock: setup.clock };
+        let tools = Tools { stations: setup.stations, clock: setup.clock, attempts: Attempts::default() };
         let wall = tools.clock.now();
         let mut rotation = Self {
             slots: BTreeMap::new(),

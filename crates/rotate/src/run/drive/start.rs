@@ -57,7 +57,7 @@ impl Rotation {
             self.chores_running += 1;
             match chore {
                 Action::RunHook { hook, generation } => {
-                    let job = jobs::hook(id, Arc::clone(&entry), hook, generation);
+                    let job = jobs::hook(id, Arc::clone(&entry), hook, generation, self.tools.attempts.clone());
                     self.spawn_one(id, entry, Kind::Hook { hook, generation }, job);
                 }
                 Action::Probe { generation } => {
