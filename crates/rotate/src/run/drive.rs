@@ -16,7 +16,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::lists::Listed;
+use self::lists::{Listed, Undelivered};
 use super::jobs::{Done, Job, Tools};
 use super::orders::Order;
 use super::queue::Queue;
@@ -57,8 +57,8 @@ pub struct Rotation {
     refreshes: VecDeque<(u64, Refreshing)>,
     /// For whom one runs, and which version of the trust material counted when it began: never two for one directory.
     refreshing: BTreeMap<u64, Option<u64>>,
-    /// Lists that could not be delivered: how often, and when they are tried again.
-    undelivered: BTreeMap<u64, (u32, Listing)>,
+    /// Lists that could not be delivered, and when they are tried again.
+    undelivered: BTreeMap<u64, Undelivered>,
     retries: Queue,
     /// Those who follow the lists of issuers, and what they tell.
     followers: JoinSet<()>,

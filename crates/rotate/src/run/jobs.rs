@@ -31,7 +31,7 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// Which version of the trust material is there, with the published lists; if they could not be delivered, with them.
+    /// Which version of the trust material is there, with the published lists; which those were, unless the work broke off.
     Listed {
         result: Result<Option<u64>, Failure>,
         listing: Option<Listing>,
@@ -114,9 +114,7 @@ pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) 
 
 pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, listing: Listing, tools: Tools) -> Done {
     let result = renew::take_lists(Arc::clone(&entry), listing.clone(), tools.clock).await;
-    // What does not hold is no better the next time.
-    let again = result.as_ref().is_err_and(|failure| failure.step != Step::Verify);
-    Done { id, entry, what: What::Listed { result, listing: Some(listing).filter(|_| again) } }
+    Done { id, entry, what: What::Listed { result, listing: Some(listing) } }
 }
 
 pub(super) async fn hook(
