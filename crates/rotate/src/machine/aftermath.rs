@@ -168,6 +168,10 @@ impl Aftermath {
                     self.repeat(&behind, behind_for_trust, now);
                 }
                 self.hooked = now;
+                if late {
+                    // What was served before the consumer could be told says nothing about what it was told.
+                    self.mismatches = 0;
+                }
                 actions.push(Action::Tell(Event::HookDone { hook }));
                 actions.push(Action::Remember);
             }
@@ -214,7 +218,9 @@ impl Aftermath {
     /// slow to take up what it was told.
     fn insist(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let hooks: Vec<usize> = (0..self.hooks()).collect();
-        let wanted = self.duties.repeats && !hooks.is_empty() && self.repeats < MOST_REPEATS;
+        // One that waits to be tried again tells the consumer soon enough.
+        let told = self.tasks.iter().take(hooks.len()).all(|task| task.state == State::Done);
+        let wanted = self.duties.repeats && !hooks.is_empty() && told && self.repeats < MOST_REPEATS;
         if !wanted || self.mismatches < PATIENCE << self.repeats || now < self.hooked + DRAIN {
             return;
         }
