@@ -12,6 +12,8 @@ use crate::schedule;
 #[derive(Clone, Debug)]
 pub(super) struct Aftermath {
     generation: Option<u64>,
+    /// Whose certificate it is: a directory that was made anew begins with the first generation, too.
+    serial: Option<Serial>,
     /// The hooks, then the probe if there is one.
     tasks: Vec<Task>,
     duties: Duties,
@@ -57,6 +59,7 @@ impl Aftermath {
         }
         Self {
             generation: memory.generation,
+            serial: memory.serial.clone(),
             tasks,
             duties,
             concluded: memory.succeeded,
@@ -67,16 +70,20 @@ impl Aftermath {
         }
     }
 
-    /// Begins for a generation, unless that is where it is already.
-    pub(super) fn begin(&mut self, generation: u64, now: Duration) {
-        if self.generation == Some(generation) {
+    /// Begins for a certificate and its generation, unless that is where it is already.
+    pub(super) fn begin(&mut self, generation: u64, serial: Option<&Serial>, now: Duration) {
+        let same = self.generation == Some(generation);
+        if same && self.serial.as_ref() == serial {
             return;
         }
-        self.generation = Some(generation);
+        (self.generation, self.serial) = (Some(generation), serial.cloned());
         self.concluded = false;
         (self.mismatches, self.repeats, self.hooked) = (0, 0, now);
         for task in &mut self.tasks {
-            *task = Task { state: State::Waiting(now), ..Task::default() };
+            // What runs for another certificate of the same number runs once more, as soon as it has ended.
+            let again = same && task.state == State::Running;
+            let state = if again { State::Running } else { State::Waiting(now) };
+            *task = Task { state, again, ..Task::default() };
         }
     }
 
@@ -111,7 +118,7 @@ impl Aftermath {
 
     /// There is no generation to do anything for.
     pub(super) fn rest(&mut self) {
-        self.generation = None;
+        (self.generation, self.serial) = (None, None);
         self.concluded = true;
         self.tasks.fill(Task::default());
     }
