@@ -14,7 +14,7 @@ use crate::event::Step;
 use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
 use crate::request::CertificateRequest;
 use crate::schedule::{Life, Window};
-use crate::sink;
+use crate::sink::{self, Forms};
 
 /// The outcome of a renewal.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub(crate) async fn renew(
     let beside = Arc::clone(&entry);
     blocking(move || require_partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
     let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
+    let forms = forms(&entry, &key).await.map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
     let chain = station.issuer.issue(&request.der).await.map_err(Failure::of_issuer(Step::Issue))?;
     let issued = clock.now();
@@ -74,7 +75,8 @@ pub(crate) async fn renew(
     let delivery = blocking(move || {
         let OwnTrust { bundle, crls } = own;
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
-        let generation = sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, issued);
+        let generation =
+            sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, &forms, issued);
         Ok(match generation {
             Ok(generation) => Ok((generation.number(), directory::trust_version(&entry.directory))),
             Err(cause) => Err(Failure::of_delivery(&entry, cause)),
@@ -215,6 +217,12 @@ fn prepare(
     let name = entry.identity.path().rsplit('/').next().unwrap_or_default();
     let request = CertificateRequest::new(&key, name, &provider())?;
     Ok((key, request))
+}
+
+/// What the further forms of a credential with this key are made with.
+async fn forms(entry: &Arc<CredentialEntry>, key: &PrivateKeyDer<'_>) -> Result<Forms, String> {
+    let (entry, key) = (Arc::clone(entry), key.clone_key());
+    blocking(move || Forms::prepare(&entry, &key)).await
 }
 
 /// Holds what came back to what was asked for, with our own verifier and for our own name.
