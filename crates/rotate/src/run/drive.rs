@@ -276,3 +276,6 @@ fn offset(now: Moment) -> i64 {
 }
 
 const WIND_DOWN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
