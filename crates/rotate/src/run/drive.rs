@@ -7,6 +7,7 @@ mod order;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Rotation {
     refreshes: VecDeque<(u64, Refreshing)>,
     /// For whom one runs, and which version of the trust material counted when it began: never two for one directory.
     refreshing: BTreeMap<u64, Option<u64>>,
+    /// The directories whose state is being written, and whether it must be once more: also for an entry that takes another's place.
+    writing: BTreeMap<PathBuf, bool>,
     /// Lists that could not be delivered, and when they are tried again.
     undelivered: BTreeMap<u64, Undelivered>,
     retries: Queue,
@@ -98,6 +101,7 @@ impl Rotation {
             chores_running: 0,
             refreshes: VecDeque::new(),
             refreshing: BTreeMap::new(),
+            writing: BTreeMap::new(),
             undelivered: BTreeMap::new(),
             retries: Queue::default(),
             followers: JoinSet::new(),

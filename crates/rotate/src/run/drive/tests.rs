@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Rotation;
 use crate::run::Handle;
+use crate::run::jobs::{Job, Kind};
 use crate::run::tests::double::Bench;
 
 /// Steps until something holds.
@@ -37,4 +38,26 @@ async fn nothing_waits_for_a_credential_that_is_kept_fresh_no_more() {
     assert!(rotation.undelivered.is_empty() && rotation.retries.next().is_none());
     let ids: Vec<u64> = rotation.refreshes.iter().map(|(id, _)| *id).collect();
     assert!(ids.iter().all(|id| rotation.slots.contains_key(id)), "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_another_entrys_place_writes_its_state_after_it() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (mut rotation, handle) = bench.rotation(&bench.entry("billing-bot", ""), None).unwrap();
+    let writes = |rotation: &Rotation| {
+        let write = |job: &&Job| matches!(job, Job::Of { kind: Kind::Remember, .. });
+        rotation.running.values().filter(write).count()
+    };
+    assert_eq!(writes(&rotation), 1, "what was found is written, and nobody has looked yet whether it is");
+    let config = bench.config(&bench.entry("billing-bot", "reuse-key = true")).unwrap();
+    let order = tokio::spawn(async move { handle.reload(config).await });
+    tokio::task::yield_now().await;
+    let order_of = rotation.orders.try_recv().unwrap();
+    rotation.obey(order_of);
+    order.await.unwrap().unwrap().unwrap();
+    assert_eq!(writes(&rotation), 1, "one after another");
+    assert!(rotation.slots.values().all(|slot| slot.entry.reuse_key));
+    until(&mut rotation, |rotation| writes(rotation) == 0).await;
+    assert!(rotation.writing.is_empty() && dir.join(crate::state::STATE_FILE).exists());
 }
