@@ -34,7 +34,9 @@ pub(crate) use self::load::read_valid;
 pub use self::load::{Held, Loaded, current_generation, load, read};
 pub use self::lock::Claim;
 pub(crate) use self::lock::Lock;
-pub use self::names::{CURRENT, bundle_name, crl_name, is_of_credential, is_of_trust};
+pub use self::names::{
+    CREDENTIAL_BUNDLE, CURRENT, TLS_CRT, TLS_KEY, bundle_name, crl_name, is_of_credential, is_of_trust,
+};
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{

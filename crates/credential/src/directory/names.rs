@@ -5,9 +5,13 @@ use countermark_identity::TrustDomain;
 /// The link to the generation that counts.
 pub const CURRENT: &str = "current";
 
-pub(crate) const CREDENTIAL_BUNDLE: &str = "credential-bundle.pem";
-pub(crate) const TLS_KEY: &str = "tls.key";
-pub(crate) const TLS_CRT: &str = "tls.crt";
+/// Key, leaf and intermediates in one file.
+pub const CREDENTIAL_BUNDLE: &str = "credential-bundle.pem";
+/// The key alone.
+pub const TLS_KEY: &str = "tls.key";
+/// Leaf and intermediates alone.
+pub const TLS_CRT: &str = "tls.crt";
+
 pub(crate) const CA_CRT: &str = "ca.crt";
 pub(crate) const GENERATIONS: &str = "generations";
 pub(crate) const TRUST: &str = "trust";

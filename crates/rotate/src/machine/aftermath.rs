@@ -6,7 +6,7 @@ use countermark_identity::Serial;
 
 use super::{Action, Duties, Duty, Memory};
 use crate::event::Event;
-use crate::schedule;
+use crate::schedule::{self, FAR};
 
 /// The hooks and the probe of the generation that counts.
 #[derive(Clone, Debug)]
@@ -318,5 +318,3 @@ const PATIENCE: u32 = 3;
 pub(crate) const MOST_REPEATS: u32 = 5;
 /// And so long after the hooks: a consumer may drain what is open first.
 const DRAIN: Duration = Duration::from_secs(30);
-/// Hooks and probes have no end that they must come before.
-const FAR: Duration = Duration::from_secs(365 * 86_400);

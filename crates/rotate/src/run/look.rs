@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use countermark_credential::directory::{CREDENTIAL_BUNDLE, CURRENT, TLS_CRT, TLS_KEY};
+
 /// What can be seen of a delivered credential without reading it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
@@ -26,8 +28,8 @@ impl Fingerprint {
             Some(File { inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()), mode: found.mode() })
         };
         Self {
-            current: fs::read_link(dir.join("current")).ok(),
-            files: [file("credential-bundle.pem"), file("tls.key"), file("tls.crt")],
+            current: fs::read_link(dir.join(CURRENT)).ok(),
+            files: [file(CREDENTIAL_BUNDLE), file(TLS_KEY), file(TLS_CRT)],
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use countermark_credential::IssuerError;
 use tokio::sync::mpsc;
@@ -15,7 +14,7 @@ use crate::issuer::{Listing, Lists};
 use crate::machine::{Input, Moment};
 use crate::renew::{Failure, present_of};
 use crate::run::jobs::Tools;
-use crate::schedule;
+use crate::schedule::{self, FAR};
 
 /// Lists that an issuer has published.
 #[derive(Debug)]
@@ -219,4 +218,3 @@ async fn lists(entry: &Arc<CredentialEntry>, tools: &Tools) -> Result<Option<Box
 
 /// Lists that wait to be spread.
 const LISTED: usize = 16;
-const FAR: Duration = Duration::from_secs(365 * 86_400);
