@@ -109,11 +109,16 @@ impl Rotation {
 
     fn looked(&mut self, id: u64, seen: Fingerprint, found: Input, held: Option<Arc<Credential>>) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
+        // What was edited in place is the same version as before, and as good as another.
+        let other = slot.machine.trust().filter(|_| seen.is_of_other_trust(&slot.seen));
         slot.seen = seen;
         if let (Some(published), Some(held)) = (&slot.published, held) {
             published.send_replace(held);
         }
         self.tell(id, found);
+        if let Some(version) = other {
+            self.trust_moved(id, version);
+        }
     }
 
     fn remembered(&mut self, entry: &CredentialEntry, result: Result<(), String>) {

@@ -152,7 +152,14 @@ impl Rotation {
     /// Carries other trust material than the hooks have seen further, by those that have to do with it.
     pub(super) fn trust_is(&mut self, id: u64, version: Option<u64>) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) else { return };
+        if let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) {
+            self.trust_moved(id, version);
+        }
+    }
+
+    /// Has whoever carries trust material further do so once more.
+    pub(super) fn trust_moved(&mut self, id: u64, version: u64) {
+        let Some(slot) = self.slots.get(&id) else { return };
         let (hooks, name) = (slot.hooks_of_trust(), Arc::clone(&slot.entry.name));
         self.say(Some(name), Event::TrustMoved);
         self.tell(id, Input::TrustMoved { version, hooks });
