@@ -31,14 +31,16 @@ pub use self::deliver::{Extra, Manner, deliver, deliver_as, sweep};
 pub use self::disk::{replace_file, replace_file_as};
 pub use self::error::{DeliveryError, LoadError};
 pub(crate) use self::load::read_valid;
-pub use self::load::{Held, Loaded, load, read};
+pub use self::load::{Held, Loaded, current_generation, load, read};
 pub use self::lock::Claim;
 pub(crate) use self::lock::Lock;
-pub use self::names::{CURRENT, bundle_name, crl_name, is_delivered};
+pub use self::names::{
+    CREDENTIAL_BUNDLE, CURRENT, TLS_CRT, TLS_KEY, bundle_name, crl_name, is_of_credential, is_of_trust,
+};
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{
-    LoadedTrust, deliver_trust, deliver_trust_as, load_partners, load_trust, read_crls, trust_version,
+    LoadedTrust, deliver_own_trust, deliver_trust, load_partners, load_trust, read_crls, trust_version,
 };
 use crate::bundle::Bundle;
 use crate::credential::Credential;

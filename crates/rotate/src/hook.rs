@@ -1,10 +1,12 @@
 //! What is done after a switch, each bounded in time.
 
+mod attempts;
 mod command;
 mod signal;
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,35 +18,44 @@ use hyper_util::rt::TokioIo;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use tokio::net::TcpStream;
 
+pub(crate) use self::attempts::Attempts;
+use self::attempts::Place;
 use crate::config::{CredentialEntry, HookEntry, HookKind};
-use crate::renew::blocking;
 use crate::sink;
 
 /// Runs one hook for a generation.
-pub(crate) async fn run(entry: std::sync::Arc<CredentialEntry>, hook: usize, generation: u64) -> Result<(), String> {
+pub(crate) async fn run(
+    attempts: &Attempts,
+    entry: Arc<CredentialEntry>,
+    hook: usize,
+    generation: u64,
+) -> Result<(), String> {
     let Some(HookEntry { kind, timeout, .. }) = entry.hooks.get(hook).cloned() else { return Ok(()) };
+    let of_hook = |path: &Path| Place::Hook(entry.directory.clone(), path.to_owned());
     match kind {
-        HookKind::Keystore => within(timeout, blocking(move || sink::renew_keystore(&entry, generation))).await,
-        HookKind::Projected { dir } => within(timeout, blocking(move || sink::project(&entry, generation, &dir))).await,
+        HookKind::Keystore => {
+            let place = Place::Delivery(entry.directory.clone());
+            attempts.within(place, timeout, move || sink::renew_keystore(&entry, generation)).await
+        }
+        HookKind::Projected { dir } => {
+            let place = Place::Delivery(dir.clone());
+            attempts.within(place, timeout, move || sink::project(&entry, generation, &dir)).await
+        }
         HookKind::Secret(secret) => {
-            within(timeout, blocking(move || sink::manifest(&entry, generation, &secret))).await
+            let place = Place::Delivery(secret.path.clone());
+            attempts.within(place, timeout, move || sink::manifest(&entry, generation, &secret)).await
         }
         HookKind::Run { command, env } => command::run(&entry, generation, &command, &env, timeout).await,
         HookKind::SignalPid { pid_file, signal } => {
-            within(timeout, blocking(move || signal::pid_file(&pid_file, signal))).await
+            attempts.within(of_hook(&pid_file), timeout, move || signal::pid_file(&pid_file, signal)).await
         }
         HookKind::SignalUnit { unit, signal } => signal::unit(&entry, generation, &unit, signal, timeout).await,
         HookKind::Request { method, url } => match tokio::time::timeout(timeout, request(&method, &url)).await {
             Ok(answered) => answered,
             Err(_) => Err(format!("{url} did not answer within {timeout:?}")),
         },
-        HookKind::Touch { path } => within(timeout, blocking(move || touch(&path))).await,
+        HookKind::Touch { path } => attempts.within(of_hook(&path), timeout, move || touch(&path)).await,
     }
-}
-
-/// A file system that hangs holds up no other hook.
-async fn within(timeout: Duration, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(format!("it did not end within {timeout:?}")))
 }
 
 async fn request(method: &Method, url: &Uri) -> Result<(), String> {

@@ -75,13 +75,21 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Whether lists that came before it need not be delivered any more. Of what whoever answers gives, one list may have been left out:
+    /// it takes the place of no answer of the issuer itself.
+    pub(crate) const fn displaces(&self, before: &Self) -> bool {
+        self.verified || !before.verified
+    }
+
     /// Whether it says no more than what came before.
     pub(crate) fn is_no_more_than(&self, before: &Self) -> bool {
-        let same = |(one, other): (&Arc<Crl>, &Arc<Crl>)| one.der() == other.der();
-        self.verified <= before.verified
-            && self.crls.len() == before.crls.len()
-            && self.crls.iter().zip(&before.crls).all(same)
+        self.verified <= before.verified && same_lists(&self.crls, &before.crls)
     }
+}
+
+/// Whether these are the same lists in the same order.
+fn same_lists(these: &[Arc<Crl>], those: &[Arc<Crl>]) -> bool {
+    these.iter().map(|crl| crl.der()).eq(those.iter().map(|crl| crl.der()))
 }
 
 /// The trust material of one trust domain.

@@ -243,7 +243,7 @@ impl Machine {
         self.life = life;
         self.generation = generation;
         match self.generation {
-            Some(generation) => self.aftermath.begin(generation, now.mono),
+            Some(generation) => self.aftermath.begin(generation, self.life.as_ref().map(|life| &life.serial), now.mono),
             None => self.aftermath.rest(),
         }
     }

@@ -14,7 +14,7 @@ use crate::event::Step;
 use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
 use crate::request::CertificateRequest;
 use crate::schedule::{Life, Window};
-use crate::sink;
+use crate::sink::{self, Forms};
 
 /// The outcome of a renewal.
 #[derive(Debug)]
@@ -62,8 +62,9 @@ pub(crate) async fn renew(
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
     // What would stop the delivery is known before a certificate is asked for.
     let beside = Arc::clone(&entry);
-    let partners = blocking(move || partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
+    blocking(move || require_partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
     let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
+    let forms = forms(&entry, &key).await.map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
     let chain = station.issuer.issue(&request.der).await.map_err(Failure::of_issuer(Step::Issue))?;
     let issued = clock.now();
@@ -72,8 +73,10 @@ pub(crate) async fn renew(
     let life = Life::of(credential.leaf(), Some(issued));
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
     let delivery = blocking(move || {
-        let (bundles, crls) = everybody(&entry, own, partners);
-        let generation = sink::deliver(&entry, Delivery { credential: delivered, bundles, crls }, issued);
+        let OwnTrust { bundle, crls } = own;
+        let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
+        let generation =
+            sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, &forms, issued);
         Ok(match generation {
             Ok(generation) => Ok((generation.number(), directory::trust_version(&entry.directory))),
             Err(cause) => Err(Failure::of_delivery(&entry, cause)),
@@ -174,9 +177,7 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
 
 async fn deliver_trust(entry: Arc<CredentialEntry>, own: OwnTrust) -> Result<Option<u64>, Failure> {
     let deliver = move || {
-        let (bundles, crls) = everybody(&entry, own, partners(&entry)?);
-        let delivered = directory::deliver_trust_as(&entry.directory, &bundles, &crls, entry.access);
-        Ok(match delivered {
+        Ok(match directory::deliver_own_trust(&entry.directory, own.bundle, own.crls, entry.access) {
             // Read before any hook runs: what is switched later is seen by them, too.
             Ok(_) => Ok(directory::trust_version(&entry.directory)),
             Err(error) => Err(Failure::of_delivery(&entry, error.to_string())),
@@ -216,6 +217,12 @@ fn prepare(
     let name = entry.identity.path().rsplit('/').next().unwrap_or_default();
     let request = CertificateRequest::new(&key, name, &provider())?;
     Ok((key, request))
+}
+
+/// What the further forms of a credential with this key are made with.
+async fn forms(entry: &Arc<CredentialEntry>, key: &PrivateKeyDer<'_>) -> Result<Forms, String> {
+    let (entry, key) = (Arc::clone(entry), key.clone_key());
+    blocking(move || Forms::prepare(&entry, &key)).await
 }
 
 /// Holds what came back to what was asked for, with our own verifier and for our own name.
@@ -279,34 +286,13 @@ fn judged(identity: &SpiffeId, chain: &[CertificateDer<'_>], own: &OwnTrust, now
     Ok(())
 }
 
-/// The trust material of others, which a renewal does not touch. What somebody broke of it stays as it was before.
-fn partners(entry: &CredentialEntry) -> Result<LoadedTrust, String> {
+/// Whether the trust material of others, which a renewal does not touch, can be read. Which it is, is read when it is delivered.
+fn require_partners(entry: &CredentialEntry) -> Result<(), String> {
     match directory::salvage_partners(&entry.directory, entry.identity.trust_domain()) {
-        Ok(partners) => {
-            for fault in &partners.faults {
-                tracing::warn!(credential = %entry.name, %fault, "the trust material of a partner is broken");
-            }
-            Ok(partners.trust)
-        }
-        Err(LoadError::NoTrust { .. }) => Ok(LoadedTrust::default()),
-        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(LoadedTrust::default())
-        }
+        Ok(_) => Ok(()),
+        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// The trust material of the own trust domain beside that of others.
-fn everybody(
-    entry: &CredentialEntry,
-    own: OwnTrust,
-    partners: LoadedTrust,
-) -> (Vec<countermark_credential::Bundle>, Vec<DomainCrls>) {
-    let trust_domain = entry.identity.trust_domain();
-    let (mut bundles, mut crls) = (partners.bundles, partners.crls);
-    bundles.push(own.bundle);
-    crls.push(DomainCrls { trust_domain: trust_domain.clone(), crls: own.crls });
-    (bundles, crls)
 }
 
 pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {

@@ -211,6 +211,9 @@ pub fn seed(bytes: &[u8]) -> u64 {
     digest.as_ref().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
+/// What remains to what has no end that it must come before.
+pub(crate) const FAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// SplitMix64's last step: one bit of difference changes half of all.
 const fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -5,35 +5,70 @@ mod keystore;
 mod projected;
 mod secret;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
 #[cfg(feature = "pkcs12")]
 use countermark_credential::Bundle;
 use countermark_credential::Credential;
 use countermark_credential::directory::{self, Delivery, Extra, Generation, Manner};
 use countermark_identity::{Secret, UnixTime};
+use rustls_pki_types::PrivateKeyDer;
+use zeroize::Zeroizing;
 
 pub(crate) use self::projected::project;
 pub(crate) use self::secret::manifest;
 use crate::config::CredentialEntry;
 
-/// Delivers the next generation with all its forms, by one rename.
-pub(crate) fn deliver(entry: &CredentialEntry, delivery: Delivery, now: UnixTime) -> Result<Generation, String> {
-    let extras = extras(entry, &delivery)?;
-    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true };
-    directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
+/// What further forms of a credential are made with, known before a certificate is asked for.
+#[derive(Debug)]
+pub(crate) struct Forms {
+    #[cfg(feature = "pkcs12")]
+    password: Option<Secret<String>>,
 }
 
-fn extras(entry: &CredentialEntry, delivery: &Delivery) -> Result<Vec<Extra>, String> {
-    let mut extras = Vec::new();
-    if entry.sinks.combined {
-        extras.push(Extra { name: COMBINED, content: combined(&delivery.credential) });
-    }
+impl Forms {
+    /// Refuses what would stop the delivery of a credential with this key.
     #[cfg(feature = "pkcs12")]
-    if let Some(file) = &entry.sinks.keystore_password {
-        let own = |bundle: &&Bundle| bundle.trust_domain() == entry.identity.trust_domain();
-        let roots = delivery.bundles.iter().find(own).map_or(&[][..], Bundle::roots);
-        extras.push(Extra { name: KEYSTORE, content: keystore::keystore(&delivery.credential, roots, file)? });
+    pub(crate) fn prepare(entry: &CredentialEntry, key: &PrivateKeyDer<'_>) -> Result<Self, String> {
+        let Some(file) = &entry.sinks.keystore_password else { return Ok(Self { password: None }) };
+        keystore::require_pkcs8(key)?;
+        Ok(Self { password: Some(keystore::word(file)?) })
     }
-    Ok(extras)
+
+    /// There is nothing that could.
+    #[cfg(not(feature = "pkcs12"))]
+    pub(crate) const fn prepare(_entry: &CredentialEntry, _key: &PrivateKeyDer<'_>) -> Result<Self, String> {
+        Ok(Self {})
+    }
+
+    fn extras(&self, entry: &CredentialEntry, delivery: &Delivery) -> Result<Vec<Extra>, String> {
+        let mut extras = Vec::new();
+        if entry.sinks.combined {
+            extras.push(Extra { name: COMBINED, content: combined(&delivery.credential) });
+        }
+        #[cfg(feature = "pkcs12")]
+        if let Some(password) = &self.password {
+            let own = |bundle: &&Bundle| bundle.trust_domain() == entry.identity.trust_domain();
+            let roots = delivery.bundles.iter().find(own).map_or(&[][..], Bundle::roots);
+            extras.push(Extra { name: KEYSTORE, content: keystore::keystore(&delivery.credential, roots, password)? });
+        }
+        Ok(extras)
+    }
+}
+
+/// Delivers the next generation with all its forms, by one rename.
+pub(crate) fn deliver(
+    entry: &CredentialEntry,
+    delivery: Delivery,
+    forms: &Forms,
+    now: UnixTime,
+) -> Result<Generation, String> {
+    let extras = forms.extras(entry, &delivery)?;
+    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true, keeps_partners: true };
+    directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
 }
 
 /// Writes `keystore.p12` of this generation anew if the roots in it are no longer those of the directory.
@@ -48,16 +83,45 @@ pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result
     let present = crate::renew::present(&entry.directory, &entry.identity);
     let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for the keystore")?;
     let path = entry.directory.join("generations").join(generation.to_string()).join(KEYSTORE);
-    if keystore::holds(&path, &held.credential, own.bundle.roots(), password) {
+    let password = keystore::word(password)?;
+    if keystore::holds(&path, &held.credential, own.bundle.roots(), &password) {
         return Ok(());
     }
-    let content = keystore::keystore(&held.credential, own.bundle.roots(), password)?;
+    let content = keystore::keystore(&held.credential, own.bundle.roots(), &password)?;
     directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
 }
 
-/// Whether a file of a generation or of trust material is for its readers, and not what a write that was cut off has left.
-fn is_delivered(name: &str) -> bool {
-    directory::is_delivered(name) || [COMBINED, KEYSTORE].contains(&name)
+/// Whether a directory still leads to this generation. What is older is carried no further: the next one may be already.
+fn is_current(entry: &CredentialEntry, generation: u64) -> bool {
+    directory::current_generation(&entry.directory) == Some(generation)
+}
+
+/// What a further place of delivery gets, by file name.
+type Files = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// What a generation is for its readers, and the version of the trust material beside it.
+///
+/// Roots and lists are those that count now, and no others: a generation keeps the roots of its delivery, and with them those that
+/// were withdrawn since.
+fn delivered(entry: &CredentialEntry, generation: u64) -> io::Result<(u64, Files)> {
+    let version = directory::trust_version(&entry.directory);
+    let version = version.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "trust/current leads nowhere"))?;
+    let of_generation = |name: &str| directory::is_of_credential(name) || [COMBINED, KEYSTORE].contains(&name);
+    let mut files = Files::new();
+    read(&entry.directory.join("generations").join(generation.to_string()), of_generation, &mut files)?;
+    read(&entry.directory.join("trust/versions").join(version.to_string()), directory::is_of_trust, &mut files)?;
+    Ok((version, files))
+}
+
+/// The files of a directory that are for its readers, and not what a write that was cut off has left.
+fn read(from: &Path, wanted: impl Fn(&str) -> bool, files: &mut Files) -> io::Result<()> {
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if let Some(name) = file.file_name().to_str().filter(|name| wanted(name)) {
+            files.insert(name.to_owned(), Zeroizing::new(fs::read(file.path())?));
+        }
+    }
+    Ok(())
 }
 
 /// There is none.
@@ -77,3 +141,6 @@ fn combined(credential: &Credential) -> Secret<Vec<u8>> {
 
 const COMBINED: &str = "combined.pem";
 const KEYSTORE: &str = "keystore.p12";
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use std::{
 use countermark_credential::{Bundle, Credential, Trust};
 use countermark_identity::UnixTime;
 use countermark_issue::{KeyPair, KeyType};
+use countermark_oauth::causes;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{sync::watch, time::MissedTickBehavior};
 
@@ -21,7 +22,7 @@ use crate::{
     record::Act,
     service::{
         CRL_LIFE_SERVED, Places, ServiceError, Shared,
-        desk::{Desk, DeskError, Ground, Life, Wanted},
+        desk::{Desk, Ground, Life, Wanted},
         health::Part,
         token::Enrolment,
     },
@@ -222,20 +223,9 @@ pub(super) async fn own_credential(
         ip: places.ip.clone(),
     };
     let ground = Ground { act: Act::Mint, detail: Some("the service's own".to_owned()), invite: None, after: None };
-    let handed = desk.issue(wanted, ground, now).await.map_err(|error| ServiceError::Own(why(error)))?;
+    let handed = desk.issue(wanted, ground, now).await.map_err(|error| ServiceError::Own(causes(&error)))?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()));
     Credential::new(handed.chain, private).map_err(|error| ServiceError::Own(error.to_string()))
-}
-
-/// An error with its causes, in one line.
-fn why(error: DeskError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Shared {

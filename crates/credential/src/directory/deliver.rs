@@ -11,7 +11,7 @@ use super::error::{DeliveryError, LoadError};
 use super::lock::Lock;
 use super::names::{CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name};
 use super::switch::{Files, Switch};
-use super::{Delivery, Generation, disk, load, newer, trust};
+use super::{Delivery, Generation, disk, load, newer, partners, trust};
 use crate::bundle::Bundle;
 
 /// Delivers a credential and its trust material to `dir`, which becomes or already is the directory of that identity.
@@ -35,6 +35,9 @@ pub struct Manner {
     pub mends: bool,
     /// Whether bundles and revocation lists that are there already stay where those that are delivered are older.
     pub keeps_newer: bool,
+    /// Whether the trust material of other trust domains than the credential's own stays as it is there when the directory is
+    /// written to, whatever is delivered of it. What somebody broke of it stays as it was before.
+    pub keeps_partners: bool,
 }
 
 /// Another form of the same credential, for programs that want one.
@@ -64,6 +67,11 @@ pub fn deliver_as(
     let _lock = Lock::acquire(dir)?;
     require_identity(dir, own, manner.mends)?;
     let mut delivery = Cow::Borrowed(delivery);
+    if manner.keeps_partners {
+        let Delivery { credential, bundles, crls } = delivery.as_ref();
+        let (bundles, crls) = partners::beside(dir, own.trust_domain(), bundles, crls)?;
+        delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
+    }
     if manner.keeps_newer {
         let Delivery { credential, bundles, crls } = delivery.as_ref();
         let (bundles, crls) = newer::or_those_there(dir, bundles, crls, credential.chain());

@@ -56,6 +56,12 @@ pub enum DeliveryError {
         /// Whose credential was to be delivered.
         wanted: SpiffeId,
     },
+    /// The trust material of others cannot be read, so that nothing says who of them stays.
+    #[error("the trust material of other trust domains cannot be read: {source}")]
+    Partners {
+        /// Why.
+        source: Box<LoadError>,
+    },
     /// The credential that is there cannot be read, so that nothing says whose it is.
     #[error("{} holds a credential that cannot be read ({source}); move the directory away, or deliver to another", dir.display())]
     Unreadable {

@@ -89,6 +89,12 @@ pub fn read(dir: &Path) -> Result<Held, LoadError> {
     Ok(Held { credential: Arc::new(credential), generation: generation.map(Generation), path })
 }
 
+/// The number of the generation that a directory leads to, whatever is in it.
+#[must_use]
+pub fn current_generation(dir: &Path) -> Option<u64> {
+    Switch::new(dir, GENERATIONS).current()
+}
+
 /// The directory that counts where it is not one of our generations.
 pub(super) fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     for link in [CURRENT, KUBERNETES_DATA] {

@@ -5,9 +5,13 @@ use countermark_identity::TrustDomain;
 /// The link to the generation that counts.
 pub const CURRENT: &str = "current";
 
-pub(crate) const CREDENTIAL_BUNDLE: &str = "credential-bundle.pem";
-pub(crate) const TLS_KEY: &str = "tls.key";
-pub(crate) const TLS_CRT: &str = "tls.crt";
+/// Key, leaf and intermediates in one file.
+pub const CREDENTIAL_BUNDLE: &str = "credential-bundle.pem";
+/// The key alone.
+pub const TLS_KEY: &str = "tls.key";
+/// Leaf and intermediates alone.
+pub const TLS_CRT: &str = "tls.crt";
+
 pub(crate) const CA_CRT: &str = "ca.crt";
 pub(crate) const GENERATIONS: &str = "generations";
 pub(crate) const TRUST: &str = "trust";
@@ -33,11 +37,17 @@ pub fn crl_name(trust_domain: &TrustDomain) -> String {
     format!("{trust_domain}{CRL_SUFFIX}")
 }
 
-/// Whether a delivery writes a file of this name, of a generation or of trust material; further forms beside them are not known here.
+/// Whether a delivery writes a file of this name that holds key or chain; further forms beside them are not known here.
 #[must_use]
-pub fn is_delivered(name: &str) -> bool {
-    [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT, CA_CRT].contains(&name)
-        || [BUNDLE_SUFFIX, CRL_SUFFIX].iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|of| !of.is_empty()))
+pub fn is_of_credential(name: &str) -> bool {
+    [CREDENTIAL_BUNDLE, TLS_KEY, TLS_CRT].contains(&name)
+}
+
+/// Whether a delivery writes a file of this name that holds roots or revocation lists.
+#[must_use]
+pub fn is_of_trust(name: &str) -> bool {
+    let of_somebody = |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|of| !of.is_empty());
+    name == CA_CRT || [BUNDLE_SUFFIX, CRL_SUFFIX].iter().any(of_somebody)
 }
 
 /// Whose bundle a file name stands for; `Some(Err)` when what stands before the suffix is no trust domain.

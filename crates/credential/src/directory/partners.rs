@@ -1,12 +1,13 @@
 //! The trust material of other trust domains, with what is broken in it left as it last was.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use countermark_identity::TrustDomain;
 
 use super::DomainCrls;
-use super::error::LoadError;
+use super::error::{DeliveryError, LoadError};
 use super::names::{TRUST, VERSIONS, bundle_name, crl_name};
 use super::trust::{LoadedTrust, RawFile, Whose, read_material};
 use crate::bundle::Bundle;
@@ -47,6 +48,30 @@ pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadE
         }
     }
     Ok(partners)
+}
+
+/// What is delivered of `own`, and what is there of every other trust domain.
+///
+/// The lock of the directory is held: whoever withdrew a partner while somebody was asked for `own` has withdrawn it.
+pub(super) fn beside(
+    dir: &Path,
+    own: &TrustDomain,
+    bundles: &[Bundle],
+    crls: &[DomainCrls],
+) -> Result<(Vec<Bundle>, Vec<DomainCrls>), DeliveryError> {
+    let LoadedTrust { bundles: mut everybody, crls: mut lists } = match salvage_partners(dir, own) {
+        Ok(Partners { trust, faults }) => {
+            for fault in faults {
+                tracing::warn!(dir = %dir.display(), %fault, "the trust material of a partner is broken");
+            }
+            trust
+        }
+        Err(LoadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => LoadedTrust::default(),
+        Err(source) => return Err(DeliveryError::Partners { source: Box::new(source) }),
+    };
+    everybody.extend(bundles.iter().filter(|bundle| bundle.trust_domain() == own).cloned());
+    lists.extend(crls.iter().filter(|domain| domain.trust_domain == *own).cloned());
+    Ok((everybody, lists))
 }
 
 impl Partners {

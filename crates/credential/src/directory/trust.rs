@@ -16,7 +16,7 @@ use super::names::{
     CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
 };
 use super::switch::{Files, Switch};
-use super::{DomainCrls, disk, newer};
+use super::{DomainCrls, disk, newer, partners};
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 
@@ -30,23 +30,26 @@ pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Res
     switch(dir, bundles, crls, own(dir).as_ref(), access).map(|_| ())
 }
 
-/// As [`deliver_trust`], for those whom `access` names, but what is there stays where what is delivered is older. Says whether
-/// anything is other than before.
+/// Delivers the trust material of one trust domain, for those whom `access` names. That of every other stays as it is there when the
+/// directory is written to, and what is there stays where what is delivered is older. Says whether anything is other than before.
 ///
 /// # Errors
-/// As [`deliver_trust`].
-pub fn deliver_trust_as(
+/// As [`deliver_trust`], and where the trust material of others cannot be read.
+pub fn deliver_own_trust(
     dir: &Path,
-    bundles: &[Bundle],
-    crls: &[DomainCrls],
+    bundle: Bundle,
+    crls: Vec<Arc<Crl>>,
     access: Access,
 ) -> Result<bool, DeliveryError> {
+    let trust_domain = bundle.trust_domain().clone();
+    let (bundles, crls) = ([bundle], [DomainCrls { trust_domain: trust_domain.clone(), crls }]);
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
     // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
     let held = load::read(dir).ok();
     let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
-    let (bundles, crls) = newer::or_those_there(dir, bundles, crls, chain);
+    let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
+    let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
     switch(dir, &bundles, &crls, own(dir).as_ref(), access)
 }
 

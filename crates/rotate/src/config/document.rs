@@ -71,7 +71,7 @@ pub(super) struct Credential {
     #[serde(default)]
     pub(super) combined: bool,
     pub(super) keystore_password_file: Option<Spanned<String>>,
-    pub(super) projected: Option<String>,
+    pub(super) projected: Option<Spanned<String>>,
     pub(super) secret: Option<Secret>,
     #[serde(default)]
     pub(super) hook: Vec<Spanned<Hook>>,
@@ -81,7 +81,7 @@ pub(super) struct Credential {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Secret {
-    pub(super) path: String,
+    pub(super) path: Spanned<String>,
     pub(super) name: Spanned<String>,
     pub(super) namespace: Option<Spanned<String>>,
 }

@@ -127,6 +127,11 @@ impl<'a> Resolver<'a> {
                 let value = entry.directory.display().to_string();
                 return Err((credential.directory.span(), Fault::Duplicate { what: "the directory", value }));
             }
+            // Each would be replaced by the other in turn; nor does anything else belong into an identity directory.
+            if let Some((place, span)) = self.places(credential).find(|(place, _)| !directories.insert(place.clone())) {
+                let value = place.display().to_string();
+                return Err((span, Fault::Duplicate { what: "the place of delivery", value }));
+            }
             entries.push(Arc::new(entry));
         }
         entries.sort_by_key(|entry| entry.rank);
@@ -180,7 +185,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn secret(&self, written: &Secret) -> Located<SecretSink> {
         let dns = |text: &Spanned<String>| value(text, "name of a Kubernetes object", "billing-bot", label);
         Ok(SecretSink {
-            path: self.rooted(&written.path),
+            path: self.rooted(written.path.get_ref()),
             name: dns(&written.name)?,
             namespace: written.namespace.as_ref().map(dns).transpose()?,
         })

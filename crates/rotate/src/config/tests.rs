@@ -144,3 +144,16 @@ fn what_cannot_be_meant_is_refused() {
     refused(&format!("{HEAD}{est}{BOT}"), "10:1", "danger_none");
     refused(&format!("concurrency = 0\n{HEAD}{BOT}"), "1:15", "1 to 1024");
 }
+
+#[test]
+fn nothing_is_delivered_over_what_another_credential_delivers() {
+    let tob = BOT.replace("\"bot\"", "\"tob\"").replace("id/bot", "id/tob");
+    let two = |one: &str, other: &str| format!("{HEAD}{BOT}{one}\n{tob}{other}\n");
+    let projected = "projected = \"volume\"";
+    refused(&two(projected, "projected = \"./volume/\""), "21:13", "volume/` stands twice");
+    refused(&two(projected, "projected = \"id/bot\""), "21:13", "id/bot` stands twice");
+    let secret = |path: &str| format!("secret = {{ path = \"{path}\", name = \"bot\" }}");
+    refused(&two(&secret("x.json"), &secret("x.json")), "21:19", "x.json` stands twice");
+    assert!(parse(&two(&secret("x.json"), &secret("y.json"))).is_ok());
+    assert!(parse(&two(projected, "projected = \"volumes\"")).is_ok());
+}

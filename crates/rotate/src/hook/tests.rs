@@ -1,6 +1,5 @@
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -12,11 +11,12 @@ use crate::config::Config;
 
 struct Bench {
     place: TempDir,
+    attempts: Attempts,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { place: tempfile::tempdir().unwrap() }
+        Self { place: tempfile::tempdir().unwrap(), attempts: Attempts::default() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn run(&self, hook: &str) -> Result<(), String> {
-        run(self.entry(hook), 0, 7).await
+        run(&self.attempts, self.entry(hook), 0, 7).await
     }
 }
 
@@ -184,4 +184,39 @@ async fn a_pid_file_that_is_none_holds_up_nobody() {
     let hook = "signal = \"HUP\"\npid-file = \"pid\"\ntimeout = \"30s\"";
     let error = bench.run(hook).await.unwrap_err();
     assert!(error.contains("no regular file") && begun.elapsed() < Duration::from_secs(20), "{error}");
+}
+
+#[test]
+fn a_file_system_that_hangs_takes_one_thread_and_leaves_the_others() {
+    let bench = Bench::new();
+    let pipe = bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    // Nobody reads the pipe, so that it cannot be opened.
+    let hook = "touch = \"pipe\"\ntimeout = \"1s\"";
+    let (first, others, another) = runtime.block_on(async {
+        let first = bench.run(hook).await;
+        let others = [bench.run(hook).await, bench.run(hook).await, bench.run(hook).await];
+        (first, others, bench.run("touch = \"stamp\"\ntimeout = \"10s\"").await)
+    });
+    drop(fs::File::open(&pipe).unwrap());
+    let begun = Instant::now();
+    let again = runtime.block_on(async {
+        loop {
+            match bench.run(hook).await {
+                Err(error) if error.contains("has not ended") && begun.elapsed() < Duration::from_secs(10) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                other => return other,
+            }
+        }
+    });
+    // Whatever still waits would hold up the end of the runtime.
+    runtime.shutdown_background();
+    assert!(first.unwrap_err().contains("did not end"));
+    for other in others {
+        assert!(other.unwrap_err().contains("the attempt before has not ended"));
+    }
+    another.unwrap();
+    assert!(again.unwrap_err().contains("did not end"), "it begins anew once the one before has ended");
 }

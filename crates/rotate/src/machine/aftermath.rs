@@ -6,12 +6,14 @@ use countermark_identity::Serial;
 
 use super::{Action, Duties, Duty, Memory};
 use crate::event::Event;
-use crate::schedule;
+use crate::schedule::{self, FAR};
 
 /// The hooks and the probe of the generation that counts.
 #[derive(Clone, Debug)]
 pub(super) struct Aftermath {
     generation: Option<u64>,
+    /// Whose certificate it is: a directory that was made anew begins with the first generation, too.
+    serial: Option<Serial>,
     /// The hooks, then the probe if there is one.
     tasks: Vec<Task>,
     duties: Duties,
@@ -57,6 +59,7 @@ impl Aftermath {
         }
         Self {
             generation: memory.generation,
+            serial: memory.serial.clone(),
             tasks,
             duties,
             concluded: memory.succeeded,
@@ -67,16 +70,20 @@ impl Aftermath {
         }
     }
 
-    /// Begins for a generation, unless that is where it is already.
-    pub(super) fn begin(&mut self, generation: u64, now: Duration) {
-        if self.generation == Some(generation) {
+    /// Begins for a certificate and its generation, unless that is where it is already.
+    pub(super) fn begin(&mut self, generation: u64, serial: Option<&Serial>, now: Duration) {
+        let same = self.generation == Some(generation);
+        if same && self.serial.as_ref() == serial {
             return;
         }
-        self.generation = Some(generation);
+        (self.generation, self.serial) = (Some(generation), serial.cloned());
         self.concluded = false;
         (self.mismatches, self.repeats, self.hooked) = (0, 0, now);
         for task in &mut self.tasks {
-            *task = Task { state: State::Waiting(now), ..Task::default() };
+            // What runs for another certificate of the same number runs once more, as soon as it has ended.
+            let again = same && task.state == State::Running;
+            let state = if again { State::Running } else { State::Waiting(now) };
+            *task = Task { state, again, ..Task::default() };
         }
     }
 
@@ -111,7 +118,7 @@ impl Aftermath {
 
     /// There is no generation to do anything for.
     pub(super) fn rest(&mut self) {
-        self.generation = None;
+        (self.generation, self.serial) = (None, None);
         self.concluded = true;
         self.tasks.fill(Task::default());
     }
@@ -168,6 +175,10 @@ impl Aftermath {
                     self.repeat(&behind, behind_for_trust, now);
                 }
                 self.hooked = now;
+                if late {
+                    // What was served before the consumer could be told says nothing about what it was told.
+                    self.mismatches = 0;
+                }
                 actions.push(Action::Tell(Event::HookDone { hook }));
                 actions.push(Action::Remember);
             }
@@ -214,7 +225,9 @@ impl Aftermath {
     /// slow to take up what it was told.
     fn insist(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let hooks: Vec<usize> = (0..self.hooks()).collect();
-        let wanted = self.duties.repeats && !hooks.is_empty() && self.repeats < MOST_REPEATS;
+        // One that waits to be tried again tells the consumer soon enough.
+        let told = self.tasks.iter().take(hooks.len()).all(|task| task.state == State::Done);
+        let wanted = self.duties.repeats && !hooks.is_empty() && told && self.repeats < MOST_REPEATS;
         if !wanted || self.mismatches < PATIENCE << self.repeats || now < self.hooked + DRAIN {
             return;
         }
@@ -305,5 +318,3 @@ const PATIENCE: u32 = 3;
 pub(crate) const MOST_REPEATS: u32 = 5;
 /// And so long after the hooks: a consumer may drain what is open first.
 const DRAIN: Duration = Duration::from_secs(30);
-/// Hooks and probes have no end that they must come before.
-const FAR: Duration = Duration::from_secs(365 * 86_400);

@@ -7,6 +7,7 @@ mod order;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::lists::Listed;
+use self::lists::{Listed, Undelivered};
 use super::jobs::{Done, Job, Tools};
 use super::orders::Order;
 use super::queue::Queue;
@@ -24,6 +25,7 @@ use super::slot::{Opened, Slot};
 use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
+use crate::hook::Attempts;
 use crate::issuer::Listing;
 use crate::machine::{Action, Input, Moment};
 use crate::status::Status;
@@ -56,8 +58,10 @@ pub struct Rotation {
     refreshes: VecDeque<(u64, Refreshing)>,
     /// For whom one runs, and which version of the trust material counted when it began: never two for one directory.
     refreshing: BTreeMap<u64, Option<u64>>,
-    /// Lists that could not be delivered: how often, and when they are tried again.
-    undelivered: BTreeMap<u64, (u32, Listing)>,
+    /// The directories whose state is being written, and whether it must be once more: also for an entry that takes another's place.
+    writing: BTreeMap<PathBuf, bool>,
+    /// Lists that could not be delivered, and when they are tried again.
+    undelivered: BTreeMap<u64, Undelivered>,
     retries: Queue,
     /// Those who follow the lists of issuers, and what they tell.
     followers: JoinSet<()>,
@@ -75,7 +79,7 @@ impl Rotation {
     /// [`StartError`] for the first directory that cannot be claimed; no other is kept either.
     pub fn start(setup: Setup) -> Result<(Self, Handle), StartError> {
         let (orders, receiver) = mpsc::channel(64);
-        let tools = Tools { stations: setup.stations, clock: setup.clock };
+        let tools = Tools { stations: setup.stations, clock: setup.clock, attempts: Attempts::default() };
         let wall = tools.clock.now();
         let mut rotation = Self {
             slots: BTreeMap::new(),
@@ -97,6 +101,7 @@ impl Rotation {
             chores_running: 0,
             refreshes: VecDeque::new(),
             refreshing: BTreeMap::new(),
+            writing: BTreeMap::new(),
             undelivered: BTreeMap::new(),
             retries: Queue::default(),
             followers: JoinSet::new(),
@@ -275,3 +280,6 @@ fn offset(now: Moment) -> i64 {
 }
 
 const WIND_DOWN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,12 @@ use super::look::Fingerprint;
 use super::slot;
 use crate::config::CredentialEntry;
 use crate::event::Step;
+use crate::hook::{self, Attempts};
 use crate::issuer::{Listing, Stations};
 use crate::machine::{Input, Memory};
 use crate::renew::{self, Failure, Refreshed, Renewed, blocking};
 use crate::schedule::Life;
-use crate::{hook, probe, state};
+use crate::{probe, state};
 
 /// What has ended, and for which slot.
 pub(super) struct Done {
@@ -30,7 +31,7 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// Which version of the trust material is there, with the published lists; if they could not be delivered, with them.
+    /// Which version of the trust material is there, with the published lists; which those were, unless the work broke off.
     Listed {
         result: Result<Option<u64>, Failure>,
         listing: Option<Listing>,
@@ -95,6 +96,7 @@ impl Job {
 pub(super) struct Tools {
     pub(super) stations: Arc<dyn Stations>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) attempts: Attempts,
 }
 
 pub(super) async fn renew(id: u64, entry: Arc<CredentialEntry>, tools: Tools) -> Done {
@@ -112,13 +114,17 @@ pub(super) async fn refresh(id: u64, entry: Arc<CredentialEntry>, tools: Tools) 
 
 pub(super) async fn lists(id: u64, entry: Arc<CredentialEntry>, listing: Listing, tools: Tools) -> Done {
     let result = renew::take_lists(Arc::clone(&entry), listing.clone(), tools.clock).await;
-    // What does not hold is no better the next time.
-    let again = result.as_ref().is_err_and(|failure| failure.step != Step::Verify);
-    Done { id, entry, what: What::Listed { result, listing: Some(listing).filter(|_| again) } }
+    Done { id, entry, what: What::Listed { result, listing: Some(listing) } }
 }
 
-pub(super) async fn hook(id: u64, entry: Arc<CredentialEntry>, hook: usize, generation: u64) -> Done {
-    let result = hook::run(Arc::clone(&entry), hook, generation).await;
+pub(super) async fn hook(
+    id: u64,
+    entry: Arc<CredentialEntry>,
+    hook: usize,
+    generation: u64,
+    attempts: Attempts,
+) -> Done {
+    let result = hook::run(&attempts, Arc::clone(&entry), hook, generation).await;
     Done { id, entry, what: What::Hooked { hook, generation, result } }
 }
 

@@ -25,9 +25,6 @@ pub(super) struct Slot {
     pub(super) published: Option<watch::Sender<Arc<Credential>>>,
     /// What the hooks are, so that others are not taken for done.
     pub(super) hooks: u64,
-    /// Whether the state is being written, and whether it must be once more.
-    pub(super) writing: bool,
-    pub(super) dirty: bool,
     claim: Arc<Claim>,
 }
 
@@ -62,7 +59,7 @@ impl Slot {
         let seen = Fingerprint::of(&entry.directory);
         let found = find(&entry, memory.issued.filter(|_| memory.serial.is_some()), memory.serial.as_ref());
         let machine = Machine::new(duties(&entry), &memory);
-        let slot = Self { entry, machine, seen, published: None, hooks, writing: false, dirty: false, claim };
+        let slot = Self { entry, machine, seen, published: None, hooks, claim };
         Ok(Opened { slot, found, told })
     }
 

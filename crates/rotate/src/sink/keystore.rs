@@ -11,18 +11,14 @@ use p12_keystore::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Key, chain and roots under one password, which stands in the first line of a file.
+/// Key, chain and roots under one password.
 pub(super) fn keystore(
     credential: &Credential,
     roots: &[CertificateDer<'_>],
-    password: &Path,
+    password: &Secret<String>,
 ) -> Result<Secret<Vec<u8>>, String> {
-    let word = word(password)?;
     let failed = |error: p12_keystore::error::Error| format!("no keystore could be made: {error}");
-    let PrivateKeyDer::Pkcs8(key) = credential.key() else {
-        return Err("no keystore could be made: the key is not PKCS#8; let a renewal make a new one".to_owned());
-    };
-    let key = PrivateKey::from_der(key.secret_pkcs8_der()).map_err(failed)?;
+    let key = PrivateKey::from_der(require_pkcs8(credential.key())?).map_err(failed)?;
     let chain = credential.chain().iter().map(|der| Certificate::from_der(der));
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let id = credential.leaf().serial().as_bytes();
@@ -32,15 +28,28 @@ pub(super) fn keystore(
         let root = Certificate::from_der(root).map_err(failed)?;
         store.add_entry(&format!("root-{}", index + 1), KeyStoreEntry::Certificate(root));
     }
-    let writer = store.writer(word.expose()).encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256);
+    let writer = store.writer(password.expose()).encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256);
     writer.mac_algorithm(MacAlgorithm::HmacSha256).write().map(Secret::new).map_err(failed)
 }
 
+/// The key, in the only form that a keystore takes.
+pub(super) fn require_pkcs8<'a>(key: &'a PrivateKeyDer<'_>) -> Result<&'a [u8], String> {
+    match key {
+        PrivateKeyDer::Pkcs8(key) => Ok(key.secret_pkcs8_der()),
+        _ => Err("no keystore could be made: the key is not PKCS#8; let a renewal make a new one".to_owned()),
+    }
+}
+
 /// Whether a file holds this credential and exactly these roots, and opens by the password.
-pub(super) fn holds(path: &Path, credential: &Credential, roots: &[CertificateDer<'_>], password: &Path) -> bool {
-    let (Ok(content), Ok(word)) = (std::fs::read(path).map(Secret::new), word(password)) else { return false };
+pub(super) fn holds(
+    path: &Path,
+    credential: &Credential,
+    roots: &[CertificateDer<'_>],
+    password: &Secret<String>,
+) -> bool {
+    let Ok(content) = std::fs::read(path).map(Secret::new) else { return false };
     let policy = Pkcs12ImportPolicy::Strict;
-    let Ok(store) = KeyStore::from_pkcs12(content.expose(), word.expose(), policy) else { return false };
+    let Ok(store) = KeyStore::from_pkcs12(content.expose(), password.expose(), policy) else { return false };
     let leaf = store.private_key_chain().and_then(|(_, chain)| chain.certs().first()).map(Certificate::as_der);
     let trusted = store.entries().filter_map(|(_, entry)| match entry {
         KeyStoreEntry::Certificate(root) => Some(root.as_der()),
@@ -50,8 +59,8 @@ pub(super) fn holds(path: &Path, credential: &Credential, roots: &[CertificateDe
     leaf == credential.chain().first().map(AsRef::as_ref) && trusted.collect::<BTreeSet<_>>() == roots
 }
 
-/// The first line of the file.
-fn word(password: &Path) -> Result<Secret<String>, String> {
+/// The password: the first line of its file.
+pub(super) fn word(password: &Path) -> Result<Secret<String>, String> {
     let text = std::fs::read_to_string(password)
         .map(Secret::new)
         .map_err(|error| format!("cannot read the keystore's password in {}: {error}", password.display()))?;

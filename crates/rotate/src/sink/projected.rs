@@ -1,70 +1,69 @@
 //! A directory as Kubernetes projects volumes: `..data` leads to the one that counts, the names lead through it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use countermark_credential::directory::replace_file_as;
+use countermark_credential::directory::{Access, replace_file_as};
 use zeroize::Zeroizing;
 
-use super::is_delivered;
+use super::{Files, delivered, is_current};
 use crate::config::CredentialEntry;
 
 /// Copies the files of the current generation to `dir`, switched by one rename of `..data`.
 pub(crate) fn project(entry: &CredentialEntry, generation: u64, dir: &Path) -> Result<(), String> {
-    let source = entry.directory.join("generations").join(generation.to_string());
-    write(entry, &source, generation, dir)
-        .map_err(|error| format!("cannot project {} to {}: {error}", source.display(), dir.display()))
+    write(entry, generation, dir).map_err(|error| {
+        format!("cannot project generation {generation} of {} to {}: {error}", entry.directory.display(), dir.display())
+    })
 }
 
-fn write(entry: &CredentialEntry, source: &Path, generation: u64, dir: &Path) -> io::Result<()> {
+fn write(entry: &CredentialEntry, generation: u64, dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    let trust = entry.directory.join("trust");
-    let version = fs::read_link(trust.join("current"))?;
-    let version = version.file_name().and_then(|version| version.to_str()).unwrap_or_default();
-    let mut files = BTreeMap::new();
-    read(source, &mut files)?;
-    // A generation holds the roots of its delivery, which may be older, and no revocation lists, without which nobody is believed.
-    read(&trust.join("versions").join(version), &mut files)?;
+    if !is_current(entry, generation) {
+        // The next one is projected on its own behalf.
+        return Ok(());
+    }
+    let (version, files) = delivered(entry, generation)?;
     // Other roots, other lists or another keystore make another projection of the same generation.
     let name = format!("..{generation}_{version}_{}", print(&files));
     let target = dir.join(&name);
+    fill(&target, &files, entry.access)?;
+    if !is_current(entry, generation) {
+        return Ok(());
+    }
     let before = fs::read_link(dir.join(DATA)).ok();
-    if before.as_deref() == Some(Path::new(&name)) {
-        return link_names(&target, dir);
-    }
-    if target.exists() {
-        // Half of it, from a process that was killed.
-        fs::remove_dir_all(&target)?;
-    }
-    DirBuilder::new().mode(0o755).create(&target)?;
-    for (file, content) in &files {
-        replace_file_as(&target.join(file), content, entry.access).map_err(io::Error::other)?;
-    }
-    File::open(&target)?.sync_all()?;
     link(Path::new(&name), &dir.join(DATA))?;
-    link_names(&target, dir)?;
+    link_names(&files, dir)?;
     File::open(dir)?.sync_all()?;
-    sweep(dir, &[Some(Path::new(&name)), before.as_deref()]);
+    if before.as_deref() != Some(Path::new(&name)) {
+        sweep(dir, &[Some(Path::new(&name)), before.as_deref()]);
+    }
     Ok(())
 }
 
-/// The files of a directory that are for its readers.
-fn read(from: &Path, files: &mut BTreeMap<String, Zeroizing<Vec<u8>>>) -> io::Result<()> {
-    for file in fs::read_dir(from)? {
-        let file = file?;
-        if let Some(name) = file.file_name().to_str().filter(|name| is_delivered(name)) {
-            files.insert(name.to_owned(), Zeroizing::new(fs::read(file.path())?));
+/// Has a directory hold exactly these files, each of them whole. It may be half of what it should be already, and it may be read.
+fn fill(target: &Path, files: &Files, access: Access) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(target)?;
+    for found in fs::read_dir(target)? {
+        let found = found?;
+        if found.file_name().to_str().is_none_or(|name| !files.contains_key(name)) {
+            fs::remove_file(found.path())?;
         }
     }
-    Ok(())
+    for (name, content) in files {
+        let path = target.join(name);
+        if fs::read(&path).map(Zeroizing::new).is_ok_and(|found| *found == **content) {
+            continue;
+        }
+        replace_file_as(&path, content, access).map_err(io::Error::other)?;
+    }
+    File::open(target)?.sync_all()
 }
 
 /// Tells files from others.
-fn print(files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> String {
+fn print(files: &Files) -> String {
     let mut print = Context::new(&SHA256);
     for (name, content) in files {
         for part in [name.as_bytes(), content.as_slice()] {
@@ -75,11 +74,17 @@ fn print(files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> String {
     print.finish().as_ref().iter().take(PRINT / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The names that readers use lead through `..data`.
-fn link_names(target: &Path, dir: &Path) -> io::Result<()> {
-    for file in fs::read_dir(target)? {
-        let name = file?.file_name();
-        link(&Path::new(DATA).join(&name), &dir.join(&name))?;
+/// The names that readers use lead through `..data`; those that would lead nowhere go.
+fn link_names(files: &Files, dir: &Path) -> io::Result<()> {
+    for name in files.keys() {
+        link(&Path::new(DATA).join(name), &dir.join(name))?;
+    }
+    for entry in fs::read_dir(dir)? {
+        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+        let ours = fs::read_link(&path).is_ok_and(|link| link == Path::new(DATA).join(&name));
+        if ours && name.to_str().is_none_or(|name| !files.contains_key(name)) {
+            fs::remove_file(&path)?;
+        }
     }
     Ok(())
 }

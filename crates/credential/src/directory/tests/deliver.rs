@@ -198,16 +198,19 @@ fn what_a_file_that_was_replaced_left_half_written_is_swept_out_of_every_generat
     sweep(&estate.dir(), NOW).unwrap();
     for number in [1, 2] {
         let left = names(estate.dir().join(format!("generations/{number}")));
-        assert!(left.iter().all(|name| is_delivered(name)) && left.len() >= 4, "{left:?}");
+        assert!(left.iter().all(|name| is_of_credential(name) || is_of_trust(name)) && left.len() >= 4, "{left:?}");
     }
 }
 
 #[test]
 fn a_name_is_one_that_is_delivered_or_it_is_not() {
-    for name in ["tls.key", "ca.crt", "agents.internal.trust-bundle.pem", "agents.internal.crl.pem"] {
-        assert!(is_delivered(name), "{name}");
+    for name in ["credential-bundle.pem", "tls.key", "tls.crt"] {
+        assert!(is_of_credential(name) && !is_of_trust(name), "{name}");
+    }
+    for name in ["ca.crt", "agents.internal.trust-bundle.pem", "agents.internal.crl.pem"] {
+        assert!(is_of_trust(name) && !is_of_credential(name), "{name}");
     }
     for name in ["tls.key.new", ".crl.pem", "agents.internal.crl.pem.new", "..data", "x"] {
-        assert!(!is_delivered(name), "{name}");
+        assert!(!is_of_credential(name) && !is_of_trust(name), "{name}");
     }
 }

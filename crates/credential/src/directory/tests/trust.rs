@@ -1,5 +1,8 @@
+use countermark_identity::TrustDomain;
+
 use super::*;
 use crate::bundle::BundleError;
+use crate::testing::ca_params;
 
 fn crls(estate: &Estate) -> Vec<DomainCrls> {
     vec![DomainCrls { trust_domain: td(), crls: vec![estate.root.crl(&[])] }]
@@ -27,7 +30,8 @@ fn what_is_there_stays_where_what_comes_later_is_older() {
     let estate = Estate::delivered();
     let (old, new) = (crls(&estate), crls(&estate));
     let bundle = |sequence| estate.root.bundle().with_sequence(sequence);
-    let as_others = |bundle, crls: &[DomainCrls]| deliver_trust_as(&estate.dir(), &[bundle], crls, Access::default());
+    let as_others =
+        |bundle, crls: &[DomainCrls]| deliver_own_trust(&estate.dir(), bundle, crls[0].crls.clone(), Access::default());
     let holds = |sequence, crls: &[DomainCrls]| {
         let loaded = estate.load().unwrap();
         assert_eq!(loaded.bundles[0].sequence(), Some(sequence));
@@ -53,8 +57,7 @@ fn a_list_by_a_key_that_its_authority_has_no_more_does_not_stay() {
     deliver_trust(&estate.dir(), &[estate.root.bundle()], &crls(&estate)).unwrap();
     let anew = Ca::root("root");
     let list = anew.crl(&[]);
-    let lists = [DomainCrls { trust_domain: td(), crls: vec![list.clone()] }];
-    assert!(deliver_trust_as(&estate.dir(), &[anew.bundle()], &lists, Access::default()).unwrap());
+    assert!(deliver_own_trust(&estate.dir(), anew.bundle(), vec![list.clone()], Access::default()).unwrap());
     assert_eq!(load_trust(&estate.dir()).unwrap().crls[0].crls[0].der(), list.der());
 }
 
@@ -72,7 +75,7 @@ fn the_same_material_is_not_written_again() {
 fn a_trust_domain_that_is_left_out_is_withdrawn() {
     let estate = Estate::delivered();
     let other = Ca::root("other");
-    let mut params = crate::testing::ca_params("federated");
+    let mut params = ca_params("federated");
     params.subject_alt_names.clear();
     let federated = Bundle::new("other.internal".parse().unwrap(), vec![other.intermediate_with(params).der]).unwrap();
     deliver_trust(&estate.dir(), &[estate.root.bundle(), federated], &crls(&estate)).unwrap();
@@ -172,4 +175,33 @@ fn a_list_beside_the_directory_is_read_in_pem_and_der() {
         assert_eq!(read_crls(&path).unwrap()[0].number(), crl.number());
     }
     assert!(matches!(read_crls(&estate.temp.path().join("missing")), Err(LoadError::Io { .. })));
+}
+
+#[test]
+fn what_is_there_of_partners_stays_and_nothing_else_of_them_comes() {
+    let estate = Estate::delivered();
+    let dir = estate.dir();
+    let [there, delivered]: [TrustDomain; 2] = ["there.example", "delivered.example"].map(|name| name.parse().unwrap());
+    let partner = |trust_domain: &TrustDomain| {
+        let mut params = ca_params("partner");
+        params.subject_alt_names.clear();
+        let root = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        Bundle::new(trust_domain.clone(), vec![root.der().clone()]).unwrap()
+    };
+    fs::write(dir.join("trust/current").join(bundle_name(&there)), partner(&there).to_pem()).unwrap();
+    let delivery = Delivery { bundles: vec![estate.root.bundle(), partner(&delivered)], ..estate.delivery(PATH) };
+    let manner = Manner { keeps_partners: true, ..Manner::default() };
+    deliver_as(&dir, &delivery, &manner, NOW).unwrap();
+    let known = || -> Vec<_> {
+        let loaded = load_trust(&dir).unwrap();
+        loaded.bundles.iter().map(|bundle| bundle.trust_domain().clone()).collect()
+    };
+    assert_eq!(known(), [td(), there.clone()]);
+    fs::write(dir.join("trust/current").join(bundle_name(&there)), "-----BEGIN").unwrap();
+    let lists = crls(&estate)[0].crls.clone();
+    deliver_own_trust(&dir, estate.root.bundle(), lists.clone(), Access::default()).unwrap();
+    assert_eq!(known(), [td(), there.clone()], "as it was before somebody broke it");
+    fs::remove_file(dir.join("trust/current").join(bundle_name(&there))).unwrap();
+    deliver_own_trust(&dir, estate.root.bundle(), lists, Access::default()).unwrap();
+    assert_eq!(known(), [td()]);
 }

@@ -1,6 +1,8 @@
 //! Hooks as written.
 
 use std::net::IpAddr;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Method, Uri};
@@ -17,7 +19,8 @@ impl Resolver<'_> {
         let mut hooks = Vec::new();
         // Before whatever copies it.
         hooks.extend(written.keystore_password_file.as_ref().map(|_| place(HookKind::Keystore)));
-        hooks.extend(written.projected.as_deref().map(|dir| place(HookKind::Projected { dir: self.rooted(dir) })));
+        let projected = written.projected.as_ref().map(|dir| HookKind::Projected { dir: self.rooted(dir.get_ref()) });
+        hooks.extend(projected.map(place));
         if let Some(secret) = &written.secret {
             hooks.push(place(HookKind::Secret(self.secret(secret)?)));
         }
@@ -25,6 +28,15 @@ impl Resolver<'_> {
             hooks.push(self.hook(hook)?);
         }
         Ok(hooks)
+    }
+
+    /// The further places of delivery, and where they stand.
+    pub(super) fn places(&self, written: &Credential) -> impl Iterator<Item = (PathBuf, Range<usize>)> {
+        let secret = written.secret.as_ref().map(|secret| &secret.path);
+        [written.projected.as_ref(), secret]
+            .into_iter()
+            .flatten()
+            .map(|path| (self.rooted(path.get_ref()), path.span()))
     }
 
     fn hook(&self, written: &Spanned<Hook>) -> Located<HookEntry> {

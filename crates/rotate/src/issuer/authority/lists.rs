@@ -13,7 +13,7 @@ use http::Uri;
 use super::{LARGEST_CRL, crls, fetch_crls};
 use crate::config::CredentialEntry;
 use crate::issuer::wire::{self, Wire, WireError, expected};
-use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, StationError};
+use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, StationError, same_lists};
 use crate::renew::{blocking, present};
 
 /// The revocation lists of an authority of ours, by its long poll, as who the credential is that is there.
@@ -76,10 +76,9 @@ impl Way {
         let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
         let own = present.own(self.identity.trust_domain()).filter(|own| wire::lists_hold(own, now));
         let (Some(credential), Some(own)) = (credential, own) else { return Ok(false) };
-        let lists = |own: &OwnTrust| own.crls.iter().map(|crl| crl.der().to_vec()).collect::<Vec<_>>();
         let same = credential.leaf().thumbprint() == self.credential.leaf().thumbprint()
             && own.bundle.to_pem() == self.own.bundle.to_pem()
-            && lists(&own) == lists(&self.own);
+            && same_lists(&own.crls, &self.own.crls);
         (self.credential, self.own) = (credential, own);
         Ok(!same)
     }
@@ -148,10 +147,7 @@ impl Lists for Published {
             // What was revoked may be our own certificate, or the authority's may be of an intermediate that only lists which
             // are not here yet make known. They prove themselves.
             let given = fetch_crls(&self.way.url).await?;
-            let same = |before: &Vec<Arc<Crl>>| {
-                before.len() == given.len() && before.iter().zip(&given).all(|(one, other)| one.der() == other.der())
-            };
-            if self.unverified.as_ref().is_some_and(same) {
+            if self.unverified.as_ref().is_some_and(|before| same_lists(before, &given)) {
                 return Err(error.into());
             }
             self.poll = self.way.poll(given.clone())?;

@@ -123,3 +123,47 @@ fn where_they_are_not_to_be_repeated_they_are_not() {
     bench.hooked(0, 1, true);
     assert_eq!(insist(&mut bench), None);
 }
+
+#[test]
+fn hooks_are_not_run_again_while_one_of_them_fails_and_then_as_if_nothing_had_been_served_before() {
+    let mut bench = Bench::new(1, true);
+    bench.found(None, None);
+    bench.delivered(1, 1);
+    assert_eq!(bench.hooked(0, 1, false), ["hook_failed", "probe 1"]);
+    for _ in 0..60 {
+        assert_eq!(bench.probed(1, 9), ["served_serial_mismatch"]);
+        bench.mono += Duration::from_secs(200);
+        assert_eq!(bench.tell(Input::Woke), ["hook 0 of 1", "probe 1"]);
+        assert_eq!(bench.hooked(0, 1, false), ["hook_failed"]);
+    }
+    assert_eq!(bench.probed(1, 9), ["served_serial_mismatch"]);
+    bench.mono += Duration::from_secs(200);
+    assert_eq!(bench.tell(Input::Woke), ["hook 0 of 1", "probe 1"]);
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done"]);
+    let succeeded = bench.mono;
+    let (probes, at) = insist(&mut bench).unwrap();
+    assert!(probes >= 3 && at >= succeeded + Duration::from_secs(30), "{probes} {at:?}");
+    assert_eq!(bench.machine.duties().last().unwrap().repeats, 1, "none was spent before");
+}
+
+#[test]
+fn another_certificate_under_the_same_number_is_told_to_the_hooks() {
+    let mut bench = Bench::new(2, false);
+    let first = bench.life(1, 3600);
+    bench.found(Some(first.clone()), Some(1));
+    bench.hooked(0, 1, true);
+    assert_eq!(bench.hooked(1, 1, true), ["hook_done", "succeeded"]);
+    let memory = bench.machine.memory();
+    let second = bench.life(2, 3600);
+    let said = bench.found(Some(second.clone()), Some(1));
+    assert_eq!(said, ["changed_by_hand", "hook 0 of 1"]);
+    // A third, while a hook runs for the second.
+    let third = bench.life(3, 3600);
+    assert_eq!(bench.found(Some(third), Some(1)), ["changed_by_hand"]);
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 0 of 1"]);
+    assert_eq!(bench.hooked(0, 1, true), ["hook_done", "hook 1 of 1"]);
+    assert_eq!(bench.hooked(1, 1, true), ["hook_done", "succeeded"]);
+    // Also where it was put there while nobody looked.
+    assert_eq!(Bench::restored(2, false, &memory).found(Some(second), Some(1)), ["found", "hook 0 of 1"]);
+    assert_eq!(Bench::restored(2, false, &memory).found(Some(first), Some(1)), ["found"]);
+}

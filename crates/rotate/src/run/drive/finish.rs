@@ -7,11 +7,13 @@ use countermark_credential::Credential;
 use tokio::task::{self, JoinError};
 
 use super::Rotation;
+use crate::config::CredentialEntry;
 use crate::event::{Event, Step};
 use crate::machine::Input;
 use crate::renew::{Failure, Refreshed, Renewed};
 use crate::run::jobs::{Done, Job, What};
 use crate::run::look::Fingerprint;
+use crate::run::slot::Slot;
 use crate::schedule;
 
 impl Rotation {
@@ -54,7 +56,7 @@ impl Rotation {
             What::Refreshed(result) if current => self.refreshed(id, result, began),
             What::Listed { result, listing } if current => self.spread_to(id, result, listing, began),
             What::Looked { seen, found, held } if current => self.looked(id, seen, found, held),
-            What::Remembered(result) => self.remembered(id, result),
+            What::Remembered(result) => self.remembered(&entry, result),
             _ => {}
         }
     }
@@ -107,21 +109,25 @@ impl Rotation {
 
     fn looked(&mut self, id: u64, seen: Fingerprint, found: Input, held: Option<Arc<Credential>>) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
+        // What was edited in place is the same version as before, and as good as another.
+        let other = slot.machine.trust().filter(|_| seen.is_of_other_trust(&slot.seen));
         slot.seen = seen;
         if let (Some(published), Some(held)) = (&slot.published, held) {
             published.send_replace(held);
         }
         self.tell(id, found);
+        if let Some(version) = other {
+            self.trust_moved(id, version);
+        }
     }
 
-    fn remembered(&mut self, id: u64, result: Result<(), String>) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.writing = false;
-        let (name, again) = (Arc::clone(&slot.entry.name), slot.dirty);
+    fn remembered(&mut self, entry: &CredentialEntry, result: Result<(), String>) {
+        let again = self.writing.remove(&entry.directory).unwrap_or_default();
         if let Err(cause) = result {
-            self.say(Some(name), Event::StateFailed { cause });
+            self.say(Some(Arc::clone(&entry.name)), Event::StateFailed { cause });
         }
-        if again {
+        let of_directory = |(_, slot): &(&u64, &Slot)| slot.entry.directory == entry.directory;
+        if again && let Some(id) = self.slots.iter().find(of_directory).map(|(id, _)| *id) {
             self.remember(id);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use countermark_credential::IssuerError;
 use tokio::sync::mpsc;
@@ -10,18 +9,26 @@ use tokio::task::JoinSet;
 
 use super::{Refreshing, Rotation};
 use crate::config::{CredentialEntry, IssuerEntry};
-use crate::event::Event;
+use crate::event::{Event, Step};
 use crate::issuer::{Listing, Lists};
 use crate::machine::{Input, Moment};
 use crate::renew::{Failure, present_of};
 use crate::run::jobs::Tools;
-use crate::schedule;
+use crate::schedule::{self, FAR};
 
 /// Lists that an issuer has published.
 #[derive(Debug)]
 pub(in crate::run) struct Listed {
     issuer: Arc<IssuerEntry>,
     listing: Listing,
+}
+
+/// Lists that could not be delivered to a directory, and how often.
+#[derive(Debug, Default)]
+pub(super) struct Undelivered {
+    failures: u32,
+    /// Those of the issuer itself, if there are any; then those that whoever answers gave.
+    listings: Vec<Listing>,
 }
 
 impl Rotation {
@@ -40,24 +47,54 @@ impl Rotation {
         (self.followers, self.listed) = (followers, listed);
     }
 
-    /// Has lists delivered to every directory that is kept fresh from their issuer; older ones that still wait are not.
+    /// Has lists delivered to every directory that is kept fresh from their issuer, in the place of those that they displace.
     pub(super) fn spread(&mut self, Listed { issuer, listing }: Listed) {
         let of_issuer = |slot: &crate::run::slot::Slot| slot.entry.issuer.name == issuer.name;
         let slots = &self.slots;
-        self.refreshes.retain(|(id, what)| matches!(what, Refreshing::All) || !slots.get(id).is_some_and(of_issuer));
+        self.refreshes.retain(|(id, what)| match what {
+            Refreshing::Lists(waiting) => !listing.displaces(waiting) || !slots.get(id).is_some_and(of_issuer),
+            Refreshing::All => true,
+        });
         let ids = slots.iter().filter(|(_, slot)| of_issuer(slot) && slot.machine.life().is_some());
-        for (id, _) in ids {
-            self.undelivered.remove(id);
-            self.retries.set(*id, None, 0);
-            self.refreshes.push_back((*id, Refreshing::Lists(listing.clone())));
+        let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.displace(id, &listing);
+            self.refreshes.push_back((id, Refreshing::Lists(listing.clone())));
         }
+    }
+
+    /// Tries those lists no more that others displace. Says how often they could not be delivered.
+    fn displace(&mut self, id: u64, listing: &Listing) -> u32 {
+        let Some(mut undelivered) = self.undelivered.remove(&id) else { return 0 };
+        undelivered.listings.retain(|waiting| !listing.displaces(waiting));
+        let failures = undelivered.failures;
+        if undelivered.listings.is_empty() {
+            self.retries.set(id, None, 0);
+        } else {
+            self.undelivered.insert(id, undelivered);
+        }
+        failures
+    }
+
+    /// Tries no lists again.
+    pub(super) fn forget_lists(&mut self, id: u64) {
+        self.undelivered.remove(&id);
+        self.retries.set(id, None, 0);
     }
 
     /// Tries again to deliver lists that could not be.
     pub(super) fn retry_lists(&mut self, now: Moment) {
         while let Some(id) = self.retries.pop(now.mono) {
-            let Some((_, listing)) = self.undelivered.get(&id) else { continue };
-            self.refreshes.push_back((id, Refreshing::Lists(listing.clone())));
+            let Some(Undelivered { listings, .. }) = self.undelivered.get(&id) else { continue };
+            for listing in listings {
+                let waits = |(other, what): &(u64, Refreshing)| match what {
+                    Refreshing::Lists(waiting) => *other == id && waiting.verified == listing.verified,
+                    Refreshing::All => false,
+                };
+                if !self.refreshes.iter().any(waits) {
+                    self.refreshes.push_back((id, Refreshing::Lists(listing.clone())));
+                }
+            }
         }
     }
 
@@ -69,15 +106,15 @@ impl Rotation {
         listing: Option<Listing>,
         began: Option<u64>,
     ) {
-        let before = self.undelivered.remove(&id);
-        // Newer ones that wait already are tried instead.
-        let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
-        if let (Some(listing), Some(slot), false) = (listing, self.slots.get(&id), newer) {
-            let failures = before.map_or(0, |(failures, _)| failures).saturating_add(1);
-            let seed = schedule::seed(slot.entry.identity.as_str().as_bytes());
-            let due = self.now().mono + schedule::retry_after(failures, seed, FAR);
-            self.retries.set(id, Some(due), slot.entry.rank);
-            self.undelivered.insert(id, (failures, listing));
+        match listing {
+            Some(listing) => {
+                let failures = self.displace(id, &listing);
+                // What does not hold is no better the next time.
+                if result.as_ref().is_err_and(|failure| failure.step != Step::Verify) {
+                    self.try_again(id, listing, failures.saturating_add(1));
+                }
+            }
+            None => self.forget_lists(id),
         }
         match result {
             Ok(version) => self.trust_is(id, self.newer(id, version, began)),
@@ -89,6 +126,23 @@ impl Rotation {
         }
     }
 
+    /// Lets lists wait that could not be delivered, unless others that displace them wait already.
+    fn try_again(&mut self, id: u64, listing: Listing, failures: u32) {
+        let waits = |(other, what): &(u64, Refreshing)| match what {
+            Refreshing::Lists(waiting) => *other == id && waiting.displaces(&listing),
+            Refreshing::All => false,
+        };
+        let Some(slot) = self.slots.get(&id).filter(|_| !self.refreshes.iter().any(waits)) else { return };
+        let seed = schedule::seed(slot.entry.identity.as_str().as_bytes());
+        let due = self.now().mono + schedule::retry_after(failures, seed, FAR);
+        self.retries.set(id, Some(due), slot.entry.rank);
+        let undelivered = self.undelivered.entry(id).or_default();
+        undelivered.failures = failures;
+        // What the issuer itself gave goes first.
+        let place = if listing.verified { 0 } else { undelivered.listings.len() };
+        undelivered.listings.insert(place, listing);
+    }
+
     /// The version that a refresh has read, unless a renewal that ended while it ran has read a later one.
     pub(in crate::run) fn newer(&self, id: u64, version: Option<u64>, began: Option<u64>) -> Option<u64> {
         let counts = self.slots.get(&id).and_then(|slot| slot.machine.trust());
@@ -98,7 +152,14 @@ impl Rotation {
     /// Carries other trust material than the hooks have seen further, by those that have to do with it.
     pub(super) fn trust_is(&mut self, id: u64, version: Option<u64>) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) else { return };
+        if let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) {
+            self.trust_moved(id, version);
+        }
+    }
+
+    /// Has whoever carries trust material further do so once more.
+    pub(super) fn trust_moved(&mut self, id: u64, version: u64) {
+        let Some(slot) = self.slots.get(&id) else { return };
         let (hooks, name) = (slot.hooks_of_trust(), Arc::clone(&slot.entry.name));
         self.say(Some(name), Event::TrustMoved);
         self.tell(id, Input::TrustMoved { version, hooks });
@@ -164,4 +225,3 @@ async fn lists(entry: &Arc<CredentialEntry>, tools: &Tools) -> Result<Option<Box
 
 /// Lists that wait to be spread.
 const LISTED: usize = 16;
-const FAR: Duration = Duration::from_secs(365 * 86_400);

@@ -86,8 +86,7 @@ impl Rotation {
         }
         let (added, changed_count, removed) = (opened.len() - changed.len(), changed.len(), old.len());
         for id in changed.into_iter().chain(old.into_values()) {
-            self.slots.remove(&id);
-            self.queue.set(id, None, 0);
+            self.forget(id);
         }
         (self.concurrency, self.issuers) = (config.concurrency, config.issuers.len());
         for opened in opened {
@@ -96,6 +95,16 @@ impl Rotation {
         self.follow_lists();
         self.say(None, Event::ConfigReloaded { added, changed: changed_count, removed, kept });
         Ok(())
+    }
+
+    /// Lets go of a credential with all that waits for it.
+    fn forget(&mut self, id: u64) {
+        self.slots.remove(&id);
+        self.queue.set(id, None, 0);
+        self.forget_lists(id);
+        self.waiting.retain(|(_, _, waiting)| *waiting != id);
+        self.chores.retain(|(waiting, _)| *waiting != id);
+        self.refreshes.retain(|(waiting, _)| *waiting != id);
     }
 }
 

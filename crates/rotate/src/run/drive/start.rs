@@ -57,7 +57,7 @@ impl Rotation {
             self.chores_running += 1;
             match chore {
                 Action::RunHook { hook, generation } => {
-                    let job = jobs::hook(id, Arc::clone(&entry), hook, generation);
+                    let job = jobs::hook(id, Arc::clone(&entry), hook, generation, self.tools.attempts.clone());
                     self.spawn_one(id, entry, Kind::Hook { hook, generation }, job);
                 }
                 Action::Probe { generation } => {
@@ -90,14 +90,14 @@ impl Rotation {
         }
     }
 
-    /// Writes the state of a slot, one write after another.
+    /// Writes the state of a slot, one write of a directory after another.
     pub(super) fn remember(&mut self, id: u64) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if slot.writing {
-            slot.dirty = true;
+        let Some(slot) = self.slots.get(&id) else { return };
+        if let Some(again) = self.writing.get_mut(&slot.entry.directory) {
+            *again = true;
             return;
         }
-        (slot.writing, slot.dirty) = (true, false);
+        self.writing.insert(slot.entry.directory.clone(), false);
         let entry = Arc::clone(&slot.entry);
         let job = jobs::remember(id, Arc::clone(&entry), slot.machine.memory(), slot.hooks);
         self.spawn_one(id, entry, Kind::Remember, job);

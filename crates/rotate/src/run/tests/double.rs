@@ -27,22 +27,22 @@ use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
 /// A wall clock that runs with tokio's, and jumps when it is told to.
 #[derive(Clone, Debug)]
-pub(super) struct TestClock {
+pub(in crate::run) struct TestClock {
     base: UnixTime,
     begun: Instant,
     jumped: Arc<AtomicI64>,
 }
 
 impl TestClock {
-    pub(super) fn jump(&self, seconds: i64) {
+    pub(in crate::run) fn jump(&self, seconds: i64) {
         self.jumped.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    pub(super) fn passed(&self) -> Duration {
+    pub(in crate::run) fn passed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    pub(super) fn now(&self) -> UnixTime {
+    pub(in crate::run) fn now(&self) -> UnixTime {
         Clock::now(self)
     }
 }
@@ -56,7 +56,7 @@ impl Clock for TestClock {
 
 /// How the authority answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(in crate::run) enum Mood {
     Down,
     Expired,
     Garbage,
@@ -68,7 +68,7 @@ pub(super) enum Mood {
     Slow,
 }
 
-pub(super) struct Authority {
+pub(in crate::run) struct Authority {
     ca: TestCa,
     other: TestCa,
     clock: TestClock,
@@ -80,49 +80,62 @@ pub(super) struct Authority {
     published: watch::Sender<Option<Listing>>,
     flooding: AtomicUsize,
     flood_verified: AtomicBool,
+    /// Whether answers are held back.
+    held: watch::Sender<bool>,
+    asked: AtomicUsize,
 }
 
 impl Authority {
-    pub(super) fn set(&self, mood: Mood) {
+    pub(in crate::run) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    pub(super) fn issued(&self) -> usize {
+    /// How often it was asked for a certificate.
+    pub(in crate::run) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Holds back every answer, or lets them go.
+    pub(in crate::run) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub(in crate::run) fn issued(&self) -> usize {
         self.issued.lock().unwrap().len()
     }
 
     /// The lists of now.
-    pub(super) fn lists(&self) -> Vec<Arc<Crl>> {
+    pub(in crate::run) fn lists(&self) -> Vec<Arc<Crl>> {
         self.own().crls
     }
 
     /// Lists that nobody here has signed.
-    pub(super) fn strange_lists(&self) -> Vec<Arc<Crl>> {
+    pub(in crate::run) fn strange_lists(&self) -> Vec<Arc<Crl>> {
         self.at();
         self.other.crls()
     }
 
-    pub(super) fn publish(&self, crls: Vec<Arc<Crl>>, verified: bool) {
+    pub(in crate::run) fn publish(&self, crls: Vec<Arc<Crl>>, verified: bool) {
         self.published.send_replace(Some(Listing { crls, verified, polled: verified }));
     }
 
     /// From now on the poll is refused, and whoever answers has other lists each time.
-    pub(super) fn flood(&self, verified: bool) {
+    pub(in crate::run) fn flood(&self, verified: bool) {
         self.flooding.store(1, Ordering::SeqCst);
         self.flood_verified.store(verified, Ordering::SeqCst);
         self.publish(self.lists(), false);
     }
 
     /// How often it was asked since.
-    pub(super) fn flooded(&self) -> usize {
+    pub(in crate::run) fn flooded(&self) -> usize {
         self.flooding.load(Ordering::SeqCst)
     }
 
-    pub(super) fn most_at_once(&self) -> usize {
+    pub(in crate::run) fn most_at_once(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
 
-    pub(super) fn most_in_a_second(&self) -> usize {
+    pub(in crate::run) fn most_in_a_second(&self) -> usize {
         let mut seconds = BTreeMap::new();
         for at in self.issued.lock().unwrap().iter() {
             *seconds.entry(*at).or_insert(0) += 1;
@@ -156,7 +169,9 @@ impl Issuer for Desk {
             let running = self.authority.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.authority.most.fetch_max(running, Ordering::SeqCst);
             let mood = *self.authority.mood.lock().unwrap();
+            self.authority.asked.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(10)).await;
+            self.authority.held.subscribe().wait_for(|held| !held).await?;
             let answer = self.answer(mood, csr).await;
             self.authority.running.fetch_sub(1, Ordering::SeqCst);
             answer
@@ -251,14 +266,14 @@ impl Lists for Publishing {
 }
 
 /// A place with an authority in memory.
-pub(super) struct Bench {
+pub(in crate::run) struct Bench {
     place: TempDir,
-    pub(super) clock: TestClock,
-    pub(super) issuer: Arc<Authority>,
+    pub(in crate::run) clock: TestClock,
+    pub(in crate::run) issuer: Arc<Authority>,
 }
 
 impl Bench {
-    pub(super) fn new() -> Self {
+    pub(in crate::run) fn new() -> Self {
         let mock = MockClock::new();
         let clock = TestClock { base: mock.now(), begun: Instant::now(), jumped: Arc::default() };
         let issuer = Authority {
@@ -273,39 +288,41 @@ impl Bench {
             published: watch::Sender::new(None),
             flooding: AtomicUsize::new(0),
             flood_verified: AtomicBool::new(false),
+            held: watch::Sender::new(false),
+            asked: AtomicUsize::new(0),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::run) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
-    pub(super) fn dir(&self, name: &str) -> PathBuf {
+    pub(in crate::run) fn dir(&self, name: &str) -> PathBuf {
         self.path("id").join(name)
     }
 
     /// A credential of this name that no root here leads to.
-    pub(super) fn stranger(&self, name: &str) -> Arc<countermark_credential::Credential> {
+    pub(in crate::run) fn stranger(&self, name: &str) -> Arc<countermark_credential::Credential> {
         self.issuer.at();
         self.issuer.other.mint(&self.issuer.other.agent_spec(name)).credential()
     }
 
     /// The root of this authority and that of another.
     #[cfg(feature = "pkcs12")]
-    pub(super) fn two_roots(&self) -> Bundle {
+    pub(in crate::run) fn two_roots(&self) -> Bundle {
         let roots = [&self.issuer.ca, &self.issuer.other].map(|ca| ca.bundle().roots().to_vec()).concat();
         Bundle::new("agents.internal".parse().unwrap(), roots).unwrap().with_sequence(1)
     }
 
     /// A directory with a first credential.
-    pub(super) fn minted(&self, name: &str) -> PathBuf {
+    pub(in crate::run) fn minted(&self, name: &str) -> PathBuf {
         let dir = self.dir(name);
         self.remint(&dir, name);
         dir
     }
 
-    pub(super) fn remint(&self, dir: &Path, name: &str) {
+    pub(in crate::run) fn remint(&self, dir: &Path, name: &str) {
         let now = self.issuer.at();
         let delivery = Delivery {
             credential: self.issuer.ca.mint(&self.issuer.ca.agent_spec(name)).credential(),
@@ -315,14 +332,14 @@ impl Bench {
         directory::deliver(dir, &delivery, now).unwrap();
     }
 
-    pub(super) fn entry(&self, name: &str, more: &str) -> String {
+    pub(in crate::run) fn entry(&self, name: &str, more: &str) -> String {
         format!(
             "[[credential]]\nname = \"{name}\"\nidentity = \"spiffe://agents.internal/agent/{name}\"\nissuer = \"ca\"\ndirectory = \"{}\"\n{more}\n",
             self.dir(name).display()
         )
     }
 
-    pub(super) fn config(&self, credentials: &str) -> Result<Config, ConfigError> {
+    pub(in crate::run) fn config(&self, credentials: &str) -> Result<Config, ConfigError> {
         let text =
             format!("version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n{credentials}");
         let text = if text.contains("\"foreign\"") {
@@ -333,7 +350,7 @@ impl Bench {
         Config::parse(&text, &self.path("rotate.toml"))
     }
 
-    pub(super) fn rotation(
+    pub(in crate::run) fn rotation(
         &self,
         credentials: &str,
         observer: Option<Arc<dyn Observe>>,
@@ -347,11 +364,11 @@ impl Bench {
     }
 
     /// Rotates `billing-bot`.
-    pub(super) fn start(&self, more: &str) -> Result<Running, StartError> {
+    pub(in crate::run) fn start(&self, more: &str) -> Result<Running, StartError> {
         self.start_with(&self.entry("billing-bot", more), None)
     }
 
-    pub(super) fn start_with(&self, credentials: &str, _more: Option<()>) -> Result<Running, StartError> {
+    pub(in crate::run) fn start_with(&self, credentials: &str, _more: Option<()>) -> Result<Running, StartError> {
         let (sender, events) = mpsc::unbounded_channel();
         let heard = Arc::new(Ear { sender, all: Mutex::default() });
         let (rotation, handle) = self.rotation(credentials, Some(heard.clone()))?;
@@ -374,8 +391,8 @@ impl Observe for Ear {
 }
 
 /// A rotation that runs.
-pub(super) struct Running {
-    pub(super) handle: Handle,
+pub(in crate::run) struct Running {
+    pub(in crate::run) handle: Handle,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Told>>,
     heard: Arc<Ear>,
     shutdown: CancellationToken,
@@ -390,12 +407,12 @@ impl std::fmt::Debug for Running {
 
 impl Running {
     /// The next event of this kind, within two days.
-    pub(super) async fn next(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(in crate::run) async fn next(&self, wanted: impl Fn(&Event) -> bool) -> Event {
         self.wait(wanted).await.event
     }
 
     /// Whose the next event of this kind is.
-    pub(super) async fn next_of(&self, wanted: impl Fn(&Event) -> bool) -> String {
+    pub(in crate::run) async fn next_of(&self, wanted: impl Fn(&Event) -> bool) -> String {
         self.wait(wanted).await.credential.unwrap().to_string()
     }
 
@@ -418,11 +435,11 @@ impl Running {
         }
     }
 
-    pub(super) fn told(&self) -> Vec<Event> {
+    pub(in crate::run) fn told(&self) -> Vec<Event> {
         self.heard.all.lock().unwrap().clone()
     }
 
-    pub(super) async fn end(self) {
+    pub(in crate::run) async fn end(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();
     }

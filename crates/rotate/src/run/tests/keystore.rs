@@ -87,3 +87,25 @@ async fn other_roots_are_written_to_it_before_a_hook_tells_of_them_and_lists_are
     assert!(touched.exists());
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_keystore_that_could_not_be_made_costs_no_certificate() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let password = bench.path("password");
+    let running = bench.start(&format!("keystore-password-file = \"{}\"\n", password.display())).unwrap();
+    for text in [None, Some("\nno first line")] {
+        if let Some(text) = text {
+            fs::write(&password, text).unwrap();
+        }
+        assert!(running.handle.renew("billing-bot").await.unwrap());
+        let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+        assert!(matches!(told, Event::RenewalFailed { step: Step::Prepare, .. }), "{told:?}");
+    }
+    assert_eq!(bench.issuer.asked(), 0);
+    fs::write(&password, "a word\n").unwrap();
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert_eq!(read(&dir.join("keystore.p12")).1, 1);
+    assert_eq!(bench.issuer.asked(), 1);
+    running.end().await;
+}

@@ -65,6 +65,32 @@ async fn lists_that_could_not_be_delivered_are_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lists_from_whoever_answers_take_no_place_from_those_of_the_issuer_that_still_wait() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let old = bench.issuer.lists();
+    let running = started(&bench).await;
+    let aside = bench.path("aside");
+    fs::rename(dir.join("trust"), &aside).unwrap();
+    fs::write(dir.join("trust"), "").unwrap();
+    let next = bench.issuer.lists();
+    bench.issuer.publish(next.clone(), true);
+    let failed = |event: &Event| matches!(event, Event::RefreshFailed { step: Step::Deliver, .. });
+    running.next(failed).await;
+    bench.issuer.publish(old, false);
+    for _ in 0..3 {
+        running.next(failed).await;
+    }
+    fs::remove_file(dir.join("trust")).unwrap();
+    fs::rename(&aside, dir.join("trust")).unwrap();
+    let mended = bench.clock.passed();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    assert!(same(&delivered(&dir), &next));
+    assert!(bench.clock.passed() - mended < Duration::from_secs(30));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
     // Also where the issuer itself answers, but not by its poll.
     for verified in [false, true] {

@@ -42,3 +42,52 @@ async fn a_refresh_that_a_renewal_has_overtaken_does_not_lead_back() {
     assert_eq!(newer(counts + 1, counts - 1), Some(counts + 1));
     assert_eq!(newer(counts - 1, counts), Some(counts - 1), "somebody has begun anew");
 }
+
+#[tokio::test(start_paused = true)]
+async fn partners_that_are_withdrawn_and_added_while_the_issuer_is_asked_stay_so() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    let (withdrawn, added) = ("old.example.trust-bundle.pem", "new.example.trust-bundle.pem");
+    let current = dir.join("trust/current");
+    fs::write(current.join(withdrawn), &root).unwrap();
+    let running = bench.start("").unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert!(current.join(withdrawn).exists() && dir.join(withdrawn).exists(), "nobody has withdrawn it");
+    let asked = bench.issuer.asked();
+    bench.issuer.hold(true);
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    while bench.issuer.asked() == asked {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    fs::remove_file(current.join(withdrawn)).unwrap();
+    fs::write(current.join(added), &root).unwrap();
+    bench.issuer.hold(false);
+    running.next(|event| matches!(event, Event::Renewed { generation: 3, .. })).await;
+    assert!(!current.join(withdrawn).exists() && dir.join(withdrawn).symlink_metadata().is_err());
+    assert_eq!(fs::read(dir.join(added)).unwrap(), root);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (volume, name) = (bench.path("volume"), "partner.example.trust-bundle.pem");
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    fs::write(dir.join("trust/current").join(name), &root).unwrap();
+    let running = bench.start(&format!("projected = \"{}\"\n", volume.display())).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(volume.join(name).exists());
+    let (before, moved) = (bench.clock.passed(), |event: &&Event| **event == Event::TrustMoved);
+    assert_eq!(running.told().iter().filter(moved).count(), 1, "what is delivered is no hand's");
+    fs::remove_file(dir.join("trust/current").join(name)).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    assert!(bench.clock.passed() - before < Duration::from_secs(60));
+    assert!(volume.join(name).symlink_metadata().is_err() && volume.join("ca.crt").exists());
+    running.end().await;
+}
