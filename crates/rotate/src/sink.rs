@@ -18,7 +18,8 @@ use crate::config::CredentialEntry;
 /// Delivers the next generation with all its forms, by one rename.
 pub(crate) fn deliver(entry: &CredentialEntry, delivery: Delivery, now: UnixTime) -> Result<Generation, String> {
     let extras = extras(entry, &delivery)?;
-    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true };
+    let trust_domain = Some(entry.identity.trust_domain().clone());
+    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true, trust_domain };
     directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
 }
 

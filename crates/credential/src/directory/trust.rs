@@ -16,7 +16,7 @@ use super::names::{
     CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
 };
 use super::switch::{Files, Switch};
-use super::{DomainCrls, disk, newer};
+use super::{DomainCrls, Manner, disk, newer};
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 
@@ -30,8 +30,8 @@ pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Res
     switch(dir, bundles, crls, own(dir).as_ref(), access).map(|_| ())
 }
 
-/// As [`deliver_trust`], for those whom `access` names, but what is there stays where what is delivered is older. Says whether
-/// anything is other than before.
+/// As [`deliver_trust`], for those whom the manner's `access` names and beside a credential of its `trust_domain`, but what is there
+/// stays where what is delivered is older. Says whether anything is other than before.
 ///
 /// # Errors
 /// As [`deliver_trust`].
@@ -39,15 +39,16 @@ pub fn deliver_trust_as(
     dir: &Path,
     bundles: &[Bundle],
     crls: &[DomainCrls],
-    access: Access,
+    manner: &Manner,
 ) -> Result<bool, DeliveryError> {
+    let access = manner.access;
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
     // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
     let held = load::read(dir).ok();
     let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
     let (bundles, crls) = newer::or_those_there(dir, bundles, crls, chain);
-    switch(dir, &bundles, &crls, own(dir).as_ref(), access)
+    switch(dir, &bundles, &crls, own(dir).as_ref().or(manner.trust_domain.as_ref()), access)
 }
 
 /// The number of the trust material that is there, by which it is told from what was there before.
@@ -56,7 +57,7 @@ pub fn trust_version(dir: &Path) -> Option<u64> {
     Switch::new(&dir.join(TRUST), VERSIONS).current()
 }
 
-/// The trust domain of the credential that is there.
+/// The trust domain of the credential that is there, if its SPIFFE ID says one.
 fn own(dir: &Path) -> Option<TrustDomain> {
     let number = Switch::new(dir, GENERATIONS).current()?;
     let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;

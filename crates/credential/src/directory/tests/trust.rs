@@ -27,7 +27,7 @@ fn what_is_there_stays_where_what_comes_later_is_older() {
     let estate = Estate::delivered();
     let (old, new) = (crls(&estate), crls(&estate));
     let bundle = |sequence| estate.root.bundle().with_sequence(sequence);
-    let as_others = |bundle, crls: &[DomainCrls]| deliver_trust_as(&estate.dir(), &[bundle], crls, Access::default());
+    let as_others = |bundle, crls: &[DomainCrls]| deliver_trust_as(&estate.dir(), &[bundle], crls, &Manner::default());
     let holds = |sequence, crls: &[DomainCrls]| {
         let loaded = estate.load().unwrap();
         assert_eq!(loaded.bundles[0].sequence(), Some(sequence));
@@ -54,7 +54,7 @@ fn a_list_by_a_key_that_its_authority_has_no_more_does_not_stay() {
     let anew = Ca::root("root");
     let list = anew.crl(&[]);
     let lists = [DomainCrls { trust_domain: td(), crls: vec![list.clone()] }];
-    assert!(deliver_trust_as(&estate.dir(), &[anew.bundle()], &lists, Access::default()).unwrap());
+    assert!(deliver_trust_as(&estate.dir(), &[anew.bundle()], &lists, &Manner::default()).unwrap());
     assert_eq!(load_trust(&estate.dir()).unwrap().crls[0].crls[0].der(), list.der());
 }
 

@@ -74,7 +74,7 @@ impl Rotation {
         let newer = self.refreshes.iter().any(|(other, what)| *other == id && matches!(what, Refreshing::Lists(_)));
         if let (Some(listing), Some(slot), false) = (listing, self.slots.get(&id), newer) {
             let failures = before.map_or(0, |(failures, _)| failures).saturating_add(1);
-            let seed = schedule::seed(slot.entry.identity.as_str().as_bytes());
+            let seed = schedule::seed(slot.entry.identity.to_string().as_bytes());
             let due = self.now().mono + schedule::retry_after(failures, seed, FAR);
             self.retries.set(id, Some(due), slot.entry.rank);
             self.undelivered.insert(id, (failures, listing));
@@ -109,7 +109,7 @@ impl Rotation {
 async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sender<Listed>) {
     let (mut failures, mut told) = (0, None);
     for entry in entries.iter().cycle() {
-        let seed = schedule::seed(entry.identity.as_str().as_bytes());
+        let seed = schedule::seed(entry.identity.to_string().as_bytes());
         match lists(entry, &tools).await {
             Ok(None) => return,
             Ok(Some(mut lists)) => loop {
