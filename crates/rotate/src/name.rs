@@ -153,3 +153,49 @@ pub enum Misnamed {
     #[error("the extended key usage of the certificate has neither clientAuth nor serverAuth")]
     Useless,
 }
+
+#[cfg(test)]
+mod tests {
+    use countermark_testkit::{Spec, TestCa, Wrong};
+    use rcgen::{CertificateParams, KeyPair, OtherNameValue, SanType};
+
+    use super::*;
+
+    fn name() -> Name {
+        let sans = BTreeSet::from([San::dns("etl.corp").unwrap()]);
+        Name::Sans { trust_domain: "agents.internal".parse().unwrap(), sans }
+    }
+
+    fn leaf(spec: &Spec) -> Leaf {
+        Leaf::parse(&TestCa::new("agents.internal").mint(spec).chain[0]).unwrap()
+    }
+
+    #[test]
+    fn a_name_of_a_kind_that_cannot_be_asked_for_is_one_too_many() {
+        let leaf = |more: Option<SanType>| {
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = vec![SanType::DnsName("etl.corp".try_into().unwrap())];
+            params.subject_alt_names.extend(more);
+            Leaf::parse(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()).unwrap()
+        };
+        assert_eq!(name().require(&leaf(None)), Ok(()));
+        let principal = OtherNameValue::Utf8String("admin@corp".to_owned());
+        let principal = SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], principal));
+        assert_eq!(name().require(&leaf(Some(principal))), Err(Misnamed::Unread { count: 1 }));
+    }
+
+    #[test]
+    fn what_no_spiffe_id_says_is_what_the_certificate_is_for() {
+        let spec = || Spec::nameless().dns("etl.corp");
+        let usages = |name: &Name, spec: &Spec| name.usages(&leaf(spec));
+        assert_eq!(usages(&name(), &spec()), Ok(vec![Usage::Client, Usage::Server]));
+        assert_eq!(usages(&name(), &spec().wrong(Wrong::NoClientAuth)), Ok(vec![Usage::Server]));
+        assert_eq!(usages(&name(), &spec().wrong(Wrong::NoServerAuth)), Ok(vec![Usage::Client]));
+        let neither = spec().wrong(Wrong::NoServerAuth).wrong(Wrong::NoClientAuth);
+        assert_eq!(usages(&name(), &neither), Err(Misnamed::Useless));
+        for (path, wanted) in [("agent/etl", vec![Usage::Client]), ("server/etl", vec![Usage::Client, Usage::Server])] {
+            let id: SpiffeId = format!("spiffe://agents.internal/{path}").parse().unwrap();
+            assert_eq!(usages(&id.into(), &spec()), Ok(wanted));
+        }
+    }
+}

@@ -178,7 +178,7 @@ fn a_server_of_strangers_is_known_by_roots_and_nobody_asks_whether_it_is_revoked
         refused(&with(issuer), "10:1", words);
     }
     let authority = HEAD.to_owned() + "roots = \"web.pem\"\n" + BOT;
-    refused(&authority, "6:1", "unknown field `roots`");
+    refused(&authority, "2:1", "unknown field `roots`");
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Est {
                 return Ok(vec![leaf.clone()]);
             }
         };
-        Ok(pkcs7::chain(&[&[leaf.clone()], known.as_slice()].concat(), &spki_of(csr)?)?)
+        Ok(pkcs7::chain(&[std::slice::from_ref(leaf), known.as_slice()].concat(), &spki_of(csr)?)?)
     }
 }
 

@@ -34,7 +34,7 @@ impl Naming {
     }
 
     fn spiffe(identity: &Spanned<String>, written: &Credential, issuer: &IssuerEntry) -> Located<Self> {
-        if let Some(other) = written.email.first().or(written.uri.first()) {
+        if let Some(other) = written.email.first().or_else(|| written.uri.first()) {
             return Err((other.span(), Fault::Beside));
         }
         if !matches!(issuer.kind, IssuerKind::Directory { .. }) {
