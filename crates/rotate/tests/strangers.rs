@@ -82,7 +82,8 @@ impl Corporation {
     fn put_there(&self, first: Minted) {
         let credential = first.credential();
         std::fs::create_dir_all(self.dir()).unwrap();
-        let key = std::fs::File::options().write(true).create(true).mode(0o600).open(self.dir().join("tls.key"));
+        let mut file = std::fs::File::options();
+        let key = file.write(true).create(true).truncate(true).mode(0o600).open(self.dir().join("tls.key"));
         std::io::Write::write_all(&mut key.unwrap(), credential.key_to_pem().expose().as_bytes()).unwrap();
         std::fs::write(self.dir().join("tls.crt"), credential.chain_to_pem()).unwrap();
     }

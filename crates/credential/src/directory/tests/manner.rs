@@ -117,7 +117,7 @@ fn what_is_known_by_its_names_alone_is_delivered_where_somebody_says_by_whose_ro
     assert!(matches!(error, DeliveryError::NoOwnBundle { .. }), "{error}");
     // Other roots alone: the stable name of them stays.
     let two = [estate.root.bundle().roots(), Ca::root("next").bundle().roots()].concat();
-    let bundle = crate::Bundle::new(td(), two).unwrap();
+    let bundle = Bundle::new(td(), two).unwrap();
     assert!(deliver_trust_as(&dir, &[bundle], &[], &manner).unwrap());
     assert_ne!(fs::read(dir.join("ca.crt")).unwrap(), roots);
     assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(dir.join(BUNDLE)).unwrap());
