@@ -50,7 +50,7 @@ use crate::crl::Crl;
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers build it, and must say everything that is delivered")]
 pub struct Delivery {
-    /// The credential; its leaf carries a SPIFFE ID.
+    /// The credential; its leaf carries a SPIFFE ID, unless [`Manner::trust_domain`] says by whose roots it is known.
     pub credential: Arc<Credential>,
     /// The trust bundles, that of the credential's own trust domain among them.
     pub bundles: Vec<Bundle>,

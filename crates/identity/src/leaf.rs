@@ -127,6 +127,35 @@ impl Leaf {
         &self.names.sans
     }
 
+    /// How many names there are beside [`Self::sans`], of kinds that nobody is known by here.
+    #[must_use]
+    pub const fn unread_names(&self) -> usize {
+        self.names.unread
+    }
+
+    /// Its SPIFFE ID, or else its names, for people to read.
+    #[must_use]
+    pub fn called(&self) -> String {
+        match &self.names.spiffe_id {
+            Some(id) => id.to_string(),
+            None if self.names.sans.is_empty() => "nobody".to_owned(),
+            None => San::list(&self.names.sans),
+        }
+    }
+
+    /// Whether another leaf is of the same: it has the same SPIFFE ID or, where neither has one, the same names in whatever order.
+    #[must_use]
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        match (self.spiffe_id(), other.spiffe_id()) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => {
+                let set = |leaf: &Self| leaf.sans().iter().cloned().collect::<std::collections::BTreeSet<_>>();
+                self.unread_names() == other.unread_names() && set(self) == set(other)
+            }
+            _ => false,
+        }
+    }
+
     /// The serial number.
     #[must_use]
     pub const fn serial(&self) -> &Serial {

@@ -57,6 +57,12 @@ impl San {
         if good_scheme && is_graphic(uri) { Ok(Self::Uri(uri.into())) } else { Err(SanError::Uri) }
     }
 
+    /// Names in one line, a space between them: no name has one in it.
+    #[must_use]
+    pub fn list<'a>(names: impl IntoIterator<Item = &'a Self>) -> String {
+        names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     /// An IP address from its 4 or 16 octets.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ mod anonymous;
 mod body;
 mod connector;
 mod error;
+mod host;
 mod long_poll;
+mod once;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +33,7 @@ pub use self::body::ClientBody;
 use self::connector::Connector;
 pub use self::connector::ServerStream;
 pub use self::error::ClientError;
+pub use self::host::{HostClient, HostClientError};
 pub use self::long_poll::{LongPoll, LongPollError};
 use crate::config::{TlsClock, alpn, presented, versions};
 use crate::demand::ExpectedServer;

@@ -33,8 +33,8 @@ pub use acceptor::{Acceptor, AcceptorConfig, MtlsStream};
 #[cfg(feature = "axum")]
 pub use axum::{MtlsListener, PeerLayer, PeerService};
 pub use client::{
-    AnonymousClient, Client, ClientBody, ClientConfig, ClientError, LongPoll, LongPollError, ServerStream,
-    danger_fetch_unverified, danger_served_certificate,
+    AnonymousClient, Client, ClientBody, ClientConfig, ClientError, HostClient, HostClientError, LongPoll,
+    LongPollError, ServerStream, danger_fetch_unverified, danger_served_certificate,
 };
 pub use demand::{Anyone, Caller, ExpectedServer};
 pub use generation::{TrustGeneration, TrustGenerations};

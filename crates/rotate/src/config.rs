@@ -18,6 +18,7 @@ use http::Uri;
 
 pub use self::error::{ConfigError, Fault};
 use self::resolve::Resolver;
+use crate::name::Name;
 use crate::request::KeyKind;
 
 /// A configuration without a fault.
@@ -54,7 +55,7 @@ impl Config {
         let issuer = Arc::new(IssuerEntry { name: "authority".to_owned(), kind });
         let entry = CredentialEntry {
             name,
-            identity,
+            identity: Name::Spiffe(identity),
             issuer: Arc::clone(&issuer),
             directory: directory.to_owned(),
             ttl: None,
@@ -119,14 +120,30 @@ pub enum IssuerKind {
     Est {
         /// The URL above which `cacerts` and `simplereenroll` are.
         url: Uri,
-        /// Who must answer; without it, the URL's host as a SAN.
-        server: Option<SpiffeId>,
+        /// By what it is known.
+        server: EstServer,
         /// The roots of the credentials that it issues; without it, those that the directory has.
         bundle: Option<PathBuf>,
         /// The revocation lists of the same.
         crl: Option<PathBuf>,
-        /// What it means that there is no list by which to judge the server itself.
+    },
+}
+
+/// By what an EST server is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a server is one of ours, or any other")]
+pub enum EstServer {
+    /// As every server is here: by a `/server/` identity of the credential's trust domain.
+    Spiffe {
+        /// Who must answer; without it, the URL's host as a SAN.
+        server: Option<SpiffeId>,
+        /// What it means that there is no list by which to judge it.
         revocation: Revocation,
+    },
+    /// As any https server is: by a chain under roots of its own that names the host of the URL. Nobody looks whether it is revoked.
+    Host {
+        /// The file with the roots.
+        roots: PathBuf,
     },
 }
 
@@ -137,7 +154,7 @@ pub struct CredentialEntry {
     /// Its name in the file, in status and in metrics.
     pub name: Arc<str>,
     /// Whose it is.
-    pub identity: SpiffeId,
+    pub identity: Name,
     /// From whom.
     pub issuer: Arc<IssuerEntry>,
     /// Where it is delivered.

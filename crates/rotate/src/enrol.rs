@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countermark_credential::directory::{self, Delivery, DomainCrls, Generation, Manner, replace_file};
 use countermark_credential::{Bundle, Credential};
-use countermark_identity::{Clock, Secret, SpiffeId, Thumbprint, TrustDomain};
+use countermark_identity::{Clock, San, Secret, SpiffeId, Thumbprint, TrustDomain};
 use countermark_mtls::{ClientConfig, danger_fetch_unverified, provider};
 use http::{HeaderValue, Uri};
 use rustls_pki_types::pem::PemObject as _;
@@ -26,7 +26,7 @@ pub use self::error::EnrolError;
 pub use self::invite::{Invite, InviteError};
 use crate::issuer::{Base, OwnTrust, Wire, expected, fetch_crls};
 use crate::renew::{self, blocking};
-use crate::request::{CertificateRequest, KeyKind};
+use crate::request::{Asked, CertificateRequest, KeyKind};
 use crate::{pkcs7, schedule};
 
 /// What it takes to enrol.
@@ -134,7 +134,8 @@ pub async fn join(enrolment: Enrolment, clock: Arc<dyn Clock>) -> Result<Enrolle
     let own = base.material().await.map_err(EnrolError::Authority)?;
     let key = key(&enrolment)?;
     let name = enrolment.identity.as_ref().and_then(|id| id.path().rsplit('/').next()).unwrap_or("join");
-    let request = CertificateRequest::new(&key, name, &provider())?;
+    let sans = enrolment.identity.iter().map(|id| San::Uri(id.as_str().to_owned())).collect();
+    let request = CertificateRequest::new(&key, &Asked::first(name, sans)?, &provider())?;
     let est = base.est().map_err(|error| EnrolError::Authority(error.into()))?;
     let chain = est.enroll(&request.der, authorization).await.map_err(|error| EnrolError::Refused(error.into()))?;
     let credential = Arc::new(Credential::new(chain, key)?);
@@ -229,7 +230,7 @@ fn judged(
     if let Some(wanted) = enrolment.identity.as_ref().filter(|wanted| *wanted != found) {
         return Err(EnrolError::Misnamed { found: found.clone(), wanted: wanted.clone() });
     }
-    renew::verify(found, credential.chain(), own, clock.now()).map_err(EnrolError::Unverified)?;
+    renew::verify(&found.clone().into(), credential.chain(), own, clock.now()).map_err(EnrolError::Unverified)?;
     // What is over on arrival would be delivered as if it were not.
     if !schedule::Life::of(credential.leaf(), None).is_usable(clock.now()) {
         return Err(EnrolError::Unverified("the certificate does not hold by the clock of this machine".to_owned()));

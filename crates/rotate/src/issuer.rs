@@ -21,6 +21,7 @@ pub(crate) use self::authority::{Base, fetch_crls};
 
 pub(crate) use self::wire::{Wire, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
+use crate::name::Name;
 use crate::schedule::Window;
 
 /// What one renewal works with.
@@ -184,7 +185,7 @@ impl Stations for Remote {
 }
 
 /// Why there is nobody to ask.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StationError {
     /// A directory is opened by the command line alone.
@@ -194,12 +195,12 @@ pub enum StationError {
         path: String,
     },
     /// Nothing to prove with who one is.
-    #[error(
-        "there is no credential in {directory} to renew; make the first one with `countermark join` or `countermark mint`"
-    )]
+    #[error("there is no credential in {directory} to renew; {}", first(*issued_here))]
     NoCredential {
         /// Where it should be.
         directory: String,
+        /// Whether it is one that an authority of ours can sign.
+        issued_here: bool,
     },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
@@ -209,4 +210,20 @@ pub enum StationError {
         /// Where it should be.
         directory: String,
     },
+}
+
+impl StationError {
+    fn no_credential(entry: &CredentialEntry) -> Self {
+        let issued_here = matches!(entry.identity, Name::Spiffe(_));
+        Self::NoCredential { directory: entry.directory.display().to_string(), issued_here }
+    }
+}
+
+/// Where the first credential comes from.
+const fn first(issued_here: bool) -> &'static str {
+    if issued_here {
+        "make the first one with `countermark join` or `countermark mint`"
+    } else {
+        "enrol the first one with its issuer, and put key and chain there as tls.key (0600) and tls.crt"
+    }
 }

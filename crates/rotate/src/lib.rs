@@ -15,6 +15,7 @@ mod hook;
 pub mod issuer;
 pub mod machine;
 pub mod metrics;
+pub mod name;
 pub mod pkcs7;
 mod probe;
 mod renew;
@@ -27,5 +28,6 @@ pub mod status;
 
 pub use self::config::Config;
 pub use self::event::{Event, Told};
+pub use self::name::Name;
 pub use self::run::{Handle, Observe, Rotation, Setup, StartError};
 pub use self::status::{CredentialStatus, Status};

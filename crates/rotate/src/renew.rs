@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
 use countermark_credential::{Authority, ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
-use countermark_identity::{Clock, Role, SpiffeId, UnixTime, Usage};
+use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::CredentialEntry;
 use crate::event::Step;
 use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
-use crate::request::CertificateRequest;
+use crate::name::{Misnamed, Name};
+use crate::request::{Asked, CertificateRequest};
 use crate::schedule::{Life, Window};
 use crate::sink::{self, Forms};
 
@@ -209,13 +210,16 @@ fn prepare(
     entry: &CredentialEntry,
     present: &Present,
 ) -> Result<(PrivateKeyDer<'static>, CertificateRequest), crate::request::RequestError> {
-    let held = present.credential.as_ref().filter(|_| entry.reuse_key);
-    let key = match held {
+    let held = present.credential.as_ref();
+    let key = match held.filter(|_| entry.reuse_key) {
         Some(held) => held.key().clone_key(),
         None => entry.key.generate()?,
     };
-    let name = entry.identity.path().rsplit('/').next().unwrap_or_default();
-    let request = CertificateRequest::new(&key, name, &provider())?;
+    let asked = match held {
+        Some(held) => Asked::again(held.leaf())?,
+        None => Asked::first(&entry.identity.common_name(), entry.identity.sans())?,
+    };
+    let request = CertificateRequest::new(&key, &asked, &provider())?;
     Ok((key, request))
 }
 
@@ -235,13 +239,7 @@ fn judge(
     now: UnixTime,
 ) -> Result<Arc<Credential>, String> {
     let credential = Credential::new(chain, key).map_err(|error| error.to_string())?;
-    match credential.spiffe_id() {
-        Some(id) if *id == entry.identity => {}
-        other => {
-            let other = other.map_or("nobody", SpiffeId::as_str);
-            return Err(format!("the issuer answered with a certificate of {other}"));
-        }
-    }
+    entry.identity.require(credential.leaf()).map_err(|error| format!("the issuer's answer is refused: {error}"))?;
     let again =
         present.credential.as_ref().is_some_and(|held| held.leaf().thumbprint() == credential.leaf().thumbprint());
     if again {
@@ -251,14 +249,9 @@ fn judge(
     Ok(Arc::new(credential))
 }
 
-/// Verifies a chain for whatever its identity will be used for.
-pub(crate) fn verify(
-    identity: &SpiffeId,
-    chain: &[CertificateDer<'_>],
-    own: &OwnTrust,
-    now: UnixTime,
-) -> Result<(), String> {
-    judged(identity, chain, own, now).map_err(|error| error.to_string())
+/// Verifies that a chain is of this name, for whatever that will be used for.
+pub(crate) fn verify(name: &Name, chain: &[CertificateDer<'_>], own: &OwnTrust, now: UnixTime) -> Result<(), String> {
+    judged(name, chain, own, now).map_err(|error| error.to_string())
 }
 
 /// Why a chain does not serve.
@@ -266,11 +259,13 @@ pub(crate) fn verify(
 enum Verdict {
     #[error(transparent)]
     Chain(#[from] ChainError),
+    #[error(transparent)]
+    Name(#[from] Misnamed),
     #[error("{0}")]
     Other(String),
 }
 
-fn judged(identity: &SpiffeId, chain: &[CertificateDer<'_>], own: &OwnTrust, now: UnixTime) -> Result<(), Verdict> {
+fn judged(name: &Name, chain: &[CertificateDer<'_>], own: &OwnTrust, now: UnixTime) -> Result<(), Verdict> {
     let other = |error: &dyn std::fmt::Display| Verdict::Other(error.to_string());
     // Where the issuer gives no lists, whether anybody believes the certificate is decided by those who demand them.
     let revocation = if own.crls.is_empty() { Revocation::DangerNone } else { Revocation::Required };
@@ -278,10 +273,9 @@ fn judged(identity: &SpiffeId, chain: &[CertificateDer<'_>], own: &OwnTrust, now
     let trust = Trust::new(vec![domain]).map_err(|error| other(&error))?;
     let leaf = chain.first().ok_or_else(|| other(&"there is no certificate"))?;
     let leaf = countermark_identity::Leaf::parse(leaf).map_err(|error| other(&error))?;
-    let server = matches!(identity.role(), Some((Role::Server, _)));
-    let usages = if server { &[Usage::Client, Usage::Server][..] } else { &[Usage::Client] };
-    for usage in usages {
-        trust.verify(chain, &leaf, identity.trust_domain(), *usage, now)?;
+    name.require(&leaf)?;
+    for usage in name.usages(&leaf)? {
+        trust.verify(chain, &leaf, name.trust_domain(), usage, now)?;
     }
     Ok(())
 }
@@ -300,13 +294,11 @@ pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, 
     blocking(move || Ok(present(&entry.directory, &entry.identity))).await
 }
 
-/// The credential of a directory, if it is its identity's and stands under the roots beside it. That it is revoked, or that nobody
+/// The credential of a directory, if it is named as it should be and stands under the roots beside it. That it is revoked, or that nobody
 /// can say so, does not make another out of it.
 pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credential>, String> {
     let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
-    if held.credential.spiffe_id() != Some(&entry.identity) {
-        return Err("it is the credential of another identity".to_owned());
-    }
+    entry.identity.require(held.credential.leaf()).map_err(|error| error.to_string())?;
     let trust = directory::load_trust(&entry.directory).map_err(|error| error.to_string())?;
     let present = Present { credential: None, trust };
     let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for it")?;
@@ -323,16 +315,15 @@ pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credent
 }
 
 /// What the directory holds that can be used, however somebody may have damaged the rest.
-pub(crate) fn present(dir: &Path, identity: &SpiffeId) -> Present {
-    let ours =
-        |held: directory::Held| Some(held.credential).filter(|credential| credential.spiffe_id() == Some(identity));
+pub(crate) fn present(dir: &Path, name: &Name) -> Present {
+    let ours = |held: directory::Held| Some(held.credential).filter(|credential| name.is_of(credential.leaf()));
     let credential = directory::read(dir).ok().and_then(ours).or_else(|| {
         let before = generations(dir).into_iter().find_map(|dir| directory::read(&dir).ok().and_then(ours));
         before.inspect(
             |_| tracing::warn!(dir = %dir.display(), "the current generation is unusable; going by an earlier one"),
         )
     });
-    let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == identity.trust_domain());
+    let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == name.trust_domain());
     let trust = directory::load_trust(dir).ok().filter(own).or_else(|| {
         // Each generation keeps the roots that it was delivered with.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))

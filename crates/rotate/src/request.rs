@@ -6,14 +6,19 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
 };
-use der::asn1::{BitString, Null, ObjectIdentifier, SetOfVec};
+use countermark_identity::{Leaf, San};
+use der::asn1::{BitString, Ia5String, Null, ObjectIdentifier, OctetString, SetOfVec, Utf8StringRef};
 use der::{Any, Decode as _, Encode as _};
 use rustls::SignatureScheme;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::SigningKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use x509_cert::name::Name;
-use x509_cert::request::{CertReq, CertReqInfo, Version};
+use x509_cert::attr::{AttributeTypeAndValue, Attributes};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::{Name, RelativeDistinguishedName};
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 /// The kinds of key that are made.
@@ -63,6 +68,63 @@ fn ecdsa(algorithm: &'static EcdsaSigningAlgorithm) -> Result<PrivateKeyDer<'sta
     Ok(PrivatePkcs8KeyDer::from(document.as_ref().to_vec()).into())
 }
 
+/// The names that a request asks for. An authority of ours reads none of them; other EST servers go by them.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    subject: Name,
+    sans: Vec<San>,
+}
+
+impl Asked {
+    /// Asks for a first certificate, with a common name for people.
+    ///
+    /// # Errors
+    /// The name cannot be written as DER.
+    pub fn first(name: &str, sans: Vec<San>) -> Result<Self, RequestError> {
+        let name = name.get(name.len().saturating_sub(LONGEST_NAME)..).unwrap_or("x");
+        let name = AttributeTypeAndValue { oid: COMMON_NAME, value: Any::encode_from(&Utf8StringRef::new(name)?)? };
+        let subject = Name::from(vec![RelativeDistinguishedName::from(SetOfVec::try_from(vec![name])?)]);
+        Ok(Self { subject, sans })
+    }
+
+    /// Asks for the certificate after this one.
+    ///
+    /// > The request Subject field and SubjectAltName extension MUST be identical to the corresponding fields in the certificate
+    /// > being renewed/rekeyed.
+    ///
+    /// [RFC 7030 §4.2.2](https://www.rfc-editor.org/rfc/rfc7030#section-4.2.2)
+    ///
+    /// # Errors
+    /// The subject cannot be written as DER.
+    pub fn again(leaf: &Leaf) -> Result<Self, RequestError> {
+        Ok(Self { subject: Name::from_der(leaf.subject_der())?, sans: leaf.sans().to_vec() })
+    }
+
+    fn attributes(&self) -> Result<Attributes, RequestError> {
+        if self.sans.is_empty() {
+            return Ok(Attributes::new());
+        }
+        let names = self.sans.iter().map(general_name).collect::<Result<Vec<_>, _>>()?;
+        let names = Extension {
+            extn_id: SUBJECT_ALT_NAME,
+            critical: self.subject.is_empty(),
+            extn_value: OctetString::new(SubjectAltName(names).to_der()?)?,
+        };
+        Ok(SetOfVec::try_from(vec![ExtensionReq(vec![names]).try_into()?])?)
+    }
+}
+
+fn general_name(san: &San) -> Result<GeneralName, RequestError> {
+    Ok(match san {
+        San::Dns(name) => GeneralName::DnsName(Ia5String::new(name)?),
+        San::Email(address) => GeneralName::Rfc822Name(Ia5String::new(address)?),
+        San::Ip(address) => GeneralName::from(*address),
+        San::Uri(uri) => GeneralName::UniformResourceIdentifier(Ia5String::new(uri)?),
+        // A kind that is not known here is not left out in silence.
+        _ => return Err(RequestError::Name),
+    })
+}
+
 /// A PKCS#10 request in DER, and the public key that it is for ([RFC 2986](https://www.rfc-editor.org/rfc/rfc2986)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -74,21 +136,18 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// Asks for `name`, which is for people alone: who the certificate is of, the issuer decides.
+    /// Asks for a certificate over this key: of whom it will be, the issuer decides.
     ///
     /// # Errors
     /// The key cannot sign.
-    pub fn new(key: &PrivateKeyDer<'_>, name: &str, provider: &CryptoProvider) -> Result<Self, RequestError> {
+    pub fn new(key: &PrivateKeyDer<'_>, asked: &Asked, provider: &CryptoProvider) -> Result<Self, RequestError> {
         let key = signing_key(key, provider)?;
         let spki = key.public_key().ok_or(RequestError::Key)?.to_vec();
-        let subject: Name = format!("CN={}", name.get(name.len().saturating_sub(64)..).unwrap_or("x"))
-            .parse()
-            .map_err(RequestError::Encode)?;
         let info = CertReqInfo {
             version: Version::V1,
-            subject,
+            subject: asked.subject.clone(),
             public_key: SubjectPublicKeyInfoOwned::from_der(&spki)?,
-            attributes: SetOfVec::new(),
+            attributes: asked.attributes()?,
         };
         let (scheme, signature) = sign(key.as_ref(), &info.to_der()?)?;
         let request = CertReq { info, algorithm: algorithm(scheme)?, signature: BitString::from_bytes(&signature)? };
@@ -135,8 +194,15 @@ pub enum RequestError {
     /// The key is of no kind that can sign a request.
     #[error("the key cannot sign a request; P-256, P-384, Ed25519 and RSA keys can")]
     Key,
+    /// A name of a kind that no request asks for.
+    #[error("the certificate that is there has a name of a kind that cannot be asked for")]
+    Name,
 }
 
+/// Characters of a common name ([RFC 5280, appendix A.1](https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1), `ub-common-name`).
+const LONGEST_NAME: usize = 64;
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -150,7 +216,9 @@ const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.
 
 #[cfg(test)]
 mod tests {
+    use countermark_testkit::{Spec, TestCa};
     use x509_parser::certification_request::X509CertificationRequest;
+    use x509_parser::extensions::{GeneralName, ParsedExtension};
     use x509_parser::prelude::FromDer as _;
 
     use super::*;
@@ -160,13 +228,49 @@ mod tests {
         let provider = countermark_mtls::provider();
         for kind in [KeyKind::P256, KeyKind::P384, KeyKind::Ed25519] {
             let key = kind.generate().unwrap();
-            let request = CertificateRequest::new(&key, "billing-bot", &provider).unwrap();
+            let asked = Asked::first("billing-bot", Vec::new()).unwrap();
+            let request = CertificateRequest::new(&key, &asked, &provider).unwrap();
             let (rest, read) = X509CertificationRequest::from_der(&request.der).unwrap();
             assert!(rest.is_empty());
             let info = &read.certification_request_info;
             assert_eq!(info.subject.to_string(), "CN=billing-bot");
             assert_eq!(info.subject_pki.raw, request.spki);
+            assert!(info.attributes().is_empty());
         }
+    }
+
+    #[test]
+    fn the_next_certificate_is_asked_for_by_subject_and_names_of_this_one() {
+        let spec = Spec::nameless().dns("etl.corp.internal").dns("etl").email("etl@corp.internal");
+        let spec = spec.ip("10.0.0.1".parse().unwrap()).ip("fd00::1".parse().unwrap()).and_uri("urn:etl");
+        let held = TestCa::new("agents.internal").mint(&spec).credential();
+        let asked = Asked::again(held.leaf()).unwrap();
+        let request = CertificateRequest::new(held.key(), &asked, &countermark_mtls::provider()).unwrap();
+        let (_, read) = X509CertificationRequest::from_der(&request.der).unwrap();
+        assert_eq!(read.certification_request_info.subject.as_raw(), held.leaf().subject_der());
+        let asked: Vec<_> = read.requested_extensions().unwrap().collect();
+        let [ParsedExtension::SubjectAlternativeName(names)] = asked.as_slice() else { panic!("{asked:?}") };
+        let sans = names.general_names.iter().map(|name| match name {
+            GeneralName::DNSName(name) => San::dns(name),
+            GeneralName::RFC822Name(address) => San::email(address),
+            GeneralName::IPAddress(octets) => San::ip(octets),
+            GeneralName::URI(uri) => San::uri(uri),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(sans.collect::<Result<Vec<_>, _>>().unwrap(), held.leaf().sans());
+    }
+
+    #[test]
+    fn a_name_is_one_common_name_whatever_is_in_it() {
+        let key = KeyKind::P256.generate().unwrap();
+        let long = format!("{}x,O=root+CN=admin", "n".repeat(60));
+        let asked = Asked::first(&long, Vec::new()).unwrap();
+        let request = CertificateRequest::new(&key, &asked, &countermark_mtls::provider()).unwrap();
+        let (_, read) = X509CertificationRequest::from_der(&request.der).unwrap();
+        let subject = &read.certification_request_info.subject;
+        assert_eq!(subject.iter_attributes().count(), 1);
+        let name = subject.iter_common_name().next().unwrap().as_str().unwrap();
+        assert!(name.len() == 64 && long.ends_with(name), "{name}");
     }
 
     #[test]
@@ -179,7 +283,8 @@ mod tests {
     #[test]
     fn a_broken_key_is_refused() {
         let key = PrivateKeyDer::Pkcs8(vec![0x30, 0x00].into());
-        let refused = CertificateRequest::new(&key, "x", &countermark_mtls::provider()).unwrap_err();
+        let asked = Asked::first("x", Vec::new()).unwrap();
+        let refused = CertificateRequest::new(&key, &asked, &countermark_mtls::provider()).unwrap_err();
         assert!(matches!(refused, RequestError::Key));
     }
 }

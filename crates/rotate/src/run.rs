@@ -23,6 +23,7 @@ use self::orders::Order;
 use crate::config::Config;
 use crate::event::Told;
 use crate::issuer::Stations;
+use crate::name::Name;
 use crate::status::{CredentialStatus, Status};
 
 /// What a rotation is made of.
@@ -143,7 +144,7 @@ pub enum StartError {
         /// Whose it is.
         found: String,
         /// Whose it should be.
-        wanted: countermark_identity::SpiffeId,
+        wanted: Name,
     },
 }
 

@@ -67,7 +67,14 @@ pub(crate) fn deliver(
     now: UnixTime,
 ) -> Result<Generation, String> {
     let extras = forms.extras(entry, &delivery)?;
-    let manner = Manner { access: entry.access, extras, mends: true, keeps_newer: true, keeps_partners: true };
+    let manner = Manner {
+        access: entry.access,
+        extras,
+        mends: true,
+        keeps_newer: true,
+        keeps_partners: true,
+        trust_domain: Some(entry.identity.trust_domain().clone()),
+    };
     directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
 }
 

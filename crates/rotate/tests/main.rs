@@ -12,3 +12,5 @@ mod kill;
 mod lists;
 #[cfg(test)]
 mod probe;
+#[cfg(test)]
+mod strangers;

@@ -147,6 +147,10 @@ impl Spec {
         if !self.is(Wrong::NoServerAuth) {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
+        if params.extended_key_usages.is_empty() {
+            // Without the extension it would be good for everything.
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::CodeSigning);
+        }
         params.serial_number = self.serial.as_deref().map(SerialNumber::from_slice);
         params.use_authority_key_identifier_extension = true;
         if !self.is(Wrong::CommonNameOnly) {

@@ -9,7 +9,7 @@ use std::{
 use countermark_authority::{Authority, IdentityIssuer};
 use countermark_identity::{Clock, SystemClock, UnixTime};
 use countermark_rotate::{
-    Config,
+    Config, Name,
     config::{CredentialEntry, IssuerKind},
     issuer::{Coming, Lists, OwnTrust, Present, Remote, Station, Stations, TrustOf},
 };
@@ -60,9 +60,12 @@ impl Stations for Local {
             return self.remote.station(entry, present, now);
         };
         Box::pin(async move {
+            let Name::Spiffe(identity) = &entry.identity else {
+                return Err("an authority of ours signs X509-SVIDs alone".into());
+            };
             let authority =
                 self.find(path).ok_or_else(|| format!("the authority in {} is not open", path.display()))?;
-            let issuer = IdentityIssuer::new(Arc::clone(&authority), entry.identity.clone())
+            let issuer = IdentityIssuer::new(Arc::clone(&authority), identity.clone())
                 .with_names(entry.dns.clone(), entry.ip.clone());
             let issuer = match entry.ttl {
                 Some(ttl) => issuer.with_ttl(ttl),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_identity::{Secret, SpiffeId, UnixTime};
+use countermark_identity::{Leaf, Secret, TrustDomain, UnixTime};
 
 use super::access::Access;
 use super::error::{DeliveryError, LoadError};
@@ -38,6 +38,8 @@ pub struct Manner {
     /// Whether the trust material of other trust domains than the credential's own stays as it is there when the directory is
     /// written to, whatever is delivered of it. What somebody broke of it stays as it was before.
     pub keeps_partners: bool,
+    /// Whose roots vouch for a credential without a SPIFFE ID, which says it itself; without it, such a credential is refused.
+    pub trust_domain: Option<TrustDomain>,
 }
 
 /// Another form of the same credential, for programs that want one.
@@ -61,15 +63,17 @@ pub fn deliver_as(
     now: UnixTime,
 ) -> Result<Generation, DeliveryError> {
     let access = manner.access;
-    let own = delivery.credential.spiffe_id().ok_or(DeliveryError::NoSpiffeId)?;
-    own_bundle(delivery, own)?;
+    let leaf = delivery.credential.leaf();
+    let own = leaf.spiffe_id().map(|id| id.trust_domain()).or(manner.trust_domain.as_ref());
+    let own = own.ok_or(DeliveryError::NoSpiffeId)?.clone();
+    own_bundle(delivery, &own)?;
     disk::create_dir_all(dir, access)?;
     let _lock = Lock::acquire(dir)?;
-    require_identity(dir, own, manner.mends)?;
+    require_identity(dir, leaf, manner.mends)?;
     let mut delivery = Cow::Borrowed(delivery);
     if manner.keeps_partners {
         let Delivery { credential, bundles, crls } = delivery.as_ref();
-        let (bundles, crls) = partners::beside(dir, own.trust_domain(), bundles, crls)?;
+        let (bundles, crls) = partners::beside(dir, &own, bundles, crls)?;
         delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
     }
     if manner.keeps_newer {
@@ -77,8 +81,8 @@ pub fn deliver_as(
         let (bundles, crls) = newer::or_those_there(dir, bundles, crls, credential.chain());
         delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
     }
-    let own_bundle = own_bundle(&delivery, own)?;
-    trust::switch(dir, &delivery.bundles, &delivery.crls, Some(own.trust_domain()), access)?;
+    let own_bundle = own_bundle(&delivery, &own)?;
+    trust::switch(dir, &delivery.bundles, &delivery.crls, Some(&own), access)?;
     let switch = Switch::new(dir, GENERATIONS).for_access(access);
     switch.sweep(|path| is_over(path, now));
     let number = advance(switch, &delivery, own_bundle, &manner.extras)?;
@@ -87,9 +91,9 @@ pub fn deliver_as(
 }
 
 /// The bundle of the credential's own trust domain.
-fn own_bundle<'a>(delivery: &'a Delivery, own: &SpiffeId) -> Result<&'a Bundle, DeliveryError> {
-    let bundle = delivery.bundles.iter().find(|bundle| bundle.trust_domain() == own.trust_domain());
-    bundle.ok_or_else(|| DeliveryError::NoOwnBundle { trust_domain: own.trust_domain().clone() })
+fn own_bundle<'a>(delivery: &'a Delivery, own: &TrustDomain) -> Result<&'a Bundle, DeliveryError> {
+    let bundle = delivery.bundles.iter().find(|bundle| bundle.trust_domain() == own);
+    bundle.ok_or_else(|| DeliveryError::NoOwnBundle { trust_domain: own.clone() })
 }
 
 /// Removes what deliveries that were cut off left in `dir`, and generations whose certificate has expired at `now`.
@@ -136,21 +140,19 @@ fn link_stable_names(dir: &Path, extras: &[Extra]) -> Result<(), DeliveryError> 
     if moved { disk::sync_dir(dir) } else { Ok(()) }
 }
 
-/// Refuses a directory that is another identity's, or whose owner cannot be read.
-fn require_identity(dir: &Path, wanted: &SpiffeId, mends: bool) -> Result<(), DeliveryError> {
+/// Refuses a directory that is another's, or whose owner cannot be read.
+fn require_identity(dir: &Path, wanted: &Leaf, mends: bool) -> Result<(), DeliveryError> {
     let found = match load::read(dir) {
         Ok(found) => found,
         Err(LoadError::NoCredential { .. }) => return Ok(()),
         Err(_) if mends => return Ok(()),
         Err(source) => return Err(DeliveryError::Unreadable { dir: dir.to_owned(), source: Box::new(source) }),
     };
-    match found.credential.spiffe_id() {
-        Some(id) if id == wanted => Ok(()),
-        Some(id) => {
-            Err(DeliveryError::OtherIdentity { dir: dir.to_owned(), found: id.clone(), wanted: wanted.clone() })
-        }
-        None => Err(DeliveryError::NoSpiffeId),
+    let found = found.credential.leaf();
+    if found.is_named_as(wanted) {
+        return Ok(());
     }
+    Err(DeliveryError::OtherIdentity { dir: dir.to_owned(), found: found.called(), wanted: wanted.called() })
 }
 
 /// Whether a generation can go: its certificate has expired, or cannot be read.

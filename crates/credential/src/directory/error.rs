@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use countermark_identity::{SpiffeId, TrustDomain, UnixTime};
+use countermark_identity::{TrustDomain, UnixTime};
 
 use crate::bundle::BundleError;
 use crate::credential::CredentialError;
@@ -43,8 +43,8 @@ pub enum DeliveryError {
         /// Which.
         trust_domain: TrustDomain,
     },
-    /// The leaf carries no SPIFFE ID.
-    #[error("the credential has no SPIFFE ID, so that nothing says whose directory this becomes")]
+    /// The leaf carries no SPIFFE ID, and nobody says by whose roots it is known.
+    #[error("the credential has no SPIFFE ID, so that nothing says by whose roots it is known")]
     NoSpiffeId,
     /// The directory belongs to another identity.
     #[error("{} holds the credential of {found}, not of {wanted}; deliver to another directory", dir.display())]
@@ -52,9 +52,9 @@ pub enum DeliveryError {
         /// The directory.
         dir: PathBuf,
         /// Whose it is.
-        found: SpiffeId,
+        found: String,
         /// Whose credential was to be delivered.
-        wanted: SpiffeId,
+        wanted: String,
     },
     /// The trust material of others cannot be read, so that nothing says who of them stays.
     #[error("the trust material of other trust domains cannot be read: {source}")]

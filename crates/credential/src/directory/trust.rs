@@ -50,7 +50,7 @@ pub fn deliver_own_trust(
     let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
     let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
     let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
-    switch(dir, &bundles, &crls, own(dir).as_ref(), access)
+    switch(dir, &bundles, &crls, own(dir).as_ref().or(Some(&trust_domain)), access)
 }
 
 /// The number of the trust material that is there, by which it is told from what was there before.
@@ -59,7 +59,7 @@ pub fn trust_version(dir: &Path) -> Option<u64> {
     Switch::new(&dir.join(TRUST), VERSIONS).current()
 }
 
-/// The trust domain of the credential that is there.
+/// The trust domain of the credential that is there, if its SPIFFE ID says one.
 fn own(dir: &Path) -> Option<TrustDomain> {
     let number = Switch::new(dir, GENERATIONS).current()?;
     let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;

@@ -130,9 +130,8 @@ impl Reloader {
             self.generation = held.generation;
             return Ok(None);
         }
-        if old.spiffe_id() != new.spiffe_id() {
-            let name = |id: Option<&SpiffeId>| id.map_or_else(|| "no SPIFFE ID".to_owned(), ToString::to_string);
-            let (old, new) = (name(old.spiffe_id()), name(new.spiffe_id()));
+        if !new.is_named_as(old) {
+            let (old, new) = (old.called(), new.called());
             return Err(format!("{} now holds {new} instead of {old}; restart to become it", held.path.display()));
         }
         self.require_own(&held.credential, now).map_err(|fault| format!("{}: {fault}", held.path.display()))?;

@@ -7,6 +7,8 @@ use crate::{San, SanError, SpiffeId, SpiffeIdError};
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) sans: Vec<San>,
+    /// How many there are beside them, of kinds that say nothing here.
+    pub(super) unread: usize,
     pub(super) spiffe_id: Option<SpiffeId>,
 }
 
@@ -17,14 +19,17 @@ impl Names {
         let Some((SEQUENCE, mut list, [])) = der::read(extension) else {
             return Err(broken());
         };
-        let mut sans = Vec::new();
+        let (mut sans, mut unread) = (Vec::new(), 0);
         while !list.is_empty() {
             let (tag, content, rest) = der::read(list).ok_or_else(broken)?;
-            sans.extend(parse_name(tag, content).ok_or_else(broken)?.transpose()?);
+            match parse_name(tag, content).ok_or_else(broken)? {
+                Some(name) => sans.push(name?),
+                None => unread += 1,
+            }
             list = rest;
         }
         let spiffe_id = one_uri(&sans)?.filter(|uri| is_spiffe(uri)).map(parse_spiffe_id).transpose()?;
-        Ok(Self { sans, spiffe_id })
+        Ok(Self { sans, unread, spiffe_id })
     }
 }
 

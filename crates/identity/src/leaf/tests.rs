@@ -377,3 +377,17 @@ fn garbage_never_panics() {
     }
     assert!(accepted >= good.len(), "unchanged copies are read");
 }
+
+#[test]
+fn names_of_other_kinds_are_counted_and_tell_one_leaf_from_another() {
+    let leaf = |names: &[Vec<u8>]| Leaf::parse(&with(&[san(names), basic_constraints(&[]), key_usage(0x80)])).unwrap();
+    let registered = tlv(0x88, &[0x2a, 0x03]);
+    let (one, two) = (leaf(&[dns("a"), dns("b")]), leaf(&[dns("b"), dns("A"), dns("a")]));
+    assert!(one.is_named_as(&two) && two.is_named_as(&one));
+    assert_eq!((one.unread_names(), one.called().as_str()), (0, "dns:a dns:b"));
+    let more = leaf(&[dns("a"), dns("b"), registered.clone()]);
+    assert_eq!((more.unread_names(), more.sans().len()), (1, 2));
+    assert!(!more.is_named_as(&one) && !leaf(&[dns("a")]).is_named_as(&one));
+    assert!(!leaf(&[uri(ID)]).is_named_as(&one));
+    assert_eq!(leaf(&[registered]).called(), "nobody");
+}

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use countermark_identity::{Clock, TrustDomain};
-use http::header::HOST;
-use http::{HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -20,7 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use super::connector::name;
-use super::{Client, ClientBody, ClientConfig, ClientError, Inner, Presents};
+use super::{Client, ClientBody, ClientConfig, ClientError, Inner, Presents, once};
 use crate::config::versions;
 use crate::server::BoxError;
 use crate::{ExpectedServer, TrustGeneration, UnusableCredential};
@@ -108,43 +105,18 @@ fn tls(config: &ClientConfig) -> Result<rustls::ClientConfig, Error> {
 }
 
 async fn fetch(url: &Uri, limit: usize, config: &ClientConfig) -> Result<Bytes, BoxError> {
-    let authority = url.authority().filter(|_| url.scheme_str() == Some("https")).ok_or("it is not an https URL")?;
+    let authority = once::authority(url).ok_or("it is not an https URL")?;
     let server = name(authority.host())?;
     let host = authority.host().trim_matches(['[', ']']);
     let tcp = TcpStream::connect((host, authority.port_u16().unwrap_or(443))).await?;
     let mut tls = tls(config)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TlsConnector::from(Arc::new(tls)).connect(server, tcp).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::builder()
-            .method(Method::GET)
-            .uri(path)
-            .header(HOST, HeaderValue::from_str(authority.as_str())?)
-            .body(Empty::<Bytes>::new())?;
-        let mut response = sender.send_request(request).await?;
-        if !response.status().is_success() {
-            return Err(format!("the answer is {}", response.status()).into());
-        }
-        let mut body = BytesMut::new();
-        while let Some(frame) = response.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            if body.len() + data.len() > limit {
-                return Err(format!("the answer has more than {limit} bytes").into());
-            }
-            body.extend_from_slice(&data);
-        }
-        Ok::<_, BoxError>(body.freeze())
-    };
-    tokio::pin!(connection, exchange);
-    tokio::select! {
-        answer = &mut exchange => answer,
-        ended = &mut connection => {
-            ended?;
-            exchange.await
-        }
+    let response = once::exchange(stream, Request::get(url).body(Full::default())?, limit).await?;
+    if !response.status().is_success() {
+        return Err(format!("the answer is {}", response.status()).into());
     }
+    Ok(response.into_body())
 }
 
 /// Accepts whoever holds the key of whatever certificate is shown.

@@ -93,7 +93,7 @@ fn refusal(error: &(dyn StdError + 'static), used: Option<&VerifiedServer>) -> O
 }
 
 /// The first error of this type in the chain; an I/O error is looked into, since it hides its own.
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+pub(super) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -108,7 +108,7 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 }
 
 /// What the alert says about us, in words that name the next step.
-fn meaning(alert: AlertDescription) -> String {
+pub(super) fn meaning(alert: AlertDescription) -> String {
     let text = match alert {
         AlertDescription::AccessDenied => "this identity may not call there (its role is not accepted)",
         AlertDescription::BadCertificate => "the certificate names no identity that it accepts",

@@ -35,6 +35,7 @@ pub(super) enum Issuer {
         name: String,
         url: String,
         server: Option<String>,
+        roots: Option<String>,
         bundle: Option<String>,
         crl: Option<String>,
         revocation: Option<String>,
@@ -54,6 +55,7 @@ impl Issuer {
 pub(super) struct Credential {
     pub(super) name: Spanned<String>,
     pub(super) identity: Option<Spanned<String>>,
+    pub(super) trust_domain: Option<Spanned<String>>,
     pub(super) issuer: Spanned<String>,
     pub(super) directory: Spanned<String>,
     pub(super) ttl: Option<Spanned<String>>,
@@ -61,6 +63,10 @@ pub(super) struct Credential {
     pub(super) dns: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) ip: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) email: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) uri: Vec<Spanned<String>>,
     pub(super) owner: Option<Spanned<String>>,
     pub(super) mode: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,

@@ -1,6 +1,7 @@
 //! From the file as written to what it means.
 
 mod hook;
+mod naming;
 mod order;
 mod value;
 
@@ -12,15 +13,17 @@ use std::time::Duration;
 
 use countermark_credential::Revocation;
 use countermark_credential::directory::Access;
-use countermark_identity::{Role, SpiffeId};
+use countermark_identity::SpiffeId;
 use http::Uri;
 use toml::Spanned;
 
+use self::naming::Naming;
 use self::order::Order;
 use self::value::{label, time, value};
 use super::document::{Credential, Document, Issuer, Probe, Secret};
 use super::{
-    Config, ConfigError, CredentialEntry, Fault, IssuerEntry, IssuerKind, ProbeEntry, SecretSink, Sinks, owner,
+    Config, ConfigError, CredentialEntry, EstServer, Fault, IssuerEntry, IssuerKind, ProbeEntry, SecretSink, Sinks,
+    owner,
 };
 use crate::request::KeyKind;
 
@@ -90,22 +93,38 @@ impl<'a> Resolver<'a> {
                 path: self.rooted(path),
                 passphrase_file: passphrase_file.as_deref().map(|file| self.rooted(file)),
             },
-            Issuer::Est { url, server, bundle, crl, revocation, .. } => IssuerKind::Est {
+            Issuer::Est { url, server, roots, bundle, crl, revocation, .. } => IssuerKind::Est {
                 url: https(url, &span)?,
-                server: server_id(server.as_deref(), &span)?,
+                server: self.est_server(server.as_deref(), roots.as_deref(), revocation.as_deref(), &span)?,
                 bundle: bundle.as_deref().map(|file| self.rooted(file)),
                 crl: crl.as_deref().map(|file| self.rooted(file)),
-                revocation: match revocation.as_deref() {
-                    None | Some("required") => Revocation::Required,
-                    Some("danger_none") => Revocation::DangerNone,
-                    Some(other) => {
-                        let (text, example) = (other.to_owned(), "\"required\" or \"danger_none\"");
-                        return Err((span, Fault::Value { text, what: "meaning of a missing list", example }));
-                    }
-                },
             },
         };
         Ok(IssuerEntry { name: issuer.get_ref().name().to_owned(), kind })
+    }
+
+    /// By what an EST server is known.
+    fn est_server(
+        &self,
+        server: Option<&str>,
+        roots: Option<&str>,
+        revocation: Option<&str>,
+        span: &Range<usize>,
+    ) -> Located<EstServer> {
+        let revocation = match revocation {
+            None | Some("required") => Revocation::Required,
+            Some("danger_none") => Revocation::DangerNone,
+            Some(other) => {
+                let (text, example) = (other.to_owned(), "\"required\" or \"danger_none\"");
+                return Err((span.clone(), Fault::Value { text, what: "meaning of a missing list", example }));
+            }
+        };
+        match (server, roots, revocation) {
+            (Some(_), Some(_), _) => Err((span.clone(), Fault::TwoServers)),
+            (None, Some(_), Revocation::Required) => Err((span.clone(), Fault::Unlisted)),
+            (None, Some(roots), Revocation::DangerNone) => Ok(EstServer::Host { roots: self.rooted(roots) }),
+            (server, None, revocation) => Ok(EstServer::Spiffe { server: server_id(server, span)?, revocation }),
+        }
     }
 
     fn credentials(
@@ -147,19 +166,19 @@ impl<'a> Resolver<'a> {
         let issuer = issuers.get(written.issuer.get_ref()).ok_or_else(|| {
             (written.issuer.span(), Fault::Unknown { what: "issuer", name: written.issuer.get_ref().clone() })
         })?;
-        if !matches!(issuer.kind, IssuerKind::Directory { .. }) {
-            meaningless(written)?;
+        if let (Some(ttl), false) = (&written.ttl, matches!(issuer.kind, IssuerKind::Directory { .. })) {
+            return Err((ttl.span(), Fault::Meaningless { key: "ttl" }));
         }
+        let Naming { identity, dns, ip } = Naming::of(written, issuer)?;
         let key = written.key.as_ref().map(|key| value(key, "kind of key", "p256, p384 or ed25519", KeyKind::parse));
-        let ip = written.ip.iter().map(|ip| value(ip, "address", "10.0.0.1", |text| text.parse().ok()));
         Ok(CredentialEntry {
             name: name(&written.name)?,
-            identity: identity(written)?,
+            identity,
             issuer: Arc::clone(issuer),
             directory: self.rooted(written.directory.get_ref()),
             ttl: written.ttl.as_ref().map(time).transpose()?,
-            dns: written.dns.iter().map(|dns| dns.get_ref().clone()).collect(),
-            ip: ip.collect::<Result<_, _>>()?,
+            dns,
+            ip,
             access: access(written)?,
             key: key.transpose()?.unwrap_or_default(),
             reuse_key: written.reuse_key,
@@ -196,17 +215,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// What only a local authority's directory can be asked for.
-fn meaningless(written: &Credential) -> Located<()> {
-    let ttl = written.ttl.as_ref().map(|ttl| (ttl.span(), "ttl"));
-    let dns = written.dns.first().map(|dns| (dns.span(), "dns"));
-    let ip = written.ip.first().map(|ip| (ip.span(), "ip"));
-    match ttl.or(dns).or(ip) {
-        Some((span, key)) => Err((span, Fault::Meaningless { key })),
-        None => Ok(()),
-    }
-}
-
 fn access(written: &Credential) -> Located<Access> {
     let (user, group) = match &written.owner {
         Some(owner) => owner::parse(owner.get_ref()).map_err(|fault| (owner.span(), fault))?,
@@ -224,17 +232,6 @@ fn name(written: &Spanned<String>) -> Located<Arc<str>> {
         (!text.is_empty() && text.len() <= 200 && text.chars().all(plain)).then(|| Arc::from(text))
     };
     value(written, "name of a credential", "letters, digits, `-`, `_`, `.` and `/`", good)
-}
-
-fn identity(credential: &Credential) -> Located<SpiffeId> {
-    let Some(written) = &credential.identity else { return Err((credential.name.span(), Fault::NoIdentity)) };
-    let text = written.get_ref();
-    let id: SpiffeId =
-        text.parse().map_err(|source| (written.span(), Fault::Identity { text: text.clone(), source }))?;
-    match id.role() {
-        Some((Role::Agent | Role::Server, _)) => Ok(id),
-        _ => Err((written.span(), Fault::Role { text: text.clone() })),
-    }
 }
 
 fn server_id(text: Option<&str>, span: &Range<usize>) -> Located<Option<SpiffeId>> {

@@ -132,7 +132,7 @@ fn what_cannot_be_meant_is_refused() {
     refused(&format!("{HEAD}{}", BOT.replace("spiffe://", "http://")), "12:12", "no identity");
     let nameless: String =
         BOT.lines().filter(|line| !line.starts_with("identity")).map(|line| format!("{line}\n")).collect();
-    refused(&format!("{HEAD}{nameless}dns = [\"etl.corp.internal\"]\n"), "11:8", "hang on its SPIFFE ID");
+    refused(&format!("{HEAD}{nameless}dns = [\"etl.corp.internal\"]\n"), "11:8", "a `trust-domain`");
     refused(&format!("{HEAD}{BOT}{BOT}"), "16:8", "`bot` stands twice");
     refused(&format!("{HEAD}{BOT}{}", BOT.replace("\"bot\"", "\"tob\"")), "19:13", "stands twice");
     refused(&format!("{}{BOT}", HEAD.replace("https://", "http://")), "6:1", "no https URL");
@@ -156,4 +156,70 @@ fn nothing_is_delivered_over_what_another_credential_delivers() {
     refused(&two(&secret("x.json"), &secret("x.json")), "21:19", "x.json` stands twice");
     assert!(parse(&two(&secret("x.json"), &secret("y.json"))).is_ok());
     assert!(parse(&two(projected, "projected = \"volumes\"")).is_ok());
+}
+
+const EST: &str = "[[issuer]]\nname = \"est\"\nkind = \"est\"\nurl = \"https://est.corp\"\n";
+const ETL: &str = "[[credential]]\nname = \"etl\"\nissuer = \"est\"\ndirectory = \"id/etl\"\n";
+
+#[test]
+fn names_alone_are_named_to_an_est_server() {
+    let more = "trust-domain = \"agents.internal\"\ndns = [\"ETL.corp\", \"*.etl.corp\"]\nip = [\"10.0.0.1\"]\n\
+                email = [\"etl@corp\"]\nuri = [\"urn:etl\"]\n";
+    let config = parse(&format!("{HEAD}{EST}{ETL}{more}")).unwrap();
+    let etl = &config.credentials[0];
+    assert_eq!(etl.identity.trust_domain().as_str(), "agents.internal");
+    assert_eq!(etl.identity.to_string(), "dns:*.etl.corp dns:etl.corp email:etl@corp ip:10.0.0.1 uri:urn:etl");
+    assert!(etl.dns.is_empty() && etl.ip.is_empty(), "they are its names, not more of them");
+    let IssuerKind::Est { server, .. } = &etl.issuer.kind else { panic!("{etl:?}") };
+    assert_eq!(*server, EstServer::Spiffe { server: None, revocation: Revocation::Required });
+}
+
+#[test]
+fn a_server_of_strangers_is_known_by_roots_and_nobody_asks_whether_it_is_revoked() {
+    let own = "trust-domain = \"agents.internal\"\ndns = [\"etl.corp\"]\n";
+    let with = |issuer: &str| format!("{HEAD}{EST}{issuer}{ETL}{own}");
+    let config = parse(&with("roots = \"web.pem\"\nrevocation = \"danger_none\"\n")).unwrap();
+    let IssuerKind::Est { server, .. } = &config.credentials[0].issuer.kind else { panic!("{config:?}") };
+    assert_eq!(*server, EstServer::Host { roots: "/etc/countermark/web.pem".into() });
+    let server = "server = \"spiffe://agents.internal/server/est\"\n";
+    for (issuer, words) in [
+        ("roots = \"web.pem\"\n", "revocation = \"danger_none\""),
+        ("roots = \"web.pem\"\nrevocation = \"required\"\n", "revocation = \"danger_none\""),
+        (&format!("roots = \"web.pem\"\nrevocation = \"danger_none\"\n{server}"), "exclude each other"),
+        (&format!("roots = \"web.pem\"\n{server}"), "exclude each other"),
+    ] {
+        refused(&with(issuer), "10:1", words);
+    }
+    let authority = HEAD.to_owned() + "roots = \"web.pem\"\n" + BOT;
+    refused(&authority, "2:1", "unknown field `roots`");
+}
+
+#[test]
+fn names_that_cannot_be_meant_are_refused_where_they_stand() {
+    let domain = "trust-domain = \"agents.internal\"\n";
+    for (more, place, words) in [
+        ("", "15:8", "a credential needs an `identity`"),
+        ("dns = [\"etl.corp\"]\n", "15:8", "a `trust-domain`"),
+        (domain, "18:16", "at least one of"),
+        ("trust-domain = \"Agents\"\ndns = [\"etl.corp\"]\n", "18:16", "`Agents` is no trust domain"),
+        (&format!("{domain}identity = \"spiffe://agents.internal/agent/etl\"\n"), "18:16", "not both"),
+        (&format!("{domain}dns = [\"a b\"]\n"), "19:8", "`a b` is no name of its kind"),
+        (&format!("{domain}dns = [\"a\", \"etl..corp\"]\n"), "19:13", "`etl..corp` is no name"),
+        (&format!("{domain}dns = [\"a\", \"A\"]\n"), "19:13", "the name `dns:a` stands twice"),
+        (&format!("{domain}ip = [\"nowhere\"]\n"), "19:7", "`nowhere` is no address"),
+        (&format!("{domain}email = [\"etl\"]\n"), "19:10", "`etl` is no name of its kind"),
+        (&format!("{domain}uri = [\"etl\"]\n"), "19:8", "`etl` is no name of its kind"),
+        (&format!("{domain}uri = [\"urn:a\", \"urn:b\"]\n"), "19:17", "one URI at most"),
+        (&format!("{domain}uri = [\"Spiffe://agents.internal/x\"]\n"), "19:8", "write it as `identity`"),
+        (&format!("{domain}dns = [\"a\"]\nttl = \"1h\"\n"), "20:7", "`ttl` has no meaning here"),
+        ("identity = \"spiffe://agents.internal/agent/etl\"\nemail = [\"a@b\"]\n", "19:10", "no `identity`"),
+        ("identity = \"spiffe://agents.internal/agent/etl\"\nuri = [\"urn:a\"]\n", "19:8", "no `identity`"),
+        ("identity = \"spiffe://agents.internal/agent/etl\"\ndns = [\"a\"]\n", "19:8", "`dns` has no meaning"),
+    ] {
+        refused(&format!("{HEAD}{EST}{ETL}{more}"), place, words);
+    }
+    for issuer in ["ca", "net"] {
+        let etl = ETL.replace("\"est\"", &format!("\"{issuer}\""));
+        refused(&format!("{HEAD}{etl}{domain}dns = [\"a\"]\n"), "14:16", "X509-SVIDs alone");
+    }
 }

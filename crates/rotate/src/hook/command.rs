@@ -26,7 +26,7 @@ pub(super) async fn run(
         .env_clear()
         .env("PATH", PATH)
         .env("COUNTERMARK_CREDENTIAL", entry.name.as_ref())
-        .env("COUNTERMARK_IDENTITY", entry.identity.as_str())
+        .env("COUNTERMARK_IDENTITY", entry.identity.to_string())
         .env("COUNTERMARK_DIRECTORY", &entry.directory)
         .env("COUNTERMARK_GENERATION", generation.to_string())
         .env("COUNTERMARK_GENERATION_DIRECTORY", current)

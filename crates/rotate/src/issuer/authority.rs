@@ -150,9 +150,7 @@ pub(super) async fn station(
     now: UnixTime,
 ) -> Result<Station, IssuerError> {
     let trust_domain = entry.identity.trust_domain().clone();
-    let credential = present.credential.clone();
-    let credential =
-        credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
+    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry))?;
     let mut own = wire::known(present, &trust_domain, &entry.directory)?;
     if !wire::lists_hold(&own, now) {
         // After a long sleep the lists are over, and without them nobody is believed. New ones prove themselves, and of one name the

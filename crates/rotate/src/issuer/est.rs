@@ -12,11 +12,12 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::FromDer as _;
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::wire::{self, Wire, WireError, expected};
+use super::wire::{self, Exchange, Wire, WireError, expected};
 use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf};
-use crate::config::{CredentialEntry, IssuerKind};
+use crate::config::{CredentialEntry, EstServer, IssuerKind};
 use crate::pkcs7;
 
 /// The operations of one EST server over one way to it.
@@ -68,7 +69,33 @@ impl Est {
 
 impl Issuer for Est {
     fn issue<'a>(&'a self, csr: &'a [u8]) -> Issuing<'a> {
-        Box::pin(async move { Ok(self.reenroll(csr).await?) })
+        Box::pin(async move {
+            let chain = self.reenroll(csr).await?;
+            match chain.as_slice() {
+                [leaf] => Ok(self.completed(leaf, csr).await?),
+                _ => Ok(chain),
+            }
+        })
+    }
+}
+
+impl Est {
+    /// The chain of a leaf that was answered alone: what leads to the root, a server tells elsewhere
+    /// ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)). Nothing is believed for that.
+    async fn completed(
+        &self,
+        leaf: &CertificateDer<'static>,
+        csr: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, WireError> {
+        let known = match self.wire.get(&self.base, "/cacerts").await.and_then(Exchange::success) {
+            Ok(known) => pkcs7::certificates(&known)?,
+            Err(error) => {
+                // A root may have signed it. Whether that is so is judged with the rest.
+                tracing::debug!(%error, "the server does not tell the certificates of its authority");
+                return Ok(vec![leaf.clone()]);
+            }
+        };
+        Ok(pkcs7::chain(&[std::slice::from_ref(leaf), known.as_slice()].concat(), &spki_of(csr)?)?)
     }
 }
 
@@ -80,15 +107,19 @@ pub(super) fn station(
     clock: Arc<dyn Clock>,
     now: UnixTime,
 ) -> Result<Station, IssuerError> {
-    let IssuerKind::Est { url, server, bundle, crl, revocation } = kind else {
+    let IssuerKind::Est { url, server, bundle, crl } = kind else {
         return Err(WireError::Unexpected("an EST issuer").into());
     };
-    let directory = || entry.directory.display().to_string();
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential = credential.ok_or_else(|| StationError::NoCredential { directory: directory() })?;
-    let own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
-    let configured = configured(&own, bundle.as_deref(), crl.as_deref())?;
-    let wire = Wire::own_under(*revocation, credential, own, expected(server.as_ref()), clock)?;
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry))?;
+    let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
+    let wire = match server {
+        EstServer::Spiffe { server, revocation } => {
+            Wire::own_under(*revocation, credential, held.clone()?, expected(server.as_ref()), clock)?
+        }
+        EstServer::Host { roots } => Wire::host(&credential, &self::roots(roots)?, clock)?,
+    };
+    let configured = configured(entry, held, bundle.as_deref(), crl.as_deref())?;
     let base = if url.path().trim_matches('/').is_empty() {
         wire::join(url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?
     } else {
@@ -98,19 +129,46 @@ pub(super) fn station(
 }
 
 /// Trust material from files, or what the directory had.
-fn configured(own: &OwnTrust, bundle: Option<&Path>, crl: Option<&Path>) -> Result<OwnTrust, IssuerError> {
-    let bundle = match bundle {
-        Some(path) => {
+fn configured(
+    entry: &CredentialEntry,
+    held: Result<OwnTrust, StationError>,
+    bundle: Option<&Path>,
+    crl: Option<&Path>,
+) -> Result<OwnTrust, IssuerError> {
+    let (bundle, crls) = match (bundle, held) {
+        (Some(path), held) => {
             let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            Bundle::from_pem(own.bundle.trust_domain().clone(), &text)?
+            let bundle = Bundle::from_pem(entry.identity.trust_domain().clone(), &text)?;
+            (bundle, held.map(|held| held.crls).unwrap_or_default())
         }
-        None => own.bundle.clone(),
+        (None, held) => {
+            let held = held?;
+            (held.bundle, held.crls)
+        }
     };
     let crls = match crl {
         Some(path) => directory::read_crls(path)?,
-        None => own.crls.clone(),
+        None => crls,
     };
     Ok(OwnTrust { bundle, crls })
+}
+
+/// The roots by which a server of strangers is known: every certificate of the file, and each an authority's.
+fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, WireError> {
+    let unusable = |what: &dyn std::fmt::Display| WireError::Roots { path: path.to_owned(), what: what.to_string() };
+    let text = std::fs::read(path).map_err(|error| unusable(&error))?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let roots: Vec<CertificateDer<'static>> = roots.map_err(|error| unusable(&error))?;
+    if roots.is_empty() {
+        return Err(unusable(&"there is no certificate in it"));
+    }
+    for (index, root) in roots.iter().enumerate() {
+        let authority = X509Certificate::from_der(root).is_ok_and(|(_, certificate)| certificate.is_ca());
+        if !authority {
+            return Err(unusable(&format!("certificate {} in it is no authority's (CA:TRUE)", index + 1)));
+        }
+    }
+    Ok(roots)
 }
 
 /// Trust that is what it is.

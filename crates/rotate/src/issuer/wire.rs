@@ -1,5 +1,6 @@
 //! Requests to an issuer, and their answers: bounded in size and time.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use bytes::{Bytes, BytesMut};
 use countermark_credential::{Credential, DomainTrust, Revocation, Trust};
 use countermark_identity::{Clock, SanMap, SpiffeId, TrustDomain, UnixTime};
 use countermark_mtls::{
-    AnonymousClient, Client, ClientConfig, ClientError, ExpectedServer, TrustGenerations, UnusableCredential,
-    VerifiedServer,
+    AnonymousClient, Client, ClientConfig, ClientError, ExpectedServer, HostClient, HostClientError, TrustGenerations,
+    UnusableCredential, VerifiedServer,
 };
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
+use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::{OwnTrust, Present};
@@ -22,6 +24,8 @@ use super::{OwnTrust, Present};
 pub(crate) enum Wire {
     /// Nobody yet, or nobody any more.
     Anonymous(AnonymousClient),
+    /// With our credential, to a server that is known by its host.
+    Host(HostClient),
     /// With our credential.
     Own(Client),
 }
@@ -32,8 +36,10 @@ pub(crate) struct Exchange {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Who answered.
+    /// Who answered, where that has a SPIFFE ID.
     pub(crate) server: Option<SpiffeId>,
+    /// Whether whoever answered has proved to be who was asked.
+    proven: bool,
 }
 
 impl Wire {
@@ -60,6 +66,15 @@ impl Wire {
         Ok(Self::Own(Client::new(credential, trust.watch(), expected, clock, config())?))
     }
 
+    /// A way as `credential`, to a server of strangers that is known by its host and by roots of its own.
+    pub(crate) fn host(
+        credential: &Credential,
+        roots: &[CertificateDer<'_>],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WireError> {
+        Ok(Self::Host(HostClient::danger_without_revocation(credential, roots, clock, &config())?))
+    }
+
     /// A way as nobody.
     pub(crate) fn anonymous(own: OwnTrust, expected: ExpectedServer, clock: Arc<dyn Clock>) -> Result<Self, WireError> {
         let trust_domain = own.bundle.trust_domain().clone();
@@ -73,6 +88,11 @@ impl Wire {
             let response = match self {
                 Self::Anonymous(client) => client.request(request).await?,
                 Self::Own(client) => client.request(request).await?,
+                Self::Host(client) => {
+                    let (parts, body) = client.request(request, LARGEST_ANSWER).await?.into_parts();
+                    let (status, headers) = (parts.status, parts.headers);
+                    return Ok(Exchange { status, headers, body, server: None, proven: true });
+                }
             };
             let (parts, mut incoming) = response.into_parts();
             let server = parts.extensions.get::<VerifiedServer>().map(|server| server.server().spiffe_id().clone());
@@ -84,7 +104,8 @@ impl Wire {
                 }
                 body.extend_from_slice(&data);
             }
-            Ok(Exchange { status: parts.status, headers: parts.headers, body: body.freeze(), server })
+            let proven = server.is_some();
+            Ok(Exchange { status: parts.status, headers: parts.headers, body: body.freeze(), server, proven })
         };
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| WireError::Timeout { limit: PATIENCE })?
     }
@@ -138,7 +159,7 @@ impl Exchange {
         let kind = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let text = std::str::from_utf8(&self.body).ok().filter(|_| kind.starts_with("text/plain"))?.trim();
         let plain = (1..=MOST_WORDS).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        (plain && self.server.is_some()).then(|| format!(": {text}"))
+        (plain && self.proven).then(|| format!(": {text}"))
     }
 
     /// How long to wait before the next request, if the answer says so.
@@ -207,8 +228,12 @@ pub(crate) enum WireError {
     Client(#[from] ClientError),
     #[error("our own certificate cannot be used: {0}")]
     Credential(#[from] UnusableCredential),
+    #[error(transparent)]
+    Host(#[from] HostClientError),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
+    #[error("the roots of the server in {} cannot be used: {what}", path.display())]
+    Roots { path: PathBuf, what: String },
     #[error("the issuer answers {status}{code}")]
     Status { status: StatusCode, code: String, retry_after: Option<Duration> },
     #[error("no answer within {limit:?}")]

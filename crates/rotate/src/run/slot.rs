@@ -96,13 +96,13 @@ pub(super) fn find(
     serial: Option<&countermark_identity::Serial>,
 ) -> Input {
     let (life, generation, fault) = match directory::read(&entry.directory) {
-        Ok(held) if held.credential.spiffe_id() == Some(&entry.identity) => {
+        Ok(held) if entry.identity.is_of(held.credential.leaf()) => {
             let leaf = held.credential.leaf();
             let issued = issued.filter(|_| serial == Some(leaf.serial()));
             (Some(Life::of(leaf, issued)), held.generation.map(directory::Generation::number), None)
         }
         Ok(held) => {
-            let found = held.credential.spiffe_id().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+            let found = held.credential.leaf().called();
             (None, None, Some(format!("it is the credential of {found}")))
         }
         Err(error) => (None, None, Some(error.to_string())),
@@ -128,24 +128,22 @@ pub(super) fn judge(
 
 /// Refuses a directory that is somebody else's; one that cannot be read is mended by the next renewal.
 fn require_identity(entry: &CredentialEntry) -> Result<(), StartError> {
-    let found = match directory::read(&entry.directory) {
-        Ok(held) => held.credential.spiffe_id().map_or_else(|| "nobody".to_owned(), ToString::to_string),
-        Err(_) => return Ok(()),
-    };
-    if found == entry.identity.as_str() {
+    let Ok(held) = directory::read(&entry.directory) else { return Ok(()) };
+    let leaf = held.credential.leaf();
+    if entry.identity.is_of(leaf) {
         return Ok(());
     }
     Err(StartError::OtherIdentity {
         credential: Arc::clone(&entry.name),
         dir: entry.directory.clone(),
-        found,
+        found: leaf.called(),
         wanted: entry.identity.clone(),
     })
 }
 
 fn duties(entry: &CredentialEntry) -> Duties {
     Duties {
-        seed: schedule::seed(entry.identity.as_str().as_bytes()),
+        seed: schedule::seed(entry.identity.to_string().as_bytes()),
         hooks: entry.hooks.len(),
         deliveries: entry.hooks.iter().take_while(|hook| hook.kind.delivers()).count(),
         probe: entry.probe.is_some(),

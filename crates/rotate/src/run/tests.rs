@@ -4,6 +4,7 @@ pub(super) mod double;
 #[cfg(feature = "pkcs12")]
 mod keystore;
 mod lists;
+mod sans;
 mod trust;
 
 use std::collections::BTreeSet;

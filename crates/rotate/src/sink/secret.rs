@@ -22,7 +22,7 @@ pub(crate) fn manifest(entry: &CredentialEntry, generation: u64, sink: &SecretSi
         files.map(|(name, content)| (name.clone(), Value::String(STANDARD.encode(content)))).collect();
     let mut metadata = json!({
         "name": sink.name,
-        "annotations": {"countermark.dev/generation": generation.to_string(), "countermark.dev/identity": entry.identity.as_str()},
+        "annotations": {"countermark.dev/generation": generation.to_string(), "countermark.dev/identity": entry.identity.to_string()},
     });
     if let (Some(namespace), Some(metadata)) = (&sink.namespace, metadata.as_object_mut()) {
         metadata.insert("namespace".to_owned(), json!(namespace));

@@ -91,3 +91,34 @@ fn one_process_keeps_a_directory_and_mints_go_on_beside_it() {
     drop(claim);
     Claim::acquire(&estate.dir()).unwrap();
 }
+
+#[test]
+fn what_is_known_by_its_names_alone_is_delivered_where_somebody_says_by_whose_roots() {
+    let estate = Estate::new();
+    let dir = estate.dir();
+    let named = |names: &[&str]| {
+        let mut params = leaf_params(PATH);
+        let name = |name: &&str| rcgen::SanType::DnsName((*name).try_into().unwrap());
+        params.subject_alt_names = names.iter().map(name).collect();
+        Delivery { credential: Arc::new(estate.root.credential_with(params, &[])), ..estate.delivery(PATH) }
+    };
+    let manner = Manner { mends: true, trust_domain: Some(td()), ..Manner::default() };
+    deliver_as(&dir, &named(&["etl.corp.internal", "etl"]), &manner, NOW).unwrap();
+    let roots = fs::read(dir.join("ca.crt")).unwrap();
+    assert_eq!(roots, fs::read(dir.join(BUNDLE)).unwrap());
+    deliver_as(&dir, &named(&["etl", "etl.corp.internal"]), &manner, NOW).unwrap();
+    for other in [named(&["etl.corp.internal"]), named(&["etl.corp.internal", "etl", "x"]), estate.delivery(PATH)] {
+        let error = deliver_as(&dir, &other, &manner, NOW).unwrap_err();
+        assert!(matches!(error, DeliveryError::OtherIdentity { .. }), "{error}");
+        assert!(error.to_string().contains("dns:etl"), "{error}");
+    }
+    let elsewhere = Manner { trust_domain: Some("other.internal".parse().unwrap()), ..Manner::default() };
+    let error = deliver_as(&dir, &named(&["etl"]), &elsewhere, NOW).unwrap_err();
+    assert!(matches!(error, DeliveryError::NoOwnBundle { .. }), "{error}");
+    // Other roots alone: the stable name of them stays.
+    let two = [estate.root.bundle().roots(), Ca::root("next").bundle().roots()].concat();
+    let bundle = Bundle::new(td(), two).unwrap();
+    assert!(deliver_own_trust(&dir, bundle, Vec::new(), Access::default()).unwrap());
+    assert_ne!(fs::read(dir.join("ca.crt")).unwrap(), roots);
+    assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(dir.join(BUNDLE)).unwrap());
+}

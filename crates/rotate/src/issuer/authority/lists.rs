@@ -14,6 +14,7 @@ use super::{LARGEST_CRL, crls, fetch_crls};
 use crate::config::CredentialEntry;
 use crate::issuer::wire::{self, Wire, WireError, expected};
 use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, StationError, same_lists};
+use crate::name::Name;
 use crate::renew::{blocking, present};
 
 /// The revocation lists of an authority of ours, by its long poll, as who the credential is that is there.
@@ -26,8 +27,7 @@ pub(in crate::issuer) async fn lists(
     now: UnixTime,
 ) -> Result<Published, IssuerError> {
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential =
-        credential.ok_or_else(|| StationError::NoCredential { directory: entry.directory.display().to_string() })?;
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry))?;
     let mut own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
     if !wire::lists_hold(&own, now) {
         own.crls.extend(fetch_crls(url).await?);
@@ -41,7 +41,7 @@ pub(in crate::issuer) async fn lists(
 /// How the authority is asked for its lists.
 struct Way {
     directory: PathBuf,
-    identity: SpiffeId,
+    identity: Name,
     credential: Arc<Credential>,
     own: OwnTrust,
     /// Where the two are from, at the latest.

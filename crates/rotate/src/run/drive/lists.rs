@@ -133,7 +133,7 @@ impl Rotation {
             Refreshing::All => false,
         };
         let Some(slot) = self.slots.get(&id).filter(|_| !self.refreshes.iter().any(waits)) else { return };
-        let seed = schedule::seed(slot.entry.identity.as_str().as_bytes());
+        let seed = schedule::seed(slot.entry.identity.to_string().as_bytes());
         let due = self.now().mono + schedule::retry_after(failures, seed, FAR);
         self.retries.set(id, Some(due), slot.entry.rank);
         let undelivered = self.undelivered.entry(id).or_default();
@@ -170,7 +170,7 @@ impl Rotation {
 async fn follow(entries: Vec<Arc<CredentialEntry>>, tools: Tools, out: mpsc::Sender<Listed>) {
     let (mut failures, mut told) = (0, None);
     for entry in entries.iter().cycle() {
-        let seed = schedule::seed(entry.identity.as_str().as_bytes());
+        let seed = schedule::seed(entry.identity.to_string().as_bytes());
         match lists(entry, &tools).await {
             Ok(None) => return,
             Ok(Some(mut lists)) => loop {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 #[cfg(feature = "pkcs12")]
 use countermark_credential::Bundle;
-use countermark_credential::directory::{self, Delivery, DomainCrls};
+use countermark_credential::directory::{self, Delivery, DomainCrls, Manner};
 use countermark_credential::{Crl, Issuer, Issuing};
-use countermark_identity::{Clock, UnixTime};
-use countermark_testkit::{MockClock, TestCa};
+use countermark_identity::{Clock, San, UnixTime};
+use countermark_testkit::{MockClock, Spec, TestCa, Wrong};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +23,7 @@ use x509_parser::prelude::FromDer as _;
 use crate::config::{Config, ConfigError, CredentialEntry};
 use crate::event::{Event, Told};
 use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::name::Name;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
 /// A wall clock that runs with tokio's, and jumps when it is told to.
@@ -61,11 +62,15 @@ pub(in crate::run) enum Mood {
     Expired,
     Garbage,
     Good,
+    Lacking,
+    More,
     OtherKey,
     OtherName,
     OtherRoot,
     Same,
     Slow,
+    Svid,
+    Useless,
 }
 
 pub(in crate::run) struct Authority {
@@ -160,6 +165,7 @@ impl Authority {
 struct Desk {
     authority: Arc<Authority>,
     name: String,
+    wanted: Name,
     held: Option<Vec<CertificateDer<'static>>>,
 }
 
@@ -191,7 +197,7 @@ impl Desk {
         let ca = &self.authority.ca;
         // The double's CA would draw the serial from the key, and repeat it with the key.
         let serial = self.authority.serials.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-        let spec = ca.agent_spec(&self.name).serial(&serial);
+        let spec = named(ca, &self.wanted).serial(&serial);
         if self.name.starts_with("silent") {
             tokio::time::sleep(Duration::from_secs(29)).await;
             return Err("no answer within 30 s".into());
@@ -207,12 +213,28 @@ impl Desk {
             Mood::OtherKey => Ok(ca.mint(&spec).chain),
             Mood::OtherRoot => Ok(self.authority.other.sign(&spec, spki)),
             Mood::Expired => Ok(ca.sign(&spec.expired(), spki)),
+            Mood::Lacking => Ok(ca.sign(&Spec::nameless().dns("etl.corp"), spki)),
+            Mood::More => Ok(ca.sign(&spec.dns("admin.corp"), spki)),
+            Mood::Svid => Ok(ca.sign(&spec.and_uri("spiffe://agents.internal/agent/etl"), spki)),
+            Mood::Useless => Ok(ca.sign(&spec.wrong(Wrong::NoClientAuth).wrong(Wrong::NoServerAuth), spki)),
             Mood::Same => Ok(self.held.clone().unwrap()),
             Mood::Good => {
                 self.authority.issued.lock().unwrap().push(now);
                 Ok(ca.sign(&spec, spki))
             }
         }
+    }
+}
+
+/// What a certificate of this name says.
+fn named(ca: &TestCa, name: &Name) -> Spec {
+    match name {
+        Name::Spiffe(id) => ca.agent_spec(id.path().rsplit('/').next().unwrap()),
+        Name::Sans { sans, .. } => sans.iter().fold(Spec::nameless(), |spec, san| match san {
+            San::Dns(name) => spec.dns(name),
+            San::Email(address) => spec.email(address),
+            other => panic!("{other}"),
+        }),
     }
 }
 
@@ -230,6 +252,7 @@ impl Stations for Authorities {
             let desk = Desk {
                 authority: Arc::clone(&self.0),
                 name: entry.name.to_string(),
+                wanted: entry.identity.clone(),
                 held: present.credential.as_ref().map(|held| held.chain().to_vec()),
             };
             Ok(Station { issuer: Arc::new(desk), trust: Arc::new(Self(Arc::clone(&self.0))), windows: None })
@@ -304,8 +327,13 @@ impl Bench {
 
     /// A credential of this name that no root here leads to.
     pub(in crate::run) fn stranger(&self, name: &str) -> Arc<countermark_credential::Credential> {
+        self.stranger_of(&self.issuer.other.agent_spec(name))
+    }
+
+    /// A credential that says this, and that no root here leads to.
+    pub(in crate::run) fn stranger_of(&self, spec: &Spec) -> Arc<countermark_credential::Credential> {
         self.issuer.at();
-        self.issuer.other.mint(&self.issuer.other.agent_spec(name)).credential()
+        self.issuer.other.mint(spec).credential()
     }
 
     /// The root of this authority and that of another.
@@ -323,13 +351,19 @@ impl Bench {
     }
 
     pub(in crate::run) fn remint(&self, dir: &Path, name: &str) {
+        self.put(dir, &self.issuer.ca.agent_spec(name));
+    }
+
+    /// Delivers a certificate that says this.
+    pub(in crate::run) fn put(&self, dir: &Path, spec: &Spec) {
         let now = self.issuer.at();
         let delivery = Delivery {
-            credential: self.issuer.ca.mint(&self.issuer.ca.agent_spec(name)).credential(),
+            credential: self.issuer.ca.mint(spec).credential(),
             bundles: vec![self.issuer.ca.bundle()],
             crls: vec![DomainCrls { trust_domain: "agents.internal".parse().unwrap(), crls: self.issuer.ca.crls() }],
         };
-        directory::deliver(dir, &delivery, now).unwrap();
+        let manner = Manner { trust_domain: Some("agents.internal".parse().unwrap()), ..Manner::default() };
+        directory::deliver_as(dir, &delivery, &manner, now).unwrap();
     }
 
     pub(in crate::run) fn entry(&self, name: &str, more: &str) -> String {
@@ -342,6 +376,7 @@ impl Bench {
     pub(in crate::run) fn config(&self, credentials: &str) -> Result<Config, ConfigError> {
         let text =
             format!("version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n{credentials}");
+        let text = text + "[[issuer]]\nname = \"est\"\nkind = \"est\"\nurl = \"https://est.corp\"\n";
         let text = if text.contains("\"foreign\"") {
             text + "[[issuer]]\nname = \"foreign\"\nkind = \"directory\"\npath = \"foreign\"\n"
         } else {
