@@ -89,9 +89,13 @@ impl Corporation {
     }
 
     fn config(&self, host: &str, roots: &str) -> Config {
+        self.config_with(host, roots, "crl = \"crl.pem\"\n")
+    }
+
+    fn config_with(&self, host: &str, roots: &str, more: &str) -> Config {
         let text = format!(
             "version = 1\n[[issuer]]\nname = \"corp\"\nkind = \"est\"\nurl = \"https://{host}:{}/.well-known/est/etl\"\n\
-             roots = \"{roots}\"\nrevocation = \"danger_none\"\nbundle = \"ca.pem\"\ncrl = \"crl.pem\"\n\
+             roots = \"{roots}\"\nrevocation = \"danger_none\"\nbundle = \"ca.pem\"\n{more}\
              [[credential]]\nname = \"etl\"\nissuer = \"corp\"\ndirectory = \"etl\"\ntrust-domain = \"agents.internal\"\n\
              dns = [\"etl.corp.internal\"]\nemail = [\"etl@corp.internal\"]\n",
             self.port
@@ -314,6 +318,32 @@ async fn only_a_server_of_the_named_roots_and_of_the_urls_host_is_asked() {
     corporation.clock.advance(HALF);
     let status = corporation.once(corporation.config("127.0.0.1", "web.pem")).await;
     assert_eq!(status.credentials[0].failures, 0, "{status:?}");
+}
+
+#[tokio::test]
+async fn lists_that_are_there_and_cannot_be_read_are_not_taken_for_none() {
+    let corporation = Corporation::new(&web()).await;
+    let dir = corporation.dir();
+    let config = corporation.config_with("localhost", "web.pem", "");
+    std::fs::write(dir.join("agents.internal.crl.pem"), "broken").unwrap();
+    corporation.clock.advance(HALF);
+    let before = serial(&dir);
+    let status = corporation.once(config.clone()).await;
+    let failure = status.credentials[0].failure.clone().unwrap();
+    assert!(failure.cause.contains("agents.internal.crl.pem"), "{failure:?}");
+    assert_eq!((serial(&dir), corporation.asked.load(Ordering::SeqCst)), (before.clone(), 0));
+    // Good ones count: they revoke what is answered, or do not.
+    std::fs::copy(corporation.place.path().join("crl.pem"), dir.join("agents.internal.crl.pem")).unwrap();
+    let status = corporation.once(config.clone()).await;
+    assert_eq!(status.credentials[0].failures, 0, "{status:?}");
+    assert_ne!(serial(&dir), before);
+    // Those that were delivered, too, and although the roots beside them can be had elsewhere.
+    std::fs::write(dir.join("trust/current/agents.internal.crl.pem"), "broken").unwrap();
+    corporation.clock.advance(HALF);
+    let before = serial(&dir);
+    let failure = corporation.once(config).await.credentials[0].failure.clone().unwrap();
+    assert!(failure.cause.contains("agents.internal.crl.pem"), "{failure:?}");
+    assert_eq!(serial(&dir), before);
 }
 
 #[tokio::test]

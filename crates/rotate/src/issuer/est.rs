@@ -6,7 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
+use countermark_credential::directory::{LoadError, crl_name};
+use countermark_credential::{Bundle, Crl, Issuer, IssuerError, Issuing, directory};
 use countermark_identity::{Clock, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
@@ -135,22 +136,36 @@ fn configured(
     bundle: Option<&Path>,
     crl: Option<&Path>,
 ) -> Result<OwnTrust, IssuerError> {
-    let (bundle, crls) = match (bundle, held) {
-        (Some(path), held) => {
+    let lists = held.as_ref().map(|held| held.crls.clone()).unwrap_or_default();
+    let bundle = match bundle {
+        Some(path) => {
             let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            let bundle = Bundle::from_pem(entry.identity.trust_domain().clone(), &text)?;
-            (bundle, held.map(|held| held.crls).unwrap_or_default())
+            Bundle::from_pem(entry.identity.trust_domain().clone(), &text)?
         }
-        (None, held) => {
-            let held = held?;
-            (held.bundle, held.crls)
-        }
+        None => held?.bundle,
     };
     let crls = match crl {
         Some(path) => directory::read_crls(path)?,
-        None => crls,
+        None if lists.is_empty() => lists_there(entry)?,
+        None => lists,
     };
     Ok(OwnTrust { bundle, crls })
+}
+
+/// The lists of a directory from which none came with a bundle: that they cannot be read does not mean that there are none.
+fn lists_there(entry: &CredentialEntry) -> Result<Vec<Arc<Crl>>, IssuerError> {
+    let trust_domain = entry.identity.trust_domain();
+    match directory::load_trust(&entry.directory) {
+        Ok(material) => {
+            let own = material.crls.into_iter().filter(|domain| domain.trust_domain == *trust_domain);
+            Ok(own.flat_map(|domain| domain.crls).collect())
+        }
+        Err(LoadError::NoTrust { .. }) => {
+            let beside = entry.directory.join(crl_name(trust_domain));
+            if beside.exists() { Ok(directory::read_crls(&beside)?) } else { Ok(Vec::new()) }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The roots by which a server of strangers is known: every certificate of the file, and each an authority's.
