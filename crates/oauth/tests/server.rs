@@ -8,6 +8,7 @@ use countermark_oauth::{
     ClientAuthentication, Introspector, PublishedKeys, TokenRefusal, TokenVerifier, UnverifiedToken,
 };
 use countermark_testkit::{Fault, pair};
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use crate::world::{RESOURCE, World, question};
@@ -145,6 +146,42 @@ async fn an_agent_with_many_good_tokens_waits_for_its_share() {
     }
 }
 
+/// Who gives up before its turn has asked nothing: nobody's questions pile up.
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_any_more_is_not_asked() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let flood = pair(&world.ca, "intern-bot", "ledger").await;
+    let verifier = introspecting(&world, false);
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok(), "its metadata is known");
+    let asked = world.sso.introspections();
+    world.sso.fail(Fault::Slow(Duration::from_millis(500)));
+    for number in 0..2000 {
+        let invented = UnverifiedToken::parse(&format!("invented-{number}")).unwrap();
+        assert!(verifier.verify(&invented, peer(&flood)).now_or_never().is_none());
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(world.sso.introspections(), asked + 16, "the share of one agent");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_not_asked_for_again_at_once() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, token) = caller(&world).await;
+    let verifier = introspecting(&world, false);
+    assert!(verifier.verify(&token, peer(&met)).await.is_ok(), "its metadata is known");
+    let asked = world.sso.introspections();
+    world.sso.fail(Fault::Html);
+    for number in 0..20 {
+        let invented = UnverifiedToken::parse(&format!("invented-{number}")).unwrap();
+        let refusal = verifier.verify(&invented, peer(&met)).await.unwrap_err();
+        assert_eq!(refusal, TokenRefusal::Unavailable("introspection"));
+    }
+    assert!(world.sso.introspections() <= asked + 2);
+}
+
 #[tokio::test]
 async fn tokens_wait_five_seconds_at_most_for_an_issuer_that_hangs() {
     let world = World::new().await;
@@ -170,7 +207,7 @@ async fn an_issuer_that_wants_to_be_left_alone_is() {
     let (met, token) = caller(&world).await;
     let verifier = introspecting(&world, false);
     assert!(verifier.verify(&token, peer(&met)).await.is_ok(), "its metadata is known");
-    for (status, least, most) in [(429, 1, 3), (401, 1, 3), (400, 100, 100)] {
+    for (status, least, most) in [(429, 1, 3), (401, 1, 3), (400, 100, 100), (403, 100, 100), (413, 100, 100)] {
         let before = world.sso.introspections();
         world.sso.fail(Fault::Status(status));
         for number in 0..100 {

@@ -4,11 +4,11 @@ mod answers;
 mod shares;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countermark_identity::{AgentId, Clock, Secret, UnixTime};
-use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 
 use self::answers::Answers;
 use self::shares::Shares;
@@ -90,9 +90,17 @@ impl Introspector {
     /// What the issuer says of the token, within [`LONGEST`]. However many ask at once, it is asked once, and within [`Self::ttl`]
     /// not again, unless it gave no answer.
     pub(super) async fn ask(self: &Arc<Self>, token: &str, agent: &AgentId) -> Answer {
-        let mut answer = {
-            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.answer(token, self.clock.now(), self.ttl, |found| self.start(token, agent, found))
+        let key = answers::Key::of(token);
+        let known = self.answers().known(&key, self.clock.now(), self.ttl);
+        let mut answer = match known {
+            Some(answer) => answer,
+            None => {
+                // Whoever waits here has asked nothing, and leaves nothing behind.
+                let Ok(Some(share)) = tokio::time::timeout(PATIENCE, self.shares.take(agent)).await else {
+                    return Answer::none(self.clock.now());
+                };
+                self.answers().answer(key, self.clock.now(), self.ttl, |found| self.start(token, share, found))
+            }
         };
         let answered = answer.wait_for(Option::is_some).await;
         // Nobody answers any more where the runtime ends.
@@ -100,11 +108,12 @@ impl Introspector {
     }
 
     /// Asks in a task of its own: whoever came first may go away, and the others wait for the same answer.
-    fn start(self: &Arc<Self>, token: &str, agent: &AgentId, found: watch::Sender<Option<Answer>>) {
-        let (this, token, agent) = (Arc::clone(self), Secret::new(token.to_owned()), agent.clone());
+    fn start(self: &Arc<Self>, token: &str, share: OwnedSemaphorePermit, found: watch::Sender<Option<Answer>>) {
+        let (this, token) = (Arc::clone(self), Secret::new(token.to_owned()));
         tokio::spawn(async move {
+            let _until_it_is_answered = share;
             let asked = this.clock.now();
-            let said = tokio::time::timeout(LONGEST, this.said(token.expose(), &agent)).await;
+            let said = tokio::time::timeout(LONGEST, this.said(token.expose())).await;
             let said = said.unwrap_or_else(|_| Err(this.unanswered("no answer in time", PAUSE)));
             let answer = match said {
                 Ok(said) => Answer { said: Ok(Arc::new(said)), until: asked.saturating_add(this.ttl) },
@@ -118,29 +127,33 @@ impl Introspector {
     }
 
     /// What the issuer says of the token, if it calls it active.
-    async fn said(&self, token: &str, agent: &AgentId) -> Result<Said, TokenRefusal> {
-        let places = async { (self.shares.take(agent).await, self.asking.acquire().await) };
-        let Ok((_share, Ok(_place))) = tokio::time::timeout(PATIENCE, places).await else { return Err(UNAVAILABLE) };
+    async fn said(&self, token: &str) -> Result<Said, TokenRefusal> {
+        let place = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
+        let Ok(Ok(_place)) = place else { return Err(UNAVAILABLE) };
         if self.silence.lasts() {
             return Err(UNAVAILABLE);
         }
         let answer = self.exchange(token).await.map_err(|error| {
             let pause = match &error {
-                // It is about this one question; the next may be another's.
-                DiscoveryError::Http(HttpError::Status { status: 400, .. }) => Duration::ZERO,
-                DiscoveryError::Http(HttpError::Status { retry_after: Some(after), .. }) => {
-                    (*after).clamp(PAUSE, LONGEST_PAUSE)
+                DiscoveryError::Http(HttpError::Status { status: 401 | 429 | 500.., retry_after, .. }) => {
+                    retry_after.unwrap_or(PAUSE).clamp(PAUSE, LONGEST_PAUSE)
                 }
+                // It is about this one question, which somebody may have made up; the next is another's.
+                DiscoveryError::Http(HttpError::Status { .. }) => Duration::ZERO,
                 _ => PAUSE,
             };
             self.unanswered(&error, pause)
         })?;
         let said = Said(answer);
-        match said.claims()?.get("active") {
-            Some(Value::Bool(true)) => Ok(said),
-            Some(Value::Bool(false)) => Err(TokenRefusal::Inactive),
-            _ => Err(self.unanswered("an answer that is none", PAUSE)),
-        }
+        let active = match said.claims().as_ref().ok().and_then(|claims| claims.get("active")) {
+            Some(Value::Bool(active)) => *active,
+            _ => return Err(self.unanswered("the answer does not say whether the token is active", PAUSE)),
+        };
+        if active { Ok(said) } else { Err(TokenRefusal::Inactive) }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves the server alone for a while, and says why: once for all who hear it together.

@@ -13,9 +13,21 @@ use super::Answer;
 /// left, all that were given are.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    known: HashMap<[u8; 32], Known>,
+    known: HashMap<Key, Known>,
     /// How many there are before the ended ones are looked for.
     crowd: usize,
+}
+
+/// A token by its hash.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Key([u8; 32]);
+
+impl Key {
+    pub(super) fn of(token: &str) -> Self {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        Self(key)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -25,20 +37,24 @@ struct Known {
 }
 
 impl Answers {
+    /// Where this token's answer is, or will be, if somebody has asked.
+    pub(super) fn known(&self, key: &Key, now: UnixTime, ttl: Duration) -> Option<watch::Receiver<Option<Answer>>> {
+        // A question that was asked long ago is answered as of then.
+        let fresh = |known: &&Known| now.duration_since(known.asked) <= ttl || !known.is_asked();
+        let known = self.known.get(key).filter(|known| known.stands(now)).filter(fresh)?;
+        Some(known.answer.clone())
+    }
+
     /// Where this token's answer is, or will be; `start` asks for one that will be sent there.
     pub(super) fn answer(
         &mut self,
-        token: &str,
+        key: Key,
         now: UnixTime,
         ttl: Duration,
         start: impl FnOnce(watch::Sender<Option<Answer>>),
     ) -> watch::Receiver<Option<Answer>> {
-        let mut key = [0; 32];
-        key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        // A question that was asked long ago is answered as of then.
-        let fresh = |known: &&Known| now.duration_since(known.asked) <= ttl || !known.is_asked();
-        if let Some(known) = self.known.get(&key).filter(|known| known.stands(now)).filter(fresh) {
-            return known.answer.clone();
+        if let Some(known) = self.known(&key, now, ttl) {
+            return known;
         }
         if self.known.len() >= self.crowd.max(FEW) {
             self.known.retain(|_, known| known.stands(now));
@@ -85,24 +101,26 @@ mod tests {
         let mut answers = Answers::default();
         let (at, ttl) = (UnixTime::from_secs, Duration::from_secs(10));
         let mut asked = Vec::new();
+        let key = Key::of;
         let answer = Answer { said: Ok(Arc::new(Said(Secret::new(Vec::new())))), until: at(10) };
-        let first = answers.answer("one", at(0), ttl, |sender| asked.push(sender));
-        answers.answer("one", at(10), ttl, |_| panic!("it is being asked"));
+        let first = answers.answer(key("one"), at(0), ttl, |sender| asked.push(sender));
+        answers.answer(key("one"), at(10), ttl, |_| panic!("it is being asked"));
         let mut slow = Vec::new();
-        answers.answer("slow", at(0), ttl, |sender| slow.push(sender));
-        answers.answer("slow", at(11), ttl, |sender| slow.push(sender));
+        answers.answer(key("slow"), at(0), ttl, |sender| slow.push(sender));
+        answers.answer(key("slow"), at(11), ttl, |sender| slow.push(sender));
         assert_eq!(slow.len(), 2, "what was asked too long ago is asked again");
         asked[0].send_replace(Some(answer.clone()));
         assert!(first.borrow().is_some());
-        answers.answer("one", at(9), ttl, |_| panic!("it was asked"));
-        answers.answer("one", at(10), ttl, |sender| asked.push(sender));
+        answers.answer(key("one"), at(9), ttl, |_| panic!("it was asked"));
+        answers.answer(key("one"), at(10), ttl, |sender| asked.push(sender));
         asked.clear();
-        answers.answer("one", at(10), ttl, |sender| asked.push(sender));
+        answers.answer(key("one"), at(10), ttl, |sender| asked.push(sender));
         assert_eq!(asked.len(), 1, "whoever should have asked is gone");
         for number in 0..3 * MOST {
-            answers.answer(&number.to_string(), at(0), ttl, |sender| drop(sender.send_replace(Some(answer.clone()))));
+            answers
+                .answer(key(&number.to_string()), at(0), ttl, |sender| drop(sender.send_replace(Some(answer.clone()))));
             assert!(answers.known.len() <= MOST, "{number}");
         }
-        answers.answer("one", at(0), ttl, |_| panic!("it is still being asked"));
+        answers.answer(key("one"), at(0), ttl, |_| panic!("it is still being asked"));
     }
 }
