@@ -30,7 +30,7 @@ pub(crate) struct Parts<'a> {
 /// A token that is read and not yet believed.
 #[derive(Debug)]
 pub(crate) struct Compact<'a> {
-    pub(crate) header: Header,
+    pub(crate) header: Header<'a>,
     /// The payload; its issuer says whose keys to try, and nothing else counts before the signature does.
     pub(crate) claims: Object<'a>,
     signed: &'a str,

@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for Name {
 }
 
 /// Members that most objects do not exceed.
-const FEW: usize = 4;
+const FEW: usize = 12;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! Claims on their way from signed to valid.
 
+use std::borrow::Cow;
+
 use countermark_identity::{Thumbprint, UnixTime};
 
 use super::refusal::TokenRefusal;
@@ -11,13 +13,13 @@ use crate::jose::json::{Object, Value};
 #[derive(Debug)]
 pub(super) struct SignedClaims<'a> {
     claims: Object<'a>,
-    origin: Origin,
+    origin: Origin<'a>,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum Origin<'a> {
     /// A signature, under a header with this `typ`.
-    Signature { kind: Option<String> },
+    Signature { kind: Option<Cow<'a, str>> },
     /// An answer of the issuer's introspection endpoint.
     Introspection,
 }

@@ -1,5 +1,6 @@
 //! Signed tokens of any kind: whether their issuer signed them, and nothing else.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ impl fmt::Debug for UnverifiedJwt<'_> {
 #[derive(Debug)]
 pub(super) struct Signed<'a> {
     /// [`SignedJwt::media_type`]
-    pub(super) kind: Option<String>,
+    pub(super) kind: Option<Cow<'a, str>>,
     pub(super) claims: Object<'a>,
 }
 
@@ -82,7 +83,7 @@ impl SignedJwt {
 
 impl From<Signed<'_>> for SignedJwt {
     fn from(signed: Signed<'_>) -> Self {
-        Self { kind: signed.kind, claims: signed.claims.into() }
+        Self { kind: signed.kind.map(Cow::into_owned), claims: signed.claims.into() }
     }
 }
 
