@@ -9,7 +9,7 @@ use countermark_identity::TrustDomain;
 use super::DomainCrls;
 use super::error::{DeliveryError, LoadError};
 use super::names::{TRUST, VERSIONS, bundle_name, crl_name};
-use super::trust::{LoadedTrust, RawFile, Whose, read_material};
+use super::trust::{LoadedTrust, RawFile, Whose, read_material, was_never_there};
 use crate::bundle::Bundle;
 
 /// The trust material of partners, as far as it is good or was.
@@ -25,9 +25,14 @@ pub struct Partners {
 /// Loads the trust material of every trust domain but `own`. A file that is broken is taken from the version before it.
 ///
 /// # Errors
-/// The directory cannot be read: nobody is withdrawn for that.
+/// The directory cannot be read, or the link to what counts in it is missing: nobody is withdrawn for that.
 pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadError> {
-    let material = read_material(dir)?;
+    let material = match read_material(dir) {
+        Err(LoadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && was_never_there(dir) => {
+            return Ok(Partners::default());
+        }
+        material => material?,
+    };
     let mut partners = Partners::default();
     for (trust_domain, file) in material.bundles.into_iter().filter(|(trust_domain, _)| trust_domain != own) {
         let bundle = file.bundle(trust_domain.clone());
@@ -59,16 +64,12 @@ pub(super) fn beside(
     bundles: &[Bundle],
     crls: &[DomainCrls],
 ) -> Result<(Vec<Bundle>, Vec<DomainCrls>), DeliveryError> {
-    let LoadedTrust { bundles: mut everybody, crls: mut lists } = match salvage_partners(dir, own) {
-        Ok(Partners { trust, faults }) => {
-            for fault in faults {
-                tracing::warn!(dir = %dir.display(), %fault, "the trust material of a partner is broken");
-            }
-            trust
-        }
-        Err(LoadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => LoadedTrust::default(),
-        Err(source) => return Err(DeliveryError::Partners { source: Box::new(source) }),
-    };
+    let salvaged = salvage_partners(dir, own).map_err(|source| DeliveryError::Partners { source: Box::new(source) });
+    let Partners { trust, faults } = salvaged?;
+    for fault in faults {
+        tracing::warn!(dir = %dir.display(), %fault, "the trust material of a partner is broken");
+    }
+    let LoadedTrust { bundles: mut everybody, crls: mut lists } = trust;
     everybody.extend(bundles.iter().filter(|bundle| bundle.trust_domain() == own).cloned());
     lists.extend(crls.iter().filter(|domain| domain.trust_domain == *own).cloned());
     Ok((everybody, lists))

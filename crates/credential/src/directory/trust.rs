@@ -175,6 +175,16 @@ pub fn load_partners(dir: &Path, own: &TrustDomain) -> Result<LoadedTrust, LoadE
     material.parse()
 }
 
+/// Loads what is there of `own` alone, of which there may be nothing: what somebody broke of others is in nobody's way.
+pub fn load_own_trust(dir: &Path, own: &TrustDomain) -> Result<LoadedTrust, LoadError> {
+    let mut material = read_material(dir)?;
+    material.bundles.retain(|trust_domain, _| trust_domain == own);
+    material.crls.retain(|trust_domain, _| trust_domain == own);
+    let (bundle, crls) = (Whose::Bundle(own.clone()), Whose::Crls(own.clone()));
+    material.broken.retain(|broken| broken.whose == bundle || broken.whose == crls);
+    material.parse()
+}
+
 /// Reads a file of revocation lists, in PEM or DER: what `--crl FILE` names.
 pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
     RawFile::read_crls(path)?.crls()
@@ -306,6 +316,21 @@ fn read_from(base: &Path) -> Result<Material, LoadError> {
         }
     }
     Ok(material)
+}
+
+/// Whether no trust material was ever switched to, as before the first delivery and where that was cut off.
+///
+/// Trust is switched before the credential, and what is next has the next number.
+pub(super) fn was_never_there(dir: &Path) -> bool {
+    let base = dir.join(TRUST);
+    if !base.is_dir() {
+        return true;
+    }
+    let versions = fs::read_dir(base.join(VERSIONS)).into_iter().flatten().flatten();
+    let mut switched = versions.filter_map(|version| version.file_name().to_str()?.parse::<u64>().ok());
+    !base.join(CURRENT).is_symlink()
+        && Switch::new(dir, GENERATIONS).current().is_none()
+        && switched.all(|version| version == 1)
 }
 
 /// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.

@@ -145,6 +145,29 @@ fn a_missing_link_does_not_lead_to_what_is_elsewhere() {
 }
 
 #[test]
+fn what_cannot_be_found_for_want_of_a_link_is_not_delivered_over() {
+    let estate = Estate::delivered();
+    let partner = Bundle::new("partner.example".parse().unwrap(), estate.root.bundle().roots().to_vec());
+    fs::write(
+        estate.dir().join("trust/current/partner.example.trust-bundle.pem"),
+        partner.map_or_else(|_| "broken".to_owned(), |partner| partner.to_pem()),
+    )
+    .unwrap();
+    let lists = crls(&estate)[0].crls.clone();
+    let deliver_own = || deliver_own_trust(&estate.dir(), estate.root.bundle(), lists.clone(), Access::default());
+    fs::remove_file(estate.dir().join("trust/current")).unwrap();
+    assert!(matches!(deliver_own(), Err(DeliveryError::Partners { .. })));
+    let manner = Manner { keeps_partners: true, ..Manner::default() };
+    let next = deliver_as(&estate.dir(), &estate.delivery(PATH), &manner, NOW);
+    assert!(matches!(next, Err(DeliveryError::Partners { .. })));
+    assert!(!estate.dir().join("trust/current").is_symlink());
+    // Where nothing was delivered there is nobody to withdraw, also where a first delivery was cut off.
+    fs::remove_dir_all(estate.dir()).unwrap();
+    fs::create_dir_all(estate.dir().join("trust/versions/1")).unwrap();
+    assert!(deliver_own().unwrap());
+}
+
+#[test]
 fn broken_trust_names_its_file() {
     let estate = Estate::delivered();
     let (bundle, crl) = (estate.dir().join("trust/current").join(BUNDLE), estate.dir().join("trust/current").join(CRL));
