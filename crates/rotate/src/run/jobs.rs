@@ -37,11 +37,7 @@ pub(super) enum What {
         listing: Option<Listing>,
     },
     /// What the files are now, where they are not what they were, and the credential if it is good.
-    Looked {
-        seen: Fingerprint,
-        found: Input,
-        held: Option<Arc<Credential>>,
-    },
+    Looked(Looked),
     Probed {
         generation: u64,
         result: Result<Serial, String>,
@@ -52,6 +48,23 @@ pub(super) enum What {
         result: Result<Renewed, Failure>,
         seen: Fingerprint,
     },
+}
+
+pub(super) struct Looked {
+    pub(super) seen: Fingerprint,
+    pub(super) found: Input,
+    pub(super) held: Option<Arc<Credential>>,
+    /// Which version of the trust material counted when the look began.
+    pub(super) began: Option<u64>,
+}
+
+/// What is looked at, and what was known of it.
+pub(super) struct Looking {
+    pub(super) id: u64,
+    pub(super) entry: Arc<CredentialEntry>,
+    pub(super) before: Fingerprint,
+    pub(super) life: Option<Life>,
+    pub(super) trust: Option<u64>,
 }
 
 /// What a job is for, so that one that breaks off is known by name.
@@ -144,19 +157,16 @@ pub(super) async fn remember(id: u64, entry: Arc<CredentialEntry>, memory: Memor
 }
 
 /// Looks at a batch of directories. Those that are as they were are not told of.
-pub(super) async fn look(
-    batch: Vec<(u64, Arc<CredentialEntry>, Fingerprint, Option<Life>)>,
-    now: UnixTime,
-) -> Vec<Done> {
+pub(super) async fn look(batch: Vec<Looking>, now: UnixTime) -> Vec<Done> {
     let look = move || {
-        let changed = batch.into_iter().filter_map(|(id, entry, before, life)| {
+        let changed = batch.into_iter().filter_map(|Looking { id, entry, before, life, trust: began }| {
             let seen = Fingerprint::of(&entry.directory);
             if seen == before {
                 return None;
             }
             let (issued, serial) = (life.as_ref().map(|life| life.issued), life.as_ref().map(|life| &life.serial));
             let (found, held) = slot::judge(&entry, issued, serial, now);
-            Some(Done { id, entry, what: What::Looked { seen, found, held } })
+            Some(Done { id, entry, what: What::Looked(Looked { seen, found, held, began }) })
         });
         Ok(changed.collect())
     };

@@ -40,6 +40,11 @@ impl Fingerprint {
         }
     }
 
+    /// Which version of the trust material was there.
+    pub(super) const fn trust(&self) -> Option<u64> {
+        self.trust.version
+    }
+
     /// Whether a hand was at the trust material since `before`: the version is the same, and its files are not.
     pub(super) fn is_of_other_trust(&self, before: &Self) -> bool {
         self.trust.version.is_some() && self.trust.version == before.trust.version && self.trust != before.trust

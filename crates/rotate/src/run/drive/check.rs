@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Rotation, offset};
 use crate::event::Event;
 use crate::machine::{Input, Moment};
-use crate::run::jobs::{self, Job};
+use crate::run::jobs::{self, Job, Looking};
 use crate::schedule::{self, Life};
 
 impl Rotation {
@@ -39,7 +39,13 @@ impl Rotation {
         let batch: Vec<_> = after
             .take(count)
             .filter(|(_, slot)| !slot.machine.is_renewing())
-            .map(|(id, slot)| (*id, Arc::clone(&slot.entry), slot.seen.clone(), slot.machine.life().cloned()))
+            .map(|(id, slot)| Looking {
+                id: *id,
+                entry: Arc::clone(&slot.entry),
+                before: slot.seen.clone(),
+                life: slot.machine.life().cloned(),
+                trust: slot.machine.trust(),
+            })
             .collect();
         self.look_from = match self.slots.range(self.look_from..).nth(count) {
             Some((next, _)) => *next,

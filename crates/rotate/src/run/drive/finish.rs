@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countermark_credential::Credential;
 use tokio::task::{self, JoinError};
 
 use super::Rotation;
@@ -11,7 +10,7 @@ use crate::config::CredentialEntry;
 use crate::event::{Event, Step};
 use crate::machine::Input;
 use crate::renew::{Failure, Refreshed, Renewed};
-use crate::run::jobs::{Done, Job, What};
+use crate::run::jobs::{Done, Job, Looked, What};
 use crate::run::look::Fingerprint;
 use crate::run::slot::Slot;
 use crate::schedule;
@@ -41,7 +40,7 @@ impl Rotation {
             What::Hooked { .. } | What::Probed { .. } => {
                 self.chores_running = self.chores_running.saturating_sub(1);
             }
-            What::Refreshed(_) | What::Listed { .. } | What::Looked { .. } | What::Remembered(_) => {}
+            What::Refreshed(_) | What::Listed { .. } | What::Looked(_) | What::Remembered(_) => {}
         }
         // What a refresh began with.
         let refreshes = matches!(what, What::Refreshed(_) | What::Listed { .. });
@@ -55,7 +54,7 @@ impl Rotation {
             What::Probed { generation, result } if current => self.tell(id, Input::Probed { generation, result }),
             What::Refreshed(result) if current => self.refreshed(id, result, began),
             What::Listed { result, listing } if current => self.spread_to(id, result, listing, began),
-            What::Looked { seen, found, held } if current => self.looked(id, seen, found, held),
+            What::Looked(looked) if current => self.looked(id, looked),
             What::Remembered(result) => self.remembered(&entry, result),
             _ => {}
         }
@@ -107,17 +106,20 @@ impl Rotation {
         self.tell(id, input);
     }
 
-    fn looked(&mut self, id: u64, seen: Fingerprint, found: Input, held: Option<Arc<Credential>>) {
+    fn looked(&mut self, id: u64, Looked { seen, found, held, began }: Looked) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
         // What was edited in place is the same version as before, and as good as another.
         let other = slot.machine.trust().filter(|_| seen.is_of_other_trust(&slot.seen));
+        let version = seen.trust();
         slot.seen = seen;
         if let (Some(published), Some(held)) = (&slot.published, held) {
             published.send_replace(held);
         }
         self.tell(id, found);
-        if let Some(version) = other {
-            self.trust_moved(id, version);
+        match other {
+            Some(version) => self.trust_moved(id, version),
+            // Somebody else may have delivered another, of which nobody is told otherwise.
+            None => self.trust_is(id, self.newer(id, version, began)),
         }
     }
 

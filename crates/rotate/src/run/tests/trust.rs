@@ -71,6 +71,30 @@ async fn partners_that_are_withdrawn_and_added_while_the_issuer_is_asked_stay_so
 }
 
 #[tokio::test(start_paused = true)]
+async fn trust_that_somebody_else_delivers_is_carried_further_within_a_minute() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let volume = bench.path("volume");
+    let running = bench.start(&format!("projected = \"{}\"\n", volume.display())).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let moved = || running.told().iter().filter(|event| **event == Event::TrustMoved).count();
+    let (before, begun) = (bench.clock.passed(), moved());
+    let there = directory::load_trust(&dir).unwrap();
+    let bundles = [there.bundles[0].clone().with_sequence(7)];
+    directory::deliver_trust(&dir, &bundles, &there.crls).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    assert!(bench.clock.passed() - before < Duration::from_secs(60));
+    assert_eq!(fs::read(volume.join("ca.crt")).unwrap(), fs::read(dir.join("trust/current/ca.crt")).unwrap());
+    assert_eq!(fs::read_to_string(volume.join("ca.crt")).unwrap(), bundles[0].to_pem());
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(moved(), begun + 1, "once");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
