@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadedTrust};
 use countermark_credential::{Authority, ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
@@ -133,9 +133,10 @@ pub(crate) async fn take_lists(
     clock: Arc<dyn Clock>,
 ) -> Result<Option<u64>, Failure> {
     let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
-    let (Some(credential), Some(own)) = (&present.credential, present.own(entry.identity.trust_domain())) else {
-        return Ok(None);
-    };
+    // Not what a generation was delivered with: with it, a root would come back that was withdrawn since.
+    let beside = Arc::clone(&entry);
+    let own = blocking(move || own_there(&beside)).await.map_err(Failure::at(Step::Deliver))?;
+    let (Some(credential), Some(own)) = (&present.credential, own) else { return Ok(None) };
     let Listing { crls, verified, .. } = listing;
     let crls = if verified { crls } else { proven(crls, &own, credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
@@ -282,11 +283,8 @@ fn judged(name: &Name, chain: &[CertificateDer<'_>], own: &OwnTrust, now: UnixTi
 
 /// Whether the trust material of others, which a renewal does not touch, can be read. Which it is, is read when it is delivered.
 fn require_partners(entry: &CredentialEntry) -> Result<(), String> {
-    match directory::salvage_partners(&entry.directory, entry.identity.trust_domain()) {
-        Ok(_) => Ok(()),
-        Err(LoadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
+    let partners = directory::salvage_partners(&entry.directory, entry.identity.trust_domain());
+    partners.map(|_| ()).map_err(|error| error.to_string())
 }
 
 pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, String> {
@@ -299,9 +297,7 @@ pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, 
 pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credential>, String> {
     let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
     entry.identity.require(held.credential.leaf()).map_err(|error| error.to_string())?;
-    let trust = directory::load_trust(&entry.directory).map_err(|error| error.to_string())?;
-    let present = Present { credential: None, trust };
-    let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for it")?;
+    let own = own_there(entry)?.ok_or("there is no trust bundle for it")?;
     match judged(&entry.identity, held.credential.chain(), &own, now) {
         Ok(()) => Ok(held.credential),
         Err(Verdict::Chain(
@@ -314,6 +310,13 @@ pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credent
     }
 }
 
+/// The roots and lists of its own trust domain that count in a directory, whatever somebody broke of a partner's.
+fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
+    let trust_domain = entry.identity.trust_domain();
+    let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
+    Ok(Present { credential: None, trust }.own(trust_domain))
+}
+
 /// What the directory holds that can be used, however somebody may have damaged the rest.
 pub(crate) fn present(dir: &Path, name: &Name) -> Present {
     let ours = |held: directory::Held| Some(held.credential).filter(|credential| name.is_of(credential.leaf()));
@@ -324,8 +327,9 @@ pub(crate) fn present(dir: &Path, name: &Name) -> Present {
         )
     });
     let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == name.trust_domain());
-    let trust = directory::load_trust(dir).ok().filter(own).or_else(|| {
-        // Each generation keeps the roots that it was delivered with.
+    let there = directory::load_trust(dir).or_else(|_| directory::load_own_trust(dir, name.trust_domain()));
+    let trust = there.ok().filter(own).or_else(|| {
+        // Each generation keeps the roots that it was delivered with. By them an issuer is known, and they are delivered to nobody.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))
     });
     Present { credential, trust: trust.unwrap_or_default() }

@@ -95,6 +95,44 @@ async fn trust_that_somebody_else_delivers_is_carried_further_within_a_minute() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_broke_of_a_partner_ends_nothing() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    bench.issuer.set(Mood::Down);
+    let running = bench.start("").unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    fs::write(dir.join("trust/current/partner.example.trust-bundle.pem"), "-----BEGIN").unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!running.told().iter().any(|event| matches!(event, Event::ChangedByHand { .. })), "{:?}", running.told());
+    assert!(running.handle.status().await.unwrap().ready);
+    let lists = bench.issuer.lists();
+    let before = directory::trust_version(&dir);
+    bench.issuer.publish(lists.clone(), true);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(directory::trust_version(&dir) > before, "{:?}", running.told());
+    let there = directory::read_crls(&dir.join("trust/current/agents.internal.crl.pem")).unwrap();
+    assert_eq!(there[0].der(), lists[0].der());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_roots_of_a_generation_are_delivered_with_no_lists() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let running = bench.start("").unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    // Those of the generation may have been withdrawn since.
+    let (bundle, before) = ("agents.internal.trust-bundle.pem", directory::trust_version(&dir));
+    fs::write(dir.join("trust/current").join(bundle), "-----BEGIN").unwrap();
+    bench.issuer.publish(bench.issuer.lists(), true);
+    let told = |event: &Event| matches!(event, Event::RefreshFailed { .. } | Event::TrustMoved);
+    let told = running.next(told).await;
+    assert!(matches!(&told, Event::RefreshFailed { cause, .. } if cause.contains(bundle)), "{told:?}");
+    assert_eq!(directory::trust_version(&dir), before);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
