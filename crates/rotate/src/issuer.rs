@@ -9,6 +9,7 @@ mod est;
 mod wire;
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,6 +214,10 @@ pub enum StationError {
 }
 
 impl StationError {
+    fn no_trust(trust_domain: &TrustDomain, directory: &Path) -> Self {
+        Self::NoTrust { trust_domain: trust_domain.clone(), directory: directory.display().to_string() }
+    }
+
     fn no_credential(entry: &CredentialEntry) -> Self {
         let issued_here = matches!(entry.identity, Name::Spiffe(_));
         Self::NoCredential { directory: entry.directory.display().to_string(), issued_here }

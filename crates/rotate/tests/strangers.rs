@@ -341,7 +341,14 @@ async fn lists_that_are_there_and_cannot_be_read_are_not_taken_for_none() {
     std::fs::write(dir.join("trust/current/agents.internal.crl.pem"), "broken").unwrap();
     corporation.clock.advance(HALF);
     let before = serial(&dir);
+    let again = config.clone();
     let failure = corporation.once(config).await.credentials[0].failure.clone().unwrap();
+    assert!(failure.cause.contains("agents.internal.crl.pem"), "{failure:?}");
+    assert_eq!(serial(&dir), before);
+    // And where somebody has taken away the roots beside them.
+    std::fs::remove_file(dir.join("trust/current/agents.internal.trust-bundle.pem")).unwrap();
+    std::fs::remove_file(dir.join("agents.internal.crl.pem")).unwrap();
+    let failure = corporation.once(again).await.credentials[0].failure.clone().unwrap();
     assert!(failure.cause.contains("agents.internal.crl.pem"), "{failure:?}");
     assert_eq!(serial(&dir), before);
 }

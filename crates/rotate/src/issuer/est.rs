@@ -6,8 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use countermark_credential::directory::{LoadError, crl_name};
-use countermark_credential::{Bundle, Crl, Issuer, IssuerError, Issuing, directory};
+use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
 use countermark_identity::{Clock, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
@@ -120,7 +119,7 @@ pub(super) fn station(
         }
         EstServer::Host { roots } => Wire::host(&credential, &self::roots(roots)?, clock)?,
     };
-    let configured = configured(entry, held, bundle.as_deref(), crl.as_deref())?;
+    let configured = configured(entry, bundle.as_deref(), crl.as_deref())?;
     let base = if url.path().trim_matches('/').is_empty() {
         wire::join(url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?
     } else {
@@ -129,43 +128,24 @@ pub(super) fn station(
     Ok(Station { issuer: Arc::new(Est::new(wire, base)), trust: Arc::new(Fixed(configured)), windows: None })
 }
 
-/// Trust material from files, or what the directory had.
-fn configured(
-    entry: &CredentialEntry,
-    held: Result<OwnTrust, StationError>,
-    bundle: Option<&Path>,
-    crl: Option<&Path>,
-) -> Result<OwnTrust, IssuerError> {
-    let lists = held.as_ref().map(|held| held.crls.clone()).unwrap_or_default();
+/// Trust material from files, or what counts in the directory: not what a generation was delivered with, with which a root would come
+/// back that was withdrawn since.
+fn configured(entry: &CredentialEntry, bundle: Option<&Path>, crl: Option<&Path>) -> Result<OwnTrust, IssuerError> {
+    let trust_domain = entry.identity.trust_domain();
+    let there = || directory::load_own_trust(&entry.directory, trust_domain);
     let bundle = match bundle {
         Some(path) => {
             let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            Bundle::from_pem(entry.identity.trust_domain().clone(), &text)?
+            Bundle::from_pem(trust_domain.clone(), &text)?
         }
-        None => held?.bundle,
+        None => there()?.bundles.pop().ok_or_else(|| StationError::no_trust(trust_domain, &entry.directory))?,
     };
     let crls = match crl {
         Some(path) => directory::read_crls(path)?,
-        None if lists.is_empty() => lists_there(entry)?,
-        None => lists,
+        // Whether a bundle is beside them or not: that they cannot be read does not mean that there are none.
+        None => there()?.crls.into_iter().flat_map(|domain| domain.crls).collect(),
     };
     Ok(OwnTrust { bundle, crls })
-}
-
-/// The lists of a directory from which none came with a bundle: that they cannot be read does not mean that there are none.
-fn lists_there(entry: &CredentialEntry) -> Result<Vec<Arc<Crl>>, IssuerError> {
-    let trust_domain = entry.identity.trust_domain();
-    match directory::load_trust(&entry.directory) {
-        Ok(material) => {
-            let own = material.crls.into_iter().filter(|domain| domain.trust_domain == *trust_domain);
-            Ok(own.flat_map(|domain| domain.crls).collect())
-        }
-        Err(LoadError::NoTrust { .. }) => {
-            let beside = entry.directory.join(crl_name(trust_domain));
-            if beside.exists() { Ok(directory::read_crls(&beside)?) } else { Ok(Vec::new()) }
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The roots by which a server of strangers is known: every certificate of the file, and each an authority's.

@@ -208,10 +208,7 @@ pub(super) fn known(
     trust_domain: &TrustDomain,
     directory: &std::path::Path,
 ) -> Result<OwnTrust, super::StationError> {
-    present.own(trust_domain).ok_or_else(|| super::StationError::NoTrust {
-        trust_domain: trust_domain.clone(),
-        directory: directory.display().to_string(),
-    })
+    present.own(trust_domain).ok_or_else(|| super::StationError::no_trust(trust_domain, directory))
 }
 
 /// Whether the lists of a trust domain still hold.
