@@ -87,14 +87,16 @@ pub(crate) fn renew_keystore(entry: &CredentialEntry, generation: u64) -> Result
         // The next one has brought its own.
         return Ok(());
     }
-    let present = crate::renew::present(&entry.directory, &entry.identity);
-    let own = present.own(entry.identity.trust_domain()).ok_or("there is no trust bundle for the keystore")?;
+    // What counts, and not what this generation was delivered with: a root may have been withdrawn since.
+    let trust = directory::load_own_trust(&entry.directory, entry.identity.trust_domain());
+    let own =
+        trust.map_err(|error| error.to_string())?.bundles.pop().ok_or("there is no trust bundle for the keystore")?;
     let path = entry.directory.join("generations").join(generation.to_string()).join(KEYSTORE);
     let password = keystore::word(password)?;
-    if keystore::holds(&path, &held.credential, own.bundle.roots(), &password) {
+    if keystore::holds(&path, &held.credential, own.roots(), &password) {
         return Ok(());
     }
-    let content = keystore::keystore(&held.credential, own.bundle.roots(), &password)?;
+    let content = keystore::keystore(&held.credential, own.roots(), &password)?;
     directory::replace_file_as(&path, content.expose(), entry.access).map_err(|error| error.to_string())
 }
 

@@ -109,3 +109,20 @@ async fn a_keystore_that_could_not_be_made_costs_no_certificate() {
     assert_eq!(bench.issuer.asked(), 1);
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_roots_in_it_are_those_that_count_whatever_somebody_broke_of_a_partner() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let password = bench.path("password");
+    fs::write(&password, "a word\n").unwrap();
+    let more = format!("keystore-password-file = \"{}\"\n", password.display());
+    let config = bench.config(&bench.entry("billing-bot", &more)).unwrap();
+    // The generation has other roots than those that count.
+    directory::deliver_trust(&dir, &[bench.two_roots()], &directory::load_trust(&dir).unwrap().crls).unwrap();
+    fs::write(dir.join("trust/current/partner.example.trust-bundle.pem"), "-----BEGIN").unwrap();
+    crate::sink::renew_keystore(&config.credentials[0], 1).unwrap();
+    assert_eq!(read(&dir.join("generations/1/keystore.p12")).1, 2);
+    fs::remove_file(dir.join("trust/current/agents.internal.trust-bundle.pem")).unwrap();
+    assert!(crate::sink::renew_keystore(&config.credentials[0], 1).is_err());
+}
