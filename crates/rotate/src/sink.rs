@@ -111,15 +111,30 @@ type Files = BTreeMap<String, Zeroizing<Vec<u8>>>;
 /// What a generation is for its readers, and the version of the trust material beside it.
 ///
 /// Roots and lists are those that count now, and no others: a generation keeps the roots of its delivery, and with them those that
-/// were withdrawn since.
+/// were withdrawn since. A version that was switched away while it was read may have been swept half way, and what is missing then was
+/// not withdrawn: it is read anew.
 fn delivered(entry: &CredentialEntry, generation: u64) -> io::Result<(u64, Files)> {
-    let version = directory::trust_version(&entry.directory);
-    let version = version.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "trust/current leads nowhere"))?;
+    let version = || {
+        let version = directory::trust_version(&entry.directory);
+        version.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "trust/current leads nowhere"))
+    };
     let of_generation = |name: &str| directory::is_of_credential(name) || [COMBINED, KEYSTORE].contains(&name);
     let mut files = Files::new();
     read(&entry.directory.join("generations").join(generation.to_string()), of_generation, &mut files)?;
-    read(&entry.directory.join("trust/versions").join(version.to_string()), directory::is_of_trust, &mut files)?;
-    Ok((version, files))
+    let mut counts = version()?;
+    for _ in 0..READINGS {
+        let mut trust = Files::new();
+        let from = entry.directory.join("trust/versions").join(counts.to_string());
+        let read = read(&from, directory::is_of_trust, &mut trust);
+        let now = version()?;
+        if now == counts {
+            read?;
+            files.append(&mut trust);
+            return Ok((counts, files));
+        }
+        counts = now;
+    }
+    Err(io::Error::other("the trust material was switched whenever it was read"))
 }
 
 /// The files of a directory that are for its readers, and not what a write that was cut off has left.
@@ -148,6 +163,8 @@ fn combined(credential: &Credential) -> Secret<Vec<u8>> {
     Secret::new(text)
 }
 
+/// How often trust material is read that is switched meanwhile.
+const READINGS: usize = 8;
 const COMBINED: &str = "combined.pem";
 const KEYSTORE: &str = "keystore.p12";
 

@@ -139,6 +139,31 @@ fn what_was_overtaken_while_it_was_read_is_not_projected_over_the_next() {
 }
 
 #[test]
+fn trust_that_is_switched_twice_while_it_is_read_is_read_anew() {
+    let bench = Bench::new();
+    let generation = bench.deliver();
+    let held = fs::canonicalize(bench.path("id/trust/current")).unwrap().join("agents.internal.crl.pem");
+    pipe(&held);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| bench.project(generation));
+        let mut writer = fs::File::options().write(true).open(&held).unwrap();
+        // The version that it began with is swept.
+        for sequence in [2, 3] {
+            let bundles = [bench.ca.bundle().with_sequence(sequence), bench.partner()];
+            directory::deliver_trust(&bench.path("id"), &bundles, &bench.crls()).unwrap();
+        }
+        assert!(!held.exists());
+        io::Write::write_all(&mut writer, b"late").unwrap();
+        drop(writer);
+        reading.join().unwrap().unwrap();
+    });
+    for name in ["ca.crt", PARTNER, "agents.internal.crl.pem"] {
+        let read = |place: &str| fs::read(bench.path(place).join(name)).unwrap();
+        assert_eq!(read("volume"), read("id/trust/current"), "{name}");
+    }
+}
+
+#[test]
 fn a_projection_that_somebody_harmed_is_mended() {
     let bench = Bench::new();
     let generation = bench.deliver();
