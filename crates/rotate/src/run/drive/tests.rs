@@ -50,7 +50,9 @@ async fn what_takes_another_entrys_place_writes_its_state_after_it() {
         rotation.running.values().filter(write).count()
     };
     assert_eq!(writes(&rotation), 1, "what was found is written, and nobody has looked yet whether it is");
-    let config = bench.config(&bench.entry("billing-bot", "reuse-key = true")).unwrap();
+    let hook = format!("reuse-key = true\n[[credential.hook]]\ntouch = \"{}\"\n", bench.path("touched").display());
+    let before = rotation.slots.values().next().unwrap().hooks;
+    let config = bench.config(&bench.entry("billing-bot", &hook)).unwrap();
     let order = tokio::spawn(async move { handle.reload(config).await });
     tokio::task::yield_now().await;
     let order_of = rotation.orders.try_recv().unwrap();
@@ -59,5 +61,11 @@ async fn what_takes_another_entrys_place_writes_its_state_after_it() {
     assert_eq!(writes(&rotation), 1, "one after another");
     assert!(rotation.slots.values().all(|slot| slot.entry.reuse_key));
     until(&mut rotation, |rotation| writes(rotation) == 0).await;
-    assert!(rotation.writing.is_empty() && dir.join(crate::state::STATE_FILE).exists());
+    let hooks = rotation.slots.values().next().unwrap().hooks;
+    let written = fs::read_to_string(dir.join(crate::state::STATE_FILE)).unwrap();
+    assert!(rotation.writing.is_empty() && hooks != before);
+    assert!(
+        written.contains(&format!("\"hooks\":{hooks}")) || written.contains(&format!("\"hooks\": {hooks}")),
+        "{written}"
+    );
 }
