@@ -56,6 +56,17 @@ impl Trust {
         Ok(next)
     }
 
+    /// Completes a chain of `trust_domain` that is a leaf alone by these intermediates, which whoever issued the leaf knows.
+    ///
+    /// They are judged as if they had been presented. A chain that brings intermediates is judged by its own.
+    #[must_use]
+    pub fn completing(mut self, trust_domain: &TrustDomain, intermediates: Vec<CertificateDer<'static>>) -> Self {
+        if let Some(domain) = self.domains.get_mut(trust_domain) {
+            domain.complete_by(intermediates);
+        }
+        self
+    }
+
     /// The trust domains that have roots here.
     pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
         self.domains.keys()

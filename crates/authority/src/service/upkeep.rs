@@ -141,8 +141,9 @@ impl Upkeep {
     /// What another process, or a hand, has changed in the directory counts at once; what could not be read is read again.
     async fn follow(&mut self, now: UnixTime) {
         if self.directory.is_due(&self.shared.authority.watched(), now) {
-            let lists = self.shared.reload_lists();
+            // Whoever signs first: trust knows the intermediates by that.
             let directory = self.shared.desk.refresh().await;
+            let lists = self.shared.reload_lists();
             self.shared.troubles.note(Part::Directory, &directory);
             self.directory.note(lists && directory.is_ok(), now);
         }
