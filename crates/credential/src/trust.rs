@@ -16,7 +16,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use self::error::{ChainError, Link, RevocationError, TrustError};
 pub(crate) use self::memo::Memo;
-pub use self::signature::SignatureError;
+pub use self::signature::{SignatureError, verify_certificate};
 use self::verify::Domain;
 pub use self::verify::VerifiedChain;
 use crate::authority::Authority;

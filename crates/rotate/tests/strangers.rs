@@ -261,7 +261,7 @@ async fn a_certificate_of_names_alone_is_renewed_at_a_server_of_strangers_and_ad
     let status = corporation.once(config.clone()).await;
     assert!(status.ready && status.credentials[0].identity == NAMES, "{status:?}");
     assert_eq!((serial(&dir), corporation.asked.load(Ordering::SeqCst)), (first.clone(), 0), "it is not due");
-    for _ in 0..2 {
+    for times in 1..=2 {
         let before = serial(&dir);
         corporation.clock.advance(HALF);
         let status = corporation.once(config.clone()).await;
@@ -270,6 +270,8 @@ async fn a_certificate_of_names_alone_is_renewed_at_a_server_of_strangers_and_ad
         assert_ne!(spki(&dir), key);
     }
     let loaded = directory::load(&dir, corporation.clock.now()).unwrap();
+        let asked = corporation.asked.load(Ordering::SeqCst);
+        assert_eq!(asked, times, "the certificate before completes the chain, and nothing more is asked");
     assert_eq!((loaded.credential.leaf().called().as_str(), loaded.credential.spiffe_id()), (NAMES, None));
     assert_eq!((loaded.credential.chain().len(), loaded.bundles.len(), loaded.crls.len()), (2, 1, 1));
     assert_eq!(std::fs::read_link(dir.join("tls.key")).unwrap(), Path::new("current/tls.key"));

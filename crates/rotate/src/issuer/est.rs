@@ -17,20 +17,22 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::wire::{self, Exchange, Wire, WireError, expected};
 use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf};
+use crate::chain::Known;
 use crate::config::{CredentialEntry, EstServer, IssuerKind};
 use crate::pkcs7;
 
-/// The operations of one EST server over one way to it.
+/// The operations of one EST server over one way to it. Each answers a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Est {
     wire: Wire,
     /// Above `/simplereenroll`.
     base: Uri,
+    known: Known,
 }
 
 impl Est {
-    pub(crate) const fn new(wire: Wire, base: Uri) -> Self {
-        Self { wire, base }
+    pub(crate) const fn new(wire: Wire, base: Uri, known: Known) -> Self {
+        Self { wire, base, known }
     }
 
     /// Asks for a first certificate with a secret.
@@ -62,40 +64,41 @@ impl Est {
             authorization.set_sensitive(true);
             request = request.header(AUTHORIZATION, authorization);
         }
-        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await?.success()?;
-        Ok(pkcs7::chain(&pkcs7::certificates(&answer)?, &spki_of(csr)?)?)
+        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await?;
+        self.chain(&pkcs7::certificates(&answer.success()?)?, &spki_of(csr)?).await
+    }
+
+    /// The chain of what was answered, which is to be the leaf alone: what leads to the root is what led there from the certificate
+    /// before it, or what the server tells elsewhere ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)).
+    /// Nothing is believed for that.
+    async fn chain(
+        &self,
+        answered: &[CertificateDer<'static>],
+        spki: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, WireError> {
+        let chain = self.known.chain(answered, &[], spki)?;
+        if chain.leads {
+            return Ok(chain.certificates);
+        }
+        let told = match self.wire.get(&self.base, "/cacerts").await.and_then(Exchange::success) {
+            Ok(told) => pkcs7::certificates(&told).map_err(WireError::Authorities),
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(told) => Ok(self.known.chain(answered, &told, spki)?.certificates),
+            Err(error @ WireError::Authorities(_)) if chain.certificates.len() == 1 => Err(error),
+            Err(error) => {
+                // A root that is not known yet may have signed it. Whether that is so is judged with the rest.
+                tracing::debug!(%error, "the server does not tell the certificates of its authority");
+                Ok(chain.certificates)
+            }
+        }
     }
 }
 
 impl Issuer for Est {
     fn issue<'a>(&'a self, csr: &'a [u8]) -> Issuing<'a> {
-        Box::pin(async move {
-            let chain = self.reenroll(csr).await?;
-            match chain.as_slice() {
-                [leaf] => Ok(self.completed(leaf, csr).await?),
-                _ => Ok(chain),
-            }
-        })
-    }
-}
-
-impl Est {
-    /// The chain of a leaf that was answered alone: what leads to the root, a server tells elsewhere
-    /// ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)). Nothing is believed for that.
-    async fn completed(
-        &self,
-        leaf: &CertificateDer<'static>,
-        csr: &[u8],
-    ) -> Result<Vec<CertificateDer<'static>>, WireError> {
-        let known = match self.wire.get(&self.base, "/cacerts").await.and_then(Exchange::success) {
-            Ok(known) => pkcs7::certificates(&known)?,
-            Err(error) => {
-                // A root may have signed it. Whether that is so is judged with the rest.
-                tracing::debug!(%error, "the server does not tell the certificates of its authority");
-                return Ok(vec![leaf.clone()]);
-            }
-        };
-        Ok(pkcs7::chain(&[std::slice::from_ref(leaf), known.as_slice()].concat(), &spki_of(csr)?)?)
+        Box::pin(async move { Ok(self.reenroll(csr).await?) })
     }
 }
 
@@ -112,6 +115,7 @@ pub(super) fn station(
     };
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
     let credential = credential.ok_or_else(|| StationError::no_credential(entry))?;
+    let before = Arc::clone(&credential);
     let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
     let wire = match server {
         EstServer::Spiffe { server, revocation } => {
@@ -125,7 +129,8 @@ pub(super) fn station(
     } else {
         url.clone()
     };
-    Ok(Station { issuer: Arc::new(Est::new(wire, base)), trust: Arc::new(Fixed(configured)), windows: None })
+    let known = Known::new(&configured.bundle, Some(&before));
+    Ok(Station { issuer: Arc::new(Est::new(wire, base, known)), trust: Arc::new(Fixed(configured)), windows: None })
 }
 
 /// Trust material from files, or what counts in the directory: not what a generation was delivered with, with which a root would come

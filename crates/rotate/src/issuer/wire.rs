@@ -230,6 +230,8 @@ pub(crate) enum WireError {
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     #[error("the roots of the server in {} cannot be used: {what}", path.display())]
+    #[error("the issuer does not tell the certificates of its authority (/cacerts): {0}")]
+    Authorities(#[source] crate::pkcs7::AnswerError),
     Roots { path: PathBuf, what: String },
     #[error("the issuer answers {status}{code}")]
     Status { status: StatusCode, code: String, retry_after: Option<Duration> },
