@@ -165,6 +165,10 @@ fn intermediates_keep_the_rules_of_signing_certificates() {
     let mut params = ca_params("no keyCertSign");
     params.key_usages = vec![KeyUsagePurpose::CrlSign];
     assert_eq!(refusal(params), AuthorityError::NoKeyCertSign);
+    let mut params = ca_params("no keyUsage");
+    params.key_usages = Vec::new();
+    let error = refusal(params);
+    assert!(error == AuthorityError::NoKeyUsage && error.to_string().contains("it has no keyUsage"), "{error}");
     let mut params = ca_params("no CA");
     params.is_ca = IsCa::ExplicitNoCa;
     assert_eq!(refusal(params), AuthorityError::NotCa);
@@ -195,10 +199,6 @@ fn a_seventh_intermediate_is_too_many() {
 }
 
 #[test]
-fn a_path_length_is_kept() {
-    let root = Ca::root("root");
-    let mut params = ca_params("short");
-#[test]
 fn a_leaf_that_comes_alone_is_completed_by_what_is_known_and_judged_as_ever() {
     let pki = Pki::new();
     let lone = pki.intermediate.credential(PATH, &[]);
@@ -225,6 +225,10 @@ fn a_leaf_that_comes_alone_is_completed_by_what_is_known_and_judged_as_ever() {
     assert!(matches!(verify(&trust, &lone), Err(ChainError::Revoked { which: Link::Authority(_), .. })));
 }
 
+#[test]
+fn a_path_length_is_kept() {
+    let root = Ca::root("root");
+    let mut params = ca_params("short");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let short = root.intermediate_with(params);
     let below = short.intermediate("below");
