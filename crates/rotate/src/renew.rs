@@ -217,7 +217,7 @@ fn prepare(
         None => entry.key.generate()?,
     };
     let asked = match held {
-        Some(held) => Asked::again(held.leaf())?,
+        Some(held) => Asked::again(held.chain().first().map_or(&[][..], |leaf| leaf.as_ref()))?,
         None => Asked::first(&entry.identity.common_name(), entry.identity.sans())?,
     };
     let request = CertificateRequest::new(&key, &asked, &provider())?;
