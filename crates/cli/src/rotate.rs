@@ -196,7 +196,8 @@ fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
         if !args.json.json {
             let until = credential.not_after.map(|secs| UnixTime::from_secs(secs).to_string());
             let until = until.unwrap_or_else(|| "nothing".to_owned());
-            let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
+            let waiting = credential.awaiting_approval.then(|| "waiting for the issuer's approval".to_owned());
+            let trouble = trouble.or(waiting).map(|trouble| format!("; {trouble}")).unwrap_or_default();
             line(format!("{}: good until {until}{trouble}", credential.name))?;
         }
     }

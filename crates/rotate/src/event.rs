@@ -23,6 +23,11 @@ pub struct Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The issuer has taken the request and will answer later: somebody may have to approve it.
+    AwaitingApproval {
+        /// When it is asked again.
+        retry: Duration,
+    },
     /// The files of the directory are not what was delivered: somebody changed them.
     ChangedByHand {
         /// What is wrong with them now; none when they are another good credential.
@@ -189,6 +194,8 @@ impl Step {
 pub enum Reason {
     /// Somebody asked for it.
     Asked,
+    /// The issuer has taken the request, and was to answer later.
+    Awaited,
     /// The credential is from a time that the clock, which went back, has not reached.
     Future,
     /// There is no credential that can be used.
@@ -205,6 +212,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
+            Self::Awaited => "awaited",
             Self::Future => "future",
             Self::Missing => "missing",
             Self::Retry => "retry",
@@ -218,6 +226,7 @@ impl Event {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::AwaitingApproval { .. } => "awaiting_approval",
             Self::ChangedByHand { .. } => "changed_by_hand",
             Self::ClockJumped { .. } => "clock_jumped",
             Self::ConfigRefused { .. } => "config_refused",

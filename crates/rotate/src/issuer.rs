@@ -20,7 +20,9 @@ use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
 
-pub(crate) use self::wire::{Wire, expected, retry_after};
+#[cfg(test)]
+pub(crate) use self::wire::WireError;
+pub(crate) use self::wire::{Decision, Wire, decision, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::name::Name;
 use crate::schedule::Window;

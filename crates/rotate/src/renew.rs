@@ -9,9 +9,10 @@ use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{Listing, OwnTrust, Present, Station, Stations, retry_after};
+use crate::issuer::{Decision, Listing, OwnTrust, Present, Station, Stations, decision, retry_after};
 use crate::name::{Misnamed, Name};
 use crate::request::{Asked, CertificateRequest};
 use crate::schedule::{Life, Window};
@@ -36,21 +37,27 @@ pub(crate) struct Failure {
     pub(crate) after: Option<std::time::Duration>,
     /// The version of the trust material that is there now, where that may have been switched all the same.
     pub(crate) trust: Option<u64>,
+    /// Whether the issuer has taken the request and will answer later.
+    pub(crate) pending: bool,
 }
 
 impl Failure {
+    pub(crate) fn new(step: Step, cause: String) -> Self {
+        Self { step, cause, after: None, trust: None, pending: false }
+    }
+
     fn at<E: std::fmt::Display>(step: Step) -> impl FnOnce(E) -> Self {
-        move |cause| Self { step, cause: cause.to_string(), after: None, trust: None }
+        move |cause| Self::new(step, cause.to_string())
     }
 
     /// What an issuer said, and how long it asks to be left alone.
     fn of_issuer(step: Step) -> impl FnOnce(IssuerError) -> Self {
-        move |error| Self { step, cause: error.to_string(), after: retry_after(&error), trust: None }
+        move |error| Self { after: retry_after(&error), ..Self::new(step, error.to_string()) }
     }
 
     /// A delivery that ended in the middle: trust material is switched before the credential, and each before it is durable.
     fn of_delivery(entry: &CredentialEntry, cause: String) -> Self {
-        Self { step: Step::Deliver, cause, after: None, trust: directory::trust_version(&entry.directory) }
+        Self { trust: directory::trust_version(&entry.directory), ..Self::new(Step::Deliver, cause) }
     }
 }
 
@@ -64,13 +71,21 @@ pub(crate) async fn renew(
     // What would stop the delivery is known before a certificate is asked for.
     let beside = Arc::clone(&entry);
     blocking(move || require_partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
-    let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
-    let forms = forms(&entry, &key).await.map_err(Failure::at(Step::Prepare))?;
+    let asked = request(&entry, &present).await.map_err(Failure::at(Step::Prepare))?;
+    let forms = forms(&entry, &asked.key).await.map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
-    let chain = station.issuer.issue(&request.der).await.map_err(Failure::of_issuer(Step::Issue))?;
+    let chain = match station.issuer.issue(&asked.request.der).await {
+        Ok(chain) => chain,
+        Err(error) => return Err(unanswered(&entry, &present, asked, error).await),
+    };
     let issued = clock.now();
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
-    let credential = judge(&entry, &present, chain, key, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
+    let judged = judge(&entry, &present, chain, asked.key, &own, clock.now());
+    if judged.is_err() {
+        // What was answered to this request is answered to it again.
+        approval::forget(&entry.directory);
+    }
+    let credential = judged.map_err(Failure::at(Step::Verify))?;
     let life = Life::of(credential.leaf(), Some(issued));
     let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
     let delivery = blocking(move || {
@@ -79,7 +94,10 @@ pub(crate) async fn renew(
         let generation =
             sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, &forms, issued);
         Ok(match generation {
-            Ok(generation) => Ok((generation.number(), directory::trust_version(&entry.directory))),
+            Ok(generation) => {
+                approval::forget(&entry.directory);
+                Ok((generation.number(), directory::trust_version(&entry.directory)))
+            }
             Err(cause) => Err(Failure::of_delivery(&entry, cause)),
         })
     });
@@ -206,11 +224,29 @@ async fn station(
     stations.station(entry, present, now).await.map_err(Failure::of_issuer(step))
 }
 
+/// The request that the issuer has taken already, or a new one.
+async fn request(entry: &Arc<CredentialEntry>, present: &Present) -> Result<Pending, String> {
+    let (beside, credential) = (Arc::clone(entry), present.credential.clone());
+    let pending = blocking(move || Ok(Pending::read(&beside, credential.as_deref()))).await?;
+    pending.map_or_else(|| prepare(entry, present).map_err(|error| error.to_string()), Ok)
+}
+
+/// What follows when there is no certificate: a request that the issuer has taken is kept, and one that it refused is not.
+async fn unanswered(entry: &Arc<CredentialEntry>, present: &Present, asked: Pending, error: IssuerError) -> Failure {
+    let (beside, held, decision) = (Arc::clone(entry), present.credential.clone(), decision(&error));
+    let kept = blocking(move || match (decision, held) {
+        (Decision::Later, Some(held)) => asked.keep(&beside, &held),
+        (Decision::No, _) => Ok(approval::forget(&beside.directory)),
+        _ => Ok(()),
+    });
+    match kept.await {
+        Ok(()) => Failure { pending: decision == Decision::Later, ..Failure::of_issuer(Step::Issue)(error) },
+        Err(cause) => Failure::new(Step::Issue, format!("{error}; and the request cannot be kept for that: {cause}")),
+    }
+}
+
 /// A key, new unless the configuration keeps it, and the request over it.
-fn prepare(
-    entry: &CredentialEntry,
-    present: &Present,
-) -> Result<(PrivateKeyDer<'static>, CertificateRequest), crate::request::RequestError> {
+fn prepare(entry: &CredentialEntry, present: &Present) -> Result<Pending, crate::request::RequestError> {
     let held = present.credential.as_ref();
     let key = match held.filter(|_| entry.reuse_key) {
         Some(held) => held.key().clone_key(),
@@ -221,7 +257,7 @@ fn prepare(
         None => Asked::first(&entry.identity.common_name(), entry.identity.sans())?,
     };
     let request = CertificateRequest::new(&key, &asked, &provider())?;
-    Ok((key, request))
+    Ok(Pending { key, request })
 }
 
 /// What the further forms of a credential with this key are made with.

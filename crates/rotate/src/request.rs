@@ -175,6 +175,11 @@ impl CertificateRequest {
         Ok(Self { der: request.to_der()?, spki })
     }
 
+    /// One that was made before.
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, RequestError> {
+        let request = CertReq::from_der(der)?;
+        Ok(Self { der: der.to_vec(), spki: request.info.public_key.to_der()? })
+    }
 }
 
 /// The key as one that signs.

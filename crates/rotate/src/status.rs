@@ -56,6 +56,9 @@ pub struct CredentialStatus {
     pub failures: u32,
     /// At which step the last one failed, and why.
     pub failure: Option<FailureStatus>,
+    /// Whether the issuer has taken the request and will answer later: somebody may have to approve it there.
+    #[serde(default)]
+    pub awaiting_approval: bool,
     /// In how many seconds the next attempt is.
     pub retry_in: Option<u64>,
     /// When a rotation last succeeded: delivered, hooks done, and, with a probe, served.
@@ -121,6 +124,7 @@ impl CredentialStatus {
             failure: machine
                 .cause()
                 .map(|(step, cause)| FailureStatus { step: step.as_str().to_owned(), cause: cause.to_owned() }),
+            awaiting_approval: machine.is_awaiting(),
             retry_in: machine.retry_at().map(|at| at.saturating_sub(now.mono).as_secs()),
             last_success: machine.last_success().map(UnixTime::as_secs),
             duties: duties.collect(),
@@ -145,6 +149,10 @@ impl CredentialStatus {
                 ));
             }
             _ => lines.push(format!("{} holds no credential that can be used, health red", self.directory)),
+        }
+        if self.awaiting_approval {
+            let what = "waiting for approval: it has taken the request and will answer later";
+            lines.push(format!("{}: {what}", self.issuer));
         }
         match (self.renewing, self.retry_in, self.renewal) {
             (true, _, _) => lines.push(format!("a renewal is under way with {}", self.issuer)),

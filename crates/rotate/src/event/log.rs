@@ -15,6 +15,14 @@ impl Told {
             Event::Renewing { reason } => {
                 tracing::info!(credential, event = name, reason = reason.as_str(), "renewing")
             }
+            Event::AwaitingApproval { retry } => {
+                tracing::info!(
+                    credential,
+                    event = name,
+                    ?retry,
+                    "waiting for approval: the issuer has taken the request"
+                );
+            }
             Event::Renewed { serial, not_after, generation } => {
                 tracing::info!(credential, event = name, %serial, %not_after, generation, "delivered the next generation");
             }

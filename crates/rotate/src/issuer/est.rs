@@ -9,7 +9,7 @@ use bytes::Bytes;
 use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
 use countermark_identity::{Clock, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -65,6 +65,9 @@ impl Est {
             request = request.header(AUTHORIZATION, authorization);
         }
         let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await?;
+        if answer.status == StatusCode::ACCEPTED {
+            return Err(WireError::Accepted { retry_after: answer.retry_after() });
+        }
         self.chain(&pkcs7::certificates(&answer.success()?)?, &spki_of(csr)?).await
     }
 

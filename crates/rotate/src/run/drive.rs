@@ -147,7 +147,8 @@ impl Rotation {
         self.slots.iter().all(|(id, slot)| {
             let failed = slot.machine.failures() > before.get(id).copied().unwrap_or_default();
             let fresh = slot.machine.renewal().is_some_and(|renewal| renewal > now.wall);
-            !slot.machine.is_renewing() && (failed || fresh) && slot.machine.is_tried()
+            let ended = failed || fresh || slot.machine.is_awaiting();
+            !slot.machine.is_renewing() && ended && slot.machine.is_tried()
         })
     }
 

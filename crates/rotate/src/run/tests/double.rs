@@ -22,7 +22,7 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::{Config, ConfigError, CredentialEntry};
 use crate::event::{Event, Told};
-use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf, WireError};
 use crate::name::Name;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
@@ -63,10 +63,12 @@ pub(in crate::run) enum Mood {
     Garbage,
     Good,
     Lacking,
+    Later,
     More,
     OtherKey,
     OtherName,
     OtherRoot,
+    Refused,
     Same,
     Slow,
     Svid,
@@ -88,6 +90,8 @@ pub(in crate::run) struct Authority {
     /// Whether answers are held back.
     held: watch::Sender<bool>,
     asked: AtomicUsize,
+    /// The requests, as they came.
+    requests: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Authority {
@@ -98,6 +102,11 @@ impl Authority {
     /// How often it was asked for a certificate.
     pub(in crate::run) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// The requests, as they came.
+    pub(in crate::run) fn requests(&self) -> Vec<Vec<u8>> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Holds back every answer, or lets them go.
@@ -176,6 +185,7 @@ impl Issuer for Desk {
             self.authority.most.fetch_max(running, Ordering::SeqCst);
             let mood = *self.authority.mood.lock().unwrap();
             self.authority.asked.fetch_add(1, Ordering::SeqCst);
+            self.authority.requests.lock().unwrap().push(csr.to_vec());
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.authority.held.subscribe().wait_for(|held| !held).await?;
             let answer = self.answer(mood, csr).await;
@@ -207,6 +217,11 @@ impl Desk {
             Mood::Slow => {
                 tokio::time::sleep(Duration::from_secs(29)).await;
                 Err("no answer within 30 s".into())
+            }
+            Mood::Later => Err(WireError::Accepted { retry_after: Some(Duration::from_secs(120)) }.into()),
+            Mood::Refused => {
+                let (status, code) = (http::StatusCode::FORBIDDEN, String::new());
+                Err(WireError::Status { status, code, retry_after: None }.into())
             }
             Mood::Garbage => Ok(vec![CertificateDer::from(b"<html>".to_vec())]),
             Mood::OtherName => Ok(ca.sign(&ca.agent_spec("mallory"), spki)),
@@ -313,6 +328,7 @@ impl Bench {
             flood_verified: AtomicBool::new(false),
             held: watch::Sender::new(false),
             asked: AtomicUsize::new(0),
+            requests: Mutex::default(),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }
