@@ -46,11 +46,6 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Some(Element { tag, content: inside.get(..content)?, whole })
     }
-
-    /// The content of the next element, which must have this tag.
-    pub(super) fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|element| element.tag == tag).map(|element| element.content)
-    }
 }
 
 /// The tag, the length, and how many bytes they take.
@@ -114,8 +109,8 @@ mod tests {
         assert_eq!((outer.tag, outer.content, outer.whole), (0x30, &nested[2..12], &nested[..14]));
         assert_eq!(reader.0, [0x02]);
         let mut inside = Reader::new(outer.content);
-        assert_eq!(inside.expect(0xa0).unwrap(), &[0x04, 0x02, 0x00, 0x00]);
-        assert_eq!(inside.expect(0x05).unwrap(), &[0_u8; 0]);
+        assert_eq!(inside.next().map(|element| element.content), Some(&[0x04, 0x02, 0x00, 0x00][..]));
+        assert_eq!(inside.next().map(|element| (element.tag, element.content)), Some((0x05, &[][..])));
         assert!(inside.is_empty());
         for bad in [
             &[0x30, 0x80][..],
