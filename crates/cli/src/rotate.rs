@@ -78,7 +78,8 @@ pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
         };
         let (rotation, handle) = Rotation::start(setup).or_failed("rotate did not start", "")?;
         if args.once {
-            return tell(&args, &rotation.once().await);
+            let status = rotation.once().await;
+            return tell(&args, &status, clock.now());
         }
         let control = Control::bind(&socket).or_failed(
             format!("cannot listen at {}", socket.display()),
@@ -176,7 +177,7 @@ fn load(path: &std::path::Path) -> Outcome<Config> {
     })
 }
 
-fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
+fn tell(args: &RotateArgs, status: &Status, now: UnixTime) -> Outcome<Exit> {
     if args.json.json {
         output::json(status)?;
     }
@@ -194,11 +195,14 @@ fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
             exit = Exit::Failed;
         }
         if !args.json.json {
-            let until = credential.not_after.map(|secs| UnixTime::from_secs(secs).to_string());
-            let until = until.unwrap_or_else(|| "nothing".to_owned());
+            let held = match credential.not_after.map(UnixTime::from_secs) {
+                Some(end) if end < now => format!("expired at {end}"),
+                Some(end) => format!("good until {end}"),
+                None => "nothing that can be used".to_owned(),
+            };
             let waiting = credential.awaiting_approval.then(|| "waiting for the issuer's approval".to_owned());
             let trouble = trouble.or(waiting).map(|trouble| format!("; {trouble}")).unwrap_or_default();
-            line(format!("{}: good until {until}{trouble}", credential.name))?;
+            line(format!("{}: {held}{trouble}", credential.name))?;
         }
     }
     Ok(exit)

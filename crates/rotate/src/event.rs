@@ -61,6 +61,13 @@ pub enum Event {
         /// When it ends.
         not_after: UnixTime,
     },
+    /// What the directory held when it was first looked at has expired.
+    FoundExpired {
+        /// Whose life it was.
+        serial: Serial,
+        /// When it ended.
+        not_after: UnixTime,
+    },
     /// The colour of a credential changed.
     HealthChanged {
         /// To what.
@@ -232,6 +239,7 @@ impl Event {
             Self::ConfigRefused { .. } => "config_refused",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::Found { .. } => "found",
+            Self::FoundExpired { .. } => "found_expired",
             Self::HealthChanged { .. } => "health_changed",
             Self::HookDone { .. } => "hook_done",
             Self::HookFailed { .. } => "hook_failed",

@@ -112,6 +112,8 @@ pub struct OwnTrust {
 pub struct Present {
     /// The credential, expired or not.
     pub credential: Option<Arc<Credential>>,
+    /// What is wrong with what is there, where nothing of it can be used.
+    pub fault: Option<String>,
     /// The trust material of every trust domain.
     pub trust: LoadedTrust,
 }
@@ -197,6 +199,16 @@ pub enum StationError {
         /// Where.
         path: String,
     },
+    /// A credential that proves nothing any more.
+    #[error("the credential in {directory} expired at {not_after}, and by an expired one its issuer renews nothing; {}", first(*issued_here))]
+    Expired {
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
+        /// Whether it is one that an authority of ours can sign.
+        issued_here: bool,
+    },
     /// Nothing to prove with who one is.
     #[error("there is no credential in {directory} to renew; {}", first(*issued_here))]
     NoCredential {
@@ -204,6 +216,14 @@ pub enum StationError {
         directory: String,
         /// Whether it is one that an authority of ours can sign.
         issued_here: bool,
+    },
+    /// Something is there, and is no credential.
+    #[error("the credential in {directory} cannot be used: {fault}")]
+    Unusable {
+        /// Where it is.
+        directory: String,
+        /// What is wrong with it.
+        fault: String,
     },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
@@ -220,9 +240,15 @@ impl StationError {
         Self::NoTrust { trust_domain: trust_domain.clone(), directory: directory.display().to_string() }
     }
 
-    fn no_credential(entry: &CredentialEntry) -> Self {
+    /// Why there is no credential to renew by: none, one that cannot be used, or one that has expired.
+    fn no_credential(entry: &CredentialEntry, present: &Present) -> Self {
         let issued_here = matches!(entry.identity, Name::Spiffe(_));
-        Self::NoCredential { directory: entry.directory.display().to_string(), issued_here }
+        let directory = entry.directory.display().to_string();
+        match (&present.credential, &present.fault) {
+            (Some(over), _) => Self::Expired { directory, not_after: over.leaf().not_after(), issued_here },
+            (None, Some(fault)) => Self::Unusable { directory, fault: fault.clone() },
+            (None, None) => Self::NoCredential { directory, issued_here },
+        }
     }
 }
 
@@ -231,6 +257,7 @@ const fn first(issued_here: bool) -> &'static str {
     if issued_here {
         "make the first one with `countermark join` or `countermark mint`"
     } else {
-        "enrol the first one with its issuer, and put key and chain there as tls.key (0600) and tls.crt"
+        "enrol the first one with its issuer, and put key and chain there as tls.key (0600) and tls.crt (the leaf first, then the \
+         intermediates)"
     }
 }

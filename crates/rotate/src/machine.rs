@@ -244,6 +244,9 @@ impl Machine {
             return;
         }
         let event = match &life {
+            Some(life) if first && life.not_after < now.wall => {
+                Event::FoundExpired { serial: life.serial.clone(), not_after: life.not_after }
+            }
             Some(life) if first => Event::Found { serial: life.serial.clone(), not_after: life.not_after },
             _ => Event::ChangedByHand { fault },
         };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_credential::directory::{self, Delivery, DomainCrls, LoadedTrust};
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
 use countermark_credential::{Authority, ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
@@ -350,13 +350,21 @@ pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credent
 fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
     let trust_domain = entry.identity.trust_domain();
     let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
-    Ok(Present { credential: None, trust }.own(trust_domain))
+    Ok(Present { trust, ..Present::default() }.own(trust_domain))
 }
 
 /// What the directory holds that can be used, however somebody may have damaged the rest.
 pub(crate) fn present(dir: &Path, name: &Name) -> Present {
     let ours = |held: directory::Held| Some(held.credential).filter(|credential| name.is_of(credential.leaf()));
-    let credential = directory::read(dir).ok().and_then(ours).or_else(|| {
+    let (held, fault) = match directory::read(dir) {
+        Ok(held) => match name.require(held.credential.leaf()) {
+            Ok(()) => (Some(held.credential), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Err(LoadError::NoCredential { .. }) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let credential = held.or_else(|| {
         let before = generations(dir).into_iter().find_map(|dir| directory::read(&dir).ok().and_then(ours));
         before.inspect(
             |_| tracing::warn!(dir = %dir.display(), "the current generation is unusable; going by an earlier one"),
@@ -368,7 +376,7 @@ pub(crate) fn present(dir: &Path, name: &Name) -> Present {
         // Each generation keeps the roots that it was delivered with. By them an issuer is known, and they are delivered to nobody.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))
     });
-    Present { credential, trust: trust.unwrap_or_default() }
+    Present { fault: fault.filter(|_| credential.is_none()), credential, trust: trust.unwrap_or_default() }
 }
 
 /// The directories of the generations, the newest first.

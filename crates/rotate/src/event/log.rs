@@ -49,6 +49,9 @@ impl Told {
             Event::RenewalFailed { step, failures, cause, retry } => {
                 tracing::warn!(credential, event = name, step = step.as_str(), failures, ?retry, %cause, "no next credential; the last good one is kept");
             }
+            Event::FoundExpired { serial, not_after } => {
+                tracing::warn!(credential, event = name, %serial, %not_after, "found a credential that has expired");
+            }
             Event::RefreshFailed { step, cause } => {
                 tracing::warn!(credential, event = name, step = step.as_str(), %cause, "trust and window could not be fetched anew");
             }

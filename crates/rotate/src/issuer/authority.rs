@@ -152,7 +152,7 @@ pub(super) async fn station(
     now: UnixTime,
 ) -> Result<Station, IssuerError> {
     let trust_domain = entry.identity.trust_domain().clone();
-    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry))?;
+    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry, present))?;
     let mut own = wire::known(present, &trust_domain, &entry.directory)?;
     if !wire::lists_hold(&own, now) {
         // After a long sleep the lists are over, and without them nobody is believed. New ones prove themselves, and of one name the

@@ -117,7 +117,7 @@ pub(super) fn station(
         return Err(WireError::Unexpected("an EST issuer").into());
     };
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential = credential.ok_or_else(|| StationError::no_credential(entry))?;
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry, present))?;
     let before = Arc::clone(&credential);
     let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
     let wire = match server {
