@@ -161,7 +161,10 @@ impl CredentialStatus {
             (false, None, None) => lines.push("a renewal is due now".to_owned()),
         }
         if let Some(FailureStatus { step, cause }) = &self.failure {
-            lines.push(format!("{} renewals in a row failed, the last at {step}: {cause}", self.failures));
+            lines.push(match self.failures {
+                1 => format!("the last renewal failed at {step}: {cause}"),
+                times => format!("{times} renewals in a row failed, the last at {step}: {cause}"),
+            });
         }
         for duty in self.duties.iter().filter(|duty| !duty.done) {
             let cause = duty.cause.as_deref().unwrap_or("it has not ended yet");
