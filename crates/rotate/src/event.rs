@@ -135,6 +135,13 @@ pub enum Event {
         /// Why now.
         reason: Reason,
     },
+    /// A file that the issuer's entry names cannot be used: a renewal would fail of it.
+    IssuerUnready {
+        /// Which issuer.
+        issuer: String,
+        /// Which file, and what is wrong with it.
+        cause: String,
+    },
     /// The consumer presents another certificate than the one that was delivered.
     ServedSerialMismatch {
         /// What was delivered.
@@ -244,6 +251,7 @@ impl Event {
             Self::HookDone { .. } => "hook_done",
             Self::HookFailed { .. } => "hook_failed",
             Self::HooksRepeated { .. } => "hooks_repeated",
+            Self::IssuerUnready { .. } => "issuer_unready",
             Self::ProbeFailed { .. } => "probe_failed",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::RenewalFailed { .. } => "renewal_failed",

@@ -19,6 +19,7 @@ use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
+pub(crate) use self::est::faults;
 
 #[cfg(test)]
 pub(crate) use self::wire::WireError;

@@ -52,6 +52,9 @@ impl Told {
             Event::FoundExpired { serial, not_after } => {
                 tracing::warn!(credential, event = name, %serial, %not_after, "found a credential that has expired");
             }
+            Event::IssuerUnready { issuer, cause } => {
+                tracing::warn!(credential, event = name, issuer, %cause, "a renewal would fail");
+            }
             Event::RefreshFailed { step, cause } => {
                 tracing::warn!(credential, event = name, step = step.as_str(), %cause, "trust and window could not be fetched anew");
             }

@@ -64,7 +64,11 @@ impl Est {
             authorization.set_sensitive(true);
             request = request.header(AUTHORIZATION, authorization);
         }
-        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await?;
+        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await;
+        let answer = answer.map_err(|error| match error {
+            refusal if self.known.lone && refusal.is_refusal_of_ours() => WireError::Lone(Box::new(refusal)),
+            other => other,
+        })?;
         if answer.status == StatusCode::ACCEPTED {
             return Err(WireError::Accepted { retry_after: answer.retry_after() });
         }
@@ -154,6 +158,29 @@ fn configured(entry: &CredentialEntry, bundle: Option<&Path>, crl: Option<&Path>
         None => there()?.crls.into_iter().flat_map(|domain| domain.crls).collect(),
     };
     Ok(OwnTrust { bundle, crls })
+}
+
+/// What is wrong with the files that an EST issuer's entry names, which are read again for each renewal.
+pub(crate) fn faults(entry: &CredentialEntry) -> Vec<String> {
+    let IssuerKind::Est { server, bundle, crl, .. } = &entry.issuer.kind else { return Vec::new() };
+    let roots = match server {
+        EstServer::Host { roots } => self::roots(roots).err().map(|error| error.to_string()),
+        EstServer::Spiffe { .. } => None,
+    };
+    let bundle = bundle.as_deref().and_then(|path| {
+        let parse = |text: Vec<u8>| Bundle::from_pem(entry.identity.trust_domain().clone(), &text);
+        let fault = match std::fs::read(path) {
+            Ok(text) => parse(text).err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        fault.map(|fault| format!("the trust bundle in {} cannot be used: {fault}", path.display()))
+    });
+    let crl = crl.as_deref().and_then(|path| {
+        let fault = directory::read_crls(path).err()?.to_string();
+        let named = fault.contains(&path.display().to_string());
+        Some(if named { fault } else { format!("the revocation lists in {} cannot be used: {fault}", path.display()) })
+    });
+    [roots, bundle, crl].into_iter().flatten().collect()
 }
 
 /// The roots by which a server of strangers is known: every certificate of the file, and each an authority's.

@@ -238,6 +238,11 @@ pub(crate) enum WireError {
     Credential(#[from] UnusableCredential),
     #[error(transparent)]
     Host(#[from] HostClientError),
+    #[error(
+        "{0}; the credential that is there is a leaf alone: put into its tls.crt the leaf first, then the intermediates \
+         (those of /cacerts)"
+    )]
+    Lone(Box<WireError>),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     #[error("the roots of the server in {} cannot be used: {what}", path.display())]
@@ -252,6 +257,16 @@ pub(crate) enum WireError {
     Trust(#[from] countermark_credential::TrustError),
     #[error("the answer is not {0}")]
     Unexpected(&'static str),
+}
+
+impl WireError {
+    /// Whether the server did not take our certificate.
+    pub(super) const fn is_refusal_of_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Client(ClientError::RefusedByServer { .. }) | Self::Host(HostClientError::RefusedByServer { .. })
+        )
+    }
 }
 
 /// How long an issuer asks to be left alone, if that is what the error is about.
