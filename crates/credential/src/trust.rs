@@ -67,6 +67,11 @@ impl Trust {
         self
     }
 
+    /// What completes a leaf of this trust domain that comes alone.
+    pub fn completed_by(&self, trust_domain: &TrustDomain) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.domains.get(trust_domain).into_iter().flat_map(Domain::completed_by)
+    }
+
     /// The trust domains that have roots here.
     pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
         self.domains.keys()

@@ -239,7 +239,8 @@ impl Shared {
         let changed = self.lists.borrow().etag != lists.etag;
         let own = self.authority.trust_domain();
         let roots = |trust: &Trust| trust.bundle(own).map(Bundle::to_pem);
-        let moved = changed || roots(&self.trust.borrow()) != roots(&trust);
+        let others = !self.trust.borrow().completed_by(own).eq(trust.completed_by(own));
+        let moved = changed || others || roots(&self.trust.borrow()) != roots(&trust);
         if moved {
             self.trust.send_replace(trust);
         }

@@ -58,6 +58,10 @@ impl Domain {
         self.beside = named.collect();
     }
 
+    pub(super) fn completed_by(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.beside.iter().map(|(_, der)| der)
+    }
+
     /// What stands in for the intermediates of a leaf that came alone: those that have its issuer's name.
     fn issuers_of(&self, leaf: &Leaf) -> Vec<CertificateDer<'_>> {
         let named = self.beside.iter().filter(|(subject, _)| **subject == *leaf.issuer_der());

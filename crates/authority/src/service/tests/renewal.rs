@@ -85,11 +85,12 @@ async fn whoever_presents_the_certificate_alone_is_known_by_the_authority_s_own_
         (alone(estate.holder("agent/billing-bot").await), alone(estate.holder("agent/fired-bot").await));
     let csr = Holder::new().key.request().unwrap();
     assert_eq!(estate.reenrol(&older, &csr).await.unwrap().status, StatusCode::OK);
-    // Those that signed before, too, and the one that signs since, as soon as its lists are there.
+    // Those that signed before, too, and the one that signs since, also where its lists were read before it was known.
     estate.fixture.clock.advance(Duration::from_secs(60));
     estate.fixture.authority.renew_intermediate().await.unwrap();
-    estate.shared.desk.refresh().await.unwrap();
     let newer = alone(estate.holder("agent/intern-bot").await);
+    estate.shared.desk.refresh().await.unwrap();
+    assert!(estate.shared.reload_lists());
     for holder in [&older, &newer] {
         assert_eq!(estate.reenrol(holder, &csr).await.unwrap().status, StatusCode::OK);
     }
