@@ -236,7 +236,10 @@ async fn unanswered(entry: &Arc<CredentialEntry>, present: &Present, asked: Pend
     let (beside, held, decision) = (Arc::clone(entry), present.credential.clone(), decision(&error));
     let kept = blocking(move || match (decision, held) {
         (Decision::Later, Some(held)) => asked.keep(&beside, &held),
-        (Decision::No, _) => Ok(approval::forget(&beside.directory)),
+        (Decision::No, _) => {
+            approval::forget(&beside.directory);
+            Ok(())
+        }
         _ => Ok(()),
     });
     match kept.await {

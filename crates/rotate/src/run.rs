@@ -146,7 +146,7 @@ pub enum StartError {
         /// Whose it should be.
         wanted: Name,
         /// In what they differ.
-        why: Misnamed,
+        why: Box<Misnamed>,
     },
 }
 

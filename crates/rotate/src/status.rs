@@ -225,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn one_renewal_that_failed_is_no_row_of_them() {
+        let failed = |failures: u32| {
+            let failure = Some(FailureStatus { step: "issue".to_owned(), cause: "no".to_owned() });
+            CredentialStatus { failures, failure, ..status("") }.why(UnixTime::from_secs(110)).join("\n")
+        };
+        assert!(failed(1).contains("the last renewal failed at issue: no"), "{}", failed(1));
+        assert!(failed(2).contains("2 renewals in a row failed, the last at issue: no"), "{}", failed(2));
+    }
+
+    #[test]
     fn why_says_that_hooks_were_run_again() {
         let duty = |repeated: u32| {
             let duty =

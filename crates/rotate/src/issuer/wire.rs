@@ -242,7 +242,7 @@ pub(crate) enum WireError {
         "{0}; the credential that is there is a leaf alone: put into its tls.crt the leaf first, then the intermediates \
          (those of /cacerts)"
     )]
-    Lone(Box<WireError>),
+    Lone(Box<Self>),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     #[error("the roots of the server in {} cannot be used: {what}", path.display())]

@@ -136,7 +136,7 @@ fn require_identity(entry: &CredentialEntry) -> Result<(), StartError> {
         dir: entry.directory.clone(),
         found: leaf.called(),
         wanted: entry.identity.clone(),
-        why,
+        why: Box::new(why),
     })
 }
 
