@@ -202,7 +202,8 @@ pub(crate) mod tests {
         assert!(matches!(certificates(&many), Err(AnswerError::TooMany)));
         assert!(matches!(certificates(&vec![b'A'; LARGEST + 1]), Err(AnswerError::TooLarge)));
         // What is signed stands in DER, whatever wraps it.
-        let marked = CertificateDer::from(vec![0x30, 0x80, 0x00, 0x00]);
+        let marked = [&[0x30, 0x80][..], &short(0x04, &[7; 200]), &[0x00, 0x00]].concat();
+        let marked = CertificateDer::from(marked);
         assert!(matches!(certificates(&certs_only(&[marked])), Err(AnswerError::Certificate)));
     }
 
