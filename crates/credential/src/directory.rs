@@ -23,6 +23,7 @@ mod newer;
 mod partners;
 mod switch;
 mod trust;
+mod writer;
 
 use std::sync::Arc;
 
@@ -40,8 +41,9 @@ pub use self::names::{
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{
-    LoadedTrust, deliver_own_trust, deliver_trust, load_own_trust, load_partners, load_trust, read_crls, trust_version,
+    LoadedTrust, deliver_trust, load_own_trust, load_partners, load_trust, read_crls, trust_version,
 };
+pub use self::writer::Writer;
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;

@@ -19,7 +19,8 @@ use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
-
+#[cfg(test)]
+pub(crate) use self::est::Files;
 pub(crate) use self::wire::{Wire, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::name::Name;
@@ -50,6 +51,12 @@ pub type Coming<'a, T> = Pin<Box<dyn Future<Output = Result<T, IssuerError>> + S
 pub trait TrustOf: Send + Sync {
     /// The roots and revocation lists of the issuer's own trust domain.
     fn trust(&self) -> Coming<'_, OwnTrust>;
+
+    /// The same, read anew, where it stands in files and the issuer has no word in it; none where the issuer says it. Whoever delivers
+    /// asks for it while nobody else delivers: what was withdrawn since an issuer was asked does not come back with its answer.
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        None
+    }
 }
 
 /// Says when a credential should be renewed.

@@ -5,7 +5,7 @@ mod trust;
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_credential::directory::{self, Delivery, DomainCrls, LoadedTrust};
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadedTrust, Writer};
 use countermark_credential::{ChainError, Credential, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
@@ -15,7 +15,7 @@ pub(crate) use self::trust::take_lists;
 use self::trust::{deliver_trust, own_there, verify_trust};
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{OwnTrust, Present, Station, Stations, retry_after};
+use crate::issuer::{OwnTrust, Present, Station, Stations, TrustOf, retry_after};
 use crate::name::{Misnamed, Name};
 use crate::request::{Asked, CertificateRequest};
 use crate::schedule::{Life, Window};
@@ -75,20 +75,40 @@ pub(crate) async fn renew(
     let issued = clock.now();
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     let credential = judge(&entry, &present, chain, key, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
-    let life = Life::of(credential.leaf(), Some(issued));
-    let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
-    let delivery = blocking(move || {
+    let issued = Issued { credential, own, trust: station.trust, at: issued };
+    let now = clock.now();
+    blocking(move || Ok(issued.deliver(&entry, &forms, now))).await.map_err(Failure::at(Step::Deliver))?
+}
+
+/// What an issuer answered, judged.
+struct Issued {
+    credential: Arc<Credential>,
+    own: OwnTrust,
+    trust: Arc<dyn TrustOf>,
+    at: UnixTime,
+}
+
+impl Issued {
+    fn deliver(self, entry: &CredentialEntry, forms: &Forms, now: UnixTime) -> Result<Renewed, Failure> {
+        let Self { credential, own, trust, at } = self;
+        let failed = |cause| Failure::of_delivery(entry, cause);
+        let writer = Writer::open(&entry.directory, entry.access).map_err(|error| failed(error.to_string()))?;
+        // What was in files when it was judged may have been withdrawn since.
+        let own = match trust.in_files() {
+            Some(own) => {
+                let own = own.map_err(Failure::of_issuer(Step::Trust))?;
+                verify(&entry.identity, credential.chain(), &own, now).map_err(Failure::at(Step::Verify))?;
+                own
+            }
+            None => own,
+        };
         let OwnTrust { bundle, crls } = own;
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
-        let generation =
-            sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, &forms, issued);
-        Ok(match generation {
-            Ok(generation) => Ok((generation.number(), directory::trust_version(&entry.directory))),
-            Err(cause) => Err(Failure::of_delivery(&entry, cause)),
-        })
-    });
-    let (generation, trust) = delivery.await.map_err(Failure::at(Step::Deliver))??;
-    Ok(Renewed { life, generation, trust, credential })
+        let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
+        let generation = sink::deliver(&writer, entry, &delivery, forms, at).map_err(failed)?.number();
+        let trust = directory::trust_version(&entry.directory);
+        Ok(Renewed { life: Life::of(credential.leaf(), Some(at)), generation, trust, credential })
+    }
 }
 
 /// What a refresh found out.
@@ -116,9 +136,14 @@ pub(crate) async fn refresh(
     };
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
-    // What the credential in use does not verify under is not delivered over what it does.
-    verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
-    let trust = deliver_trust(entry, own).await?;
+    let (held, said) = (Arc::clone(&credential), Arc::clone(&station.trust));
+    let trust = deliver_trust(entry, move |entry| {
+        let own = said.in_files().unwrap_or(Ok(own)).map_err(Failure::of_issuer(Step::Trust))?;
+        // What the credential in use does not verify under is not delivered over what it does.
+        verify_trust(entry, &held, &own, now).map_err(Failure::at(Step::Verify))?;
+        Ok(Some(own))
+    });
+    let trust = trust.await?;
     let none = Refreshed { window: None, again: ASK_AGAIN, trust, fault: None };
     let Some(windows) = &station.windows else { return Ok(none) };
     Ok(match windows.window(&credential).await {

@@ -11,11 +11,11 @@ use countermark_identity::TrustDomain;
 use super::access::Access;
 use super::error::{DeliveryError, LoadError};
 use super::load::{self, read_file};
-use super::lock::Lock;
 use super::names::{
     CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
 };
 use super::switch::{Files, Switch};
+use super::writer::Writer;
 use super::{DomainCrls, disk, newer, partners};
 use crate::bundle::Bundle;
 use crate::crl::Crl;
@@ -24,33 +24,26 @@ use crate::crl::Crl;
 ///
 /// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
 pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
-    let access = Access::default();
-    disk::create_dir_all(dir, access)?;
-    let _lock = Lock::acquire(dir)?;
-    switch(dir, bundles, crls, own(dir).as_ref(), access).map(|_| ())
+    let writer = Writer::open(dir, Access::default())?;
+    switch(dir, bundles, crls, own(dir).as_ref(), writer.access).map(|_| ())
 }
 
-/// Delivers the trust material of one trust domain, for those whom `access` names. That of every other stays as it is there when the
-/// directory is written to, and what is there stays where what is delivered is older. Says whether anything is other than before.
-///
-/// # Errors
-/// As [`deliver_trust`], and where the trust material of others cannot be read.
-pub fn deliver_own_trust(
-    dir: &Path,
-    bundle: Bundle,
-    crls: Vec<Arc<Crl>>,
-    access: Access,
-) -> Result<bool, DeliveryError> {
-    let trust_domain = bundle.trust_domain().clone();
-    let (bundles, crls) = ([bundle], [DomainCrls { trust_domain: trust_domain.clone(), crls }]);
-    disk::create_dir_all(dir, access)?;
-    let _lock = Lock::acquire(dir)?;
-    // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
-    let held = load::read(dir).ok();
-    let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
-    let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
-    let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
-    switch(dir, &bundles, &crls, own(dir).as_ref().or(Some(&trust_domain)), access)
+impl Writer {
+    /// Delivers the trust material of one trust domain. That of every other stays as it is there, and what is there stays where what is
+    /// delivered is older. Says whether anything is other than before.
+    ///
+    /// # Errors
+    /// As [`deliver_trust`](super::deliver_trust), and where the trust material of others cannot be read.
+    pub fn deliver_own_trust(&self, bundle: Bundle, crls: Vec<Arc<Crl>>) -> Result<bool, DeliveryError> {
+        let (dir, trust_domain) = (self.dir.as_path(), bundle.trust_domain().clone());
+        let (bundles, crls) = ([bundle], [DomainCrls { trust_domain: trust_domain.clone(), crls }]);
+        // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
+        let held = load::read(dir).ok();
+        let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
+        let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
+        let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
+        switch(dir, &bundles, &crls, own(dir).as_ref().or(Some(&trust_domain)), self.access)
+    }
 }
 
 /// The number of the trust material that is there, by which it is told from what was there before.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countermark_credential::directory;
+use countermark_credential::directory::{self, DeliveryError, Writer};
 use countermark_credential::{Authority, ChainError, Credential, Crl};
 use countermark_identity::{Clock, UnixTime};
 
@@ -27,7 +27,7 @@ pub(crate) async fn take_lists(
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };
     verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
-    deliver_trust(entry, own).await
+    deliver_trust(entry, move |_| Ok(Some(own))).await
 }
 
 /// Of lists that anybody may have given, those that a root or an intermediate of our own has signed; beside them, what is there.
@@ -62,15 +62,20 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
     Ok(())
 }
 
-pub(super) async fn deliver_trust(entry: Arc<CredentialEntry>, own: OwnTrust) -> Result<Option<u64>, Failure> {
+/// Delivers the trust material that is decided on while nobody else delivers, if any is. Says which version is there then.
+pub(super) async fn deliver_trust(
+    entry: Arc<CredentialEntry>,
+    decide: impl FnOnce(&CredentialEntry) -> Result<Option<OwnTrust>, Failure> + Send + 'static,
+) -> Result<Option<u64>, Failure> {
     let deliver = move || {
-        Ok(match directory::deliver_own_trust(&entry.directory, own.bundle, own.crls, entry.access) {
-            // Read before any hook runs: what is switched later is seen by them, too.
-            Ok(_) => Ok(directory::trust_version(&entry.directory)),
-            Err(error) => Err(Failure::of_delivery(&entry, error.to_string())),
-        })
+        let failed = |error: DeliveryError| Failure::of_delivery(&entry, error.to_string());
+        let writer = Writer::open(&entry.directory, entry.access).map_err(failed)?;
+        let Some(OwnTrust { bundle, crls }) = decide(&entry)? else { return Ok(None) };
+        writer.deliver_own_trust(bundle, crls).map_err(failed)?;
+        // Read before any hook runs: what is switched later is seen by them, too.
+        Ok(directory::trust_version(&entry.directory))
     };
-    blocking(deliver).await.map_err(Failure::at(Step::Deliver))?
+    blocking(move || Ok(deliver())).await.map_err(Failure::at(Step::Deliver))?
 }
 
 /// Whether the credential in use verifies under this trust. Lists that revoke it are good ones all the same.

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-#[cfg(feature = "pkcs12")]
-use countermark_credential::Bundle;
 use countermark_credential::directory::{self, Delivery, DomainCrls, Manner};
-use countermark_credential::{Crl, Issuer, Issuing};
+use countermark_credential::{Bundle, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, San, UnixTime};
 use countermark_testkit::{MockClock, Spec, TestCa, Wrong};
 use rustls_pki_types::CertificateDer;
@@ -20,9 +18,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::FromDer as _;
 
-use crate::config::{Config, ConfigError, CredentialEntry};
+use crate::config::{Config, ConfigError, CredentialEntry, IssuerKind};
 use crate::event::{Event, Told};
-use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::issuer::{Coming, Files, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
 use crate::name::Name;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
@@ -186,11 +184,7 @@ impl Issuer for Desk {
 }
 
 impl Desk {
-    async fn answer(
-        &self,
-        mood: Mood,
-        csr: &[u8],
-    ) -> Result<Vec<CertificateDer<'static>>, countermark_credential::IssuerError> {
+    async fn answer(&self, mood: Mood, csr: &[u8]) -> Result<Vec<CertificateDer<'static>>, IssuerError> {
         let now = self.authority.at();
         let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(csr).unwrap();
         let spki = request.certification_request_info.subject_pki.raw;
@@ -240,6 +234,23 @@ fn named(ca: &TestCa, name: &Name) -> Spec {
 
 struct Authorities(Arc<Authority>);
 
+/// What an EST server that has no roots to give leaves to the directory; slow to be read where answers are held back.
+struct Directory(Files, Arc<Authority>);
+
+impl TrustOf for Directory {
+    fn trust(&self) -> Coming<'_, OwnTrust> {
+        Box::pin(async {
+            let trust = self.0.trust().await;
+            self.1.held.subscribe().wait_for(|held| !held).await?;
+            trust
+        })
+    }
+
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        self.0.in_files()
+    }
+}
+
 impl TrustOf for Authorities {
     fn trust(&self) -> Coming<'_, OwnTrust> {
         Box::pin(async { Ok(self.0.own()) })
@@ -255,7 +266,11 @@ impl Stations for Authorities {
                 wanted: entry.identity.clone(),
                 held: present.credential.as_ref().map(|held| held.chain().to_vec()),
             };
-            Ok(Station { issuer: Arc::new(desk), trust: Arc::new(Self(Arc::clone(&self.0))), windows: None })
+            let trust: Arc<dyn TrustOf> = match &entry.issuer.kind {
+                IssuerKind::Est { .. } => Arc::new(Directory(Files::new(entry, None, None), Arc::clone(&self.0))),
+                _ => Arc::new(Self(Arc::clone(&self.0))),
+            };
+            Ok(Station { issuer: Arc::new(desk), trust, windows: None })
         })
     }
 
@@ -336,10 +351,14 @@ impl Bench {
         self.issuer.other.mint(spec).credential()
     }
 
-    /// The root of this authority and that of another.
-    #[cfg(feature = "pkcs12")]
+    /// The root of this authority, and that of another of the same trust domain.
+    pub(in crate::run) fn roots(&self) -> [Bundle; 2] {
+        [&self.issuer.ca, &self.issuer.other].map(TestCa::bundle)
+    }
+
+    /// Both in one.
     pub(in crate::run) fn two_roots(&self) -> Bundle {
-        let roots = [&self.issuer.ca, &self.issuer.other].map(|ca| ca.bundle().roots().to_vec()).concat();
+        let roots = self.roots().map(|bundle| bundle.roots().to_vec()).concat();
         Bundle::new("agents.internal".parse().unwrap(), roots).unwrap().with_sequence(1)
     }
 
@@ -385,6 +404,10 @@ impl Bench {
         Config::parse(&text, &self.path("rotate.toml"))
     }
 
+    pub(in crate::run) fn stations(&self) -> Arc<dyn Stations> {
+        Arc::new(Authorities(Arc::clone(&self.issuer)))
+    }
+
     pub(in crate::run) fn rotation(
         &self,
         credentials: &str,
@@ -392,7 +415,7 @@ impl Bench {
     ) -> Result<(Rotation, Handle), StartError> {
         Rotation::start(Setup {
             config: self.config(credentials).unwrap(),
-            stations: Arc::new(Authorities(Arc::clone(&self.issuer))),
+            stations: self.stations(),
             clock: Arc::new(self.clock.clone()),
             observers: observer.into_iter().collect(),
         })

@@ -1,5 +1,8 @@
 //! Which version of the trust material the hooks have seen.
 
+use countermark_credential::directory::DomainCrls;
+use countermark_credential::{Bundle, Crl};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -152,4 +155,68 @@ async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     assert!(bench.clock.passed() - before < Duration::from_secs(60));
     assert!(volume.join(name).symlink_metadata().is_err() && volume.join("ca.crt").exists());
     running.end().await;
+}
+
+/// Asks for a renewal, and does something to the directory while the issuer is asked.
+async fn meanwhile(bench: &Bench, running: &double::Running, what: impl FnOnce()) {
+    let asked = bench.issuer.asked();
+    bench.issuer.hold(true);
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    while bench.issuer.asked() == asked {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    what();
+    bench.issuer.hold(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_while_an_issuer_without_roots_of_its_own_is_asked_does_not_come_back() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let there = || directory::load_trust(&dir).unwrap();
+    let deliver = |bundle: &Bundle, crls: Vec<Arc<Crl>>| {
+        let crls = [DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
+        directory::deliver_trust(&dir, std::slice::from_ref(bundle), &crls).unwrap();
+    };
+    let (lists, [own, other]) = (bench.issuer.lists(), bench.roots());
+    deliver(&bench.two_roots(), lists.clone());
+    let of_est = bench.entry("billing-bot", "").replace("\"ca\"", "\"est\"");
+    let running = bench.start_with(&of_est, None).unwrap();
+    meanwhile(&bench, &running, || deliver(&own, lists.clone())).await;
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert_eq!((there().bundles[0].roots(), there().crls.len()), (own.roots(), 1));
+    let kept = fs::read(dir.join("generations/2/agents.internal.trust-bundle.pem")).unwrap();
+    assert_eq!(kept, own.to_pem().into_bytes());
+    // A list that comes meanwhile stays, and one that goes is gone.
+    let newer = bench.issuer.lists();
+    meanwhile(&bench, &running, || deliver(&own, newer.clone())).await;
+    running.next(|event| matches!(event, Event::Renewed { generation: 3, .. })).await;
+    assert_eq!(there().crls[0].crls[0].number(), newer[0].number());
+    meanwhile(&bench, &running, || deliver(&own, Vec::new())).await;
+    running.next(|event| matches!(event, Event::Renewed { generation: 4, .. })).await;
+    assert!(there().crls.is_empty());
+    // What the roots of then do not lead to is not delivered beside them.
+    meanwhile(&bench, &running, || deliver(&other, bench.issuer.strange_lists())).await;
+    let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+    assert!(matches!(told, Event::RenewalFailed { step: Step::Verify, .. }), "{told:?}");
+    assert_eq!(there().bundles[0].roots(), other.roots());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_while_a_refresh_is_under_way_does_not_come_back() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let lists = directory::load_trust(&dir).unwrap().crls;
+    directory::deliver_trust(&dir, &[bench.two_roots()], &lists).unwrap();
+    let config = bench.config(&bench.entry("billing-bot", "").replace("\"ca\"", "\"est\"")).unwrap();
+    let entry = Arc::clone(&config.credentials[0]);
+    bench.issuer.hold(true);
+    let refresh = tokio::spawn(crate::renew::refresh(entry, bench.stations(), Arc::new(bench.clock.clone())));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let [own, _] = bench.roots();
+    directory::deliver_trust(&dir, std::slice::from_ref(&own), &lists).unwrap();
+    bench.issuer.hold(false);
+    refresh.await.unwrap().unwrap();
+    assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
 }
