@@ -141,7 +141,7 @@ pub(super) fn advance(
         files.push((bundle_name(bundle.trust_domain()), Cow::Owned(bundle.to_pem().into_bytes())));
     }
     files.extend(extras.iter().map(|extra| (extra.name.to_owned(), Cow::Borrowed(extra.content.expose().as_slice()))));
-    switch.advance(&files)
+    switch.advance(&files, None)
 }
 
 /// The stable names lead through `current`, so that they never have to change again.

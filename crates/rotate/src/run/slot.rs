@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countermark_credential::Credential;
 use countermark_credential::directory::{self, Claim};
-use countermark_identity::UnixTime;
+use countermark_identity::{TrustDomain, UnixTime};
 use tokio::sync::watch;
 
 use super::StartError;
@@ -96,18 +96,27 @@ pub(super) fn find(
     serial: Option<&countermark_identity::Serial>,
 ) -> Input {
     let (life, generation, fault) = match directory::read(&entry.directory) {
-        Ok(held) if entry.identity.is_of(held.credential.leaf()) => {
+        Ok(held) if entry.identity.is_of(held.credential.leaf()) && other_domain(entry).is_none() => {
             let leaf = held.credential.leaf();
             let issued = issued.filter(|_| serial == Some(leaf.serial()));
             (Some(Life::of(leaf, issued)), held.generation.map(directory::Generation::number), None)
         }
         Ok(held) => {
             let found = held.credential.leaf().called();
-            (None, None, Some(format!("it is the credential of {found}")))
+            let fault = match other_domain(entry) {
+                Some(other) => format!("the roots beside it are those of {other}"),
+                None => format!("it is the credential of {found}"),
+            };
+            (None, None, Some(fault))
         }
         Err(error) => (None, None, Some(error.to_string())),
     };
     Input::Found { life, generation, fault }
+}
+
+/// Whose roots vouch for what is there, where that is not whose it should be: names alone do not say.
+fn other_domain(entry: &CredentialEntry) -> Option<TrustDomain> {
+    directory::own_domain(&entry.directory).filter(|own| own != entry.identity.trust_domain())
 }
 
 /// What the directory holds now, and the credential if nobody has to doubt it: what was put there by hand is judged as what an

@@ -94,6 +94,32 @@ async fn a_directory_of_other_names_is_refused_and_one_that_is_put_there_later_i
     running.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_trust_domain_that_the_configuration_names_no_more_is_withdrawn_with_the_next_certificate() {
+    let bench = Bench::new();
+    let dir = bench.dir("etl");
+    bench.put(&dir, &spec());
+    let of = |domain: &str, suffix: &str| dir.join("trust/current").join(format!("{domain}.{suffix}.pem"));
+    for domain in ["next.internal", "partner.example"] {
+        fs::copy(of("agents.internal", "trust-bundle"), of(domain, "trust-bundle")).unwrap();
+    }
+    let config = etl(&bench, "").replace("\"agents.internal\"", "\"next.internal\"");
+    bench.issuer.set(Mood::Down);
+    let running = bench.start_with(&config, None).unwrap();
+    running.next(|event| matches!(event, Event::RenewalFailed { .. })).await;
+    assert!(of("agents.internal", "trust-bundle").exists(), "what was good stays until there is another");
+    bench.issuer.set(Mood::Good);
+    // At once, not at half of its life.
+    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    assert!(bench.clock.passed() < Duration::from_secs(600), "{:?}", bench.clock.passed());
+    let bundles = directory::load_trust(&dir).unwrap().bundles;
+    let bundles: Vec<_> = bundles.iter().map(|bundle| bundle.trust_domain().as_str()).collect();
+    assert_eq!(bundles, ["next.internal", "partner.example"]);
+    assert!(!of("agents.internal", "crl").exists() && !dir.join("agents.internal.trust-bundle.pem").is_symlink());
+    assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(of("next.internal", "trust-bundle")).unwrap());
+    running.end().await;
+}
+
 fn bench_agent() -> Spec {
     Spec::uri("spiffe://agents.internal/agent/etl")
 }
