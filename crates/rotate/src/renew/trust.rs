@@ -6,7 +6,7 @@ use countermark_credential::directory::{self, DeliveryError, Writer};
 use countermark_credential::{Authority, ChainError, Credential, Crl};
 use countermark_identity::{Clock, UnixTime};
 
-use super::{Failure, Verdict, blocking, judged, present_of};
+use super::{Failure, Verdict, blocking, judged, present};
 use crate::config::CredentialEntry;
 use crate::event::Step;
 use crate::issuer::{Listing, OwnTrust, Present};
@@ -17,17 +17,23 @@ pub(crate) async fn take_lists(
     listing: Listing,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<u64>, Failure> {
-    let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
+    let now = clock.now();
+    deliver_trust(entry, move |entry| beside_the_roots(entry, listing, now)).await
+}
+
+/// Published lists and the roots that are there: none where there is nothing to stand beside.
+fn beside_the_roots(entry: &CredentialEntry, listing: Listing, now: UnixTime) -> Result<Option<OwnTrust>, Failure> {
     // Not what a generation was delivered with: with it, a root would come back that was withdrawn since.
-    let beside = Arc::clone(&entry);
-    let own = blocking(move || own_there(&beside)).await.map_err(Failure::at(Step::Deliver))?;
-    let (Some(credential), Some(own)) = (&present.credential, own) else { return Ok(None) };
+    let own = own_there(entry).map_err(Failure::at(Step::Deliver))?;
+    let (Some(credential), Some(own)) = (present(&entry.directory, &entry.identity).credential, own) else {
+        return Ok(None);
+    };
     let Listing { crls, verified, .. } = listing;
-    let crls = if verified { crls } else { proven(crls, &own, credential) };
+    let crls = if verified { crls } else { proven(crls, &own, &credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
     let own = OwnTrust { bundle: own.bundle, crls };
-    verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
-    deliver_trust(entry, move |_| Ok(Some(own))).await
+    verify_trust(entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
+    Ok(Some(own))
 }
 
 /// Of lists that anybody may have given, those that a root or an intermediate of our own has signed; beside them, what is there.

@@ -2,8 +2,10 @@
 
 use countermark_credential::directory::DomainCrls;
 use countermark_credential::{Bundle, Crl};
+use countermark_identity::UnixTime;
 
 use super::*;
+use crate::issuer::Listing;
 
 #[tokio::test(start_paused = true)]
 async fn trust_that_was_switched_before_the_delivery_failed_is_told_to_the_hooks() {
@@ -219,4 +221,39 @@ async fn what_is_withdrawn_while_a_refresh_is_under_way_does_not_come_back() {
     bench.issuer.hold(false);
     refresh.await.unwrap().unwrap();
     assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
+}
+
+/// A clock that something happens by when it is read.
+struct Ticking<F>(F, UnixTime);
+
+impl<F> std::fmt::Debug for Ticking<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ticking")
+    }
+}
+
+impl<F: Fn() + Send + Sync> Clock for Ticking<F> {
+    fn now(&self) -> UnixTime {
+        (self.0)();
+        self.1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_is_withdrawn_before_published_lists_are_delivered_does_not_come_back_with_them() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let lists = directory::load_trust(&dir).unwrap().crls;
+    directory::deliver_trust(&dir, &[bench.two_roots()], &lists).unwrap();
+    let config = bench.config(&bench.entry("billing-bot", "")).unwrap();
+    let [own, _] = bench.roots();
+    let (bundles, of) = ([own.clone()], dir.clone());
+    // The last thing that is asked before anything is delivered.
+    let withdraw = move || directory::deliver_trust(&of, &bundles, &lists).unwrap();
+    let clock = Arc::new(Ticking(withdraw, bench.clock.now()));
+    let next = bench.issuer.lists();
+    let listing = Listing { crls: next.clone(), verified: true, polled: true };
+    crate::renew::take_lists(Arc::clone(&config.credentials[0]), listing, clock).await.unwrap();
+    let there = directory::load_trust(&dir).unwrap();
+    assert_eq!((there.bundles[0].roots(), there.crls[0].crls[0].number()), (own.roots(), next[0].number()));
 }
