@@ -16,6 +16,7 @@ use self::trust::{deliver_trust, own_there, verify_trust};
 use crate::config::CredentialEntry;
 use crate::event::Step;
 use crate::issuer::{OwnTrust, Present, Station, Stations, TrustOf, retry_after};
+use crate::machine::TrustMark;
 use crate::name::{Misnamed, Name};
 use crate::request::{Asked, CertificateRequest};
 use crate::schedule::{Life, Window};
@@ -26,8 +27,8 @@ use crate::sink::{self, Forms};
 pub(crate) struct Renewed {
     pub(crate) life: Life,
     pub(crate) generation: u64,
-    /// The version of the trust material beside it.
-    pub(crate) trust: Option<u64>,
+    /// The trust material beside it.
+    pub(crate) trust: Option<TrustMark>,
     pub(crate) credential: Arc<Credential>,
 }
 
@@ -38,8 +39,8 @@ pub(crate) struct Failure {
     pub(crate) cause: String,
     /// How long the issuer asks to be left alone.
     pub(crate) after: Option<std::time::Duration>,
-    /// The version of the trust material that is there now, where that may have been switched all the same.
-    pub(crate) trust: Option<u64>,
+    /// The trust material that is there now, where that may have been switched all the same.
+    pub(crate) trust: Option<TrustMark>,
 }
 
 impl Failure {
@@ -54,7 +55,7 @@ impl Failure {
 
     /// A delivery that ended in the middle: trust material is switched before the credential, and each before it is durable.
     fn of_delivery(entry: &CredentialEntry, cause: String) -> Self {
-        Self { step: Step::Deliver, cause, after: None, trust: directory::trust_version(&entry.directory) }
+        Self { step: Step::Deliver, cause, after: None, trust: TrustMark::of(&entry.directory) }
     }
 }
 
@@ -106,7 +107,7 @@ impl Issued {
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
         let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
         let generation = sink::deliver(&writer, entry, &delivery, forms, at).map_err(failed)?.number();
-        let trust = directory::trust_version(&entry.directory);
+        let trust = TrustMark::of(&entry.directory);
         Ok(Renewed { life: Life::of(credential.leaf(), Some(at)), generation, trust, credential })
     }
 }
@@ -117,8 +118,8 @@ pub(crate) struct Refreshed {
     pub(crate) window: Option<Window>,
     /// When to ask again.
     pub(crate) again: std::time::Duration,
-    /// The version of the trust material that is there now.
-    pub(crate) trust: Option<u64>,
+    /// The trust material that is there now.
+    pub(crate) trust: Option<TrustMark>,
     /// Why nothing is known of a window, although there should be.
     pub(crate) fault: Option<String>,
 }

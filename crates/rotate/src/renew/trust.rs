@@ -10,13 +10,14 @@ use super::{Failure, Verdict, blocking, judged, present};
 use crate::config::CredentialEntry;
 use crate::event::Step;
 use crate::issuer::{Listing, OwnTrust, Present};
+use crate::machine::TrustMark;
 
-/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says which version is there now.
+/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says which is there now.
 pub(crate) async fn take_lists(
     entry: Arc<CredentialEntry>,
     listing: Listing,
     clock: Arc<dyn Clock>,
-) -> Result<Option<u64>, Failure> {
+) -> Result<Option<TrustMark>, Failure> {
     let now = clock.now();
     deliver_trust(entry, move |entry| beside_the_roots(entry, listing, now)).await
 }
@@ -68,18 +69,18 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
     Ok(())
 }
 
-/// Delivers the trust material that is decided on while nobody else delivers, if any is. Says which version is there then.
+/// Delivers the trust material that is decided on while nobody else delivers, if any is. Says which is there then.
 pub(super) async fn deliver_trust(
     entry: Arc<CredentialEntry>,
     decide: impl FnOnce(&CredentialEntry) -> Result<Option<OwnTrust>, Failure> + Send + 'static,
-) -> Result<Option<u64>, Failure> {
+) -> Result<Option<TrustMark>, Failure> {
     let deliver = move || {
         let failed = |error: DeliveryError| Failure::of_delivery(&entry, error.to_string());
         let writer = Writer::open(&entry.directory, entry.access).map_err(failed)?;
         let Some(OwnTrust { bundle, crls }) = decide(&entry)? else { return Ok(None) };
         writer.deliver_own_trust(bundle, crls).map_err(failed)?;
         // Read before any hook runs: what is switched later is seen by them, too.
-        Ok(directory::trust_version(&entry.directory))
+        Ok(TrustMark::of(&entry.directory))
     };
     blocking(move || Ok(deliver())).await.map_err(Failure::at(Step::Deliver))?
 }

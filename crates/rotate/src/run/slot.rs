@@ -12,7 +12,7 @@ use super::StartError;
 use super::look::Fingerprint;
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::event::Event;
-use crate::machine::{Duties, Input, Machine, Memory};
+use crate::machine::{Duties, Input, Machine, Memory, TrustMark};
 use crate::renew;
 use crate::schedule::{self, Life};
 use crate::state;
@@ -74,9 +74,9 @@ impl Slot {
 }
 
 /// Lets no hook count as done that has not seen the trust material that is there: it may have been delivered and the process ended
-/// before that was written down. Says whether there are others than were remembered.
+/// before that was written down, or a hand edited it while nobody looked. Says whether there are others than were remembered.
 fn take_trust(memory: &mut Memory, entry: &CredentialEntry) -> bool {
-    let there = directory::trust_version(&entry.directory);
+    let there = TrustMark::of(&entry.directory);
     let moved = memory.generation.is_some() && memory.trust != there;
     if moved {
         memory.hooks_done.retain(|done| !hooks_of_trust(entry).any(|hook| hook == *done));

@@ -6,6 +6,7 @@ use countermark_identity::UnixTime;
 
 use super::*;
 use crate::issuer::Listing;
+use crate::machine::TrustMark;
 
 #[tokio::test(start_paused = true)]
 async fn trust_that_was_switched_before_the_delivery_failed_is_told_to_the_hooks() {
@@ -40,12 +41,13 @@ async fn a_refresh_that_a_renewal_has_overtaken_does_not_lead_back() {
         bench.remint(&dir, "billing-bot");
     }
     let (rotation, _handle) = bench.rotation(&bench.entry("billing-bot", ""), None).unwrap();
-    let counts = directory::trust_version(&dir).unwrap();
-    assert!(counts > 1);
-    let newer = |read: u64, began: u64| rotation.newer(0, Some(read), Some(began));
-    assert_eq!(newer(counts - 1, counts - 1), None, "what counts is of a renewal since");
-    assert_eq!(newer(counts + 1, counts - 1), Some(counts + 1));
-    assert_eq!(newer(counts - 1, counts), Some(counts - 1), "somebody has begun anew");
+    let counts = TrustMark::of(&dir).unwrap();
+    assert!(counts.version > 1);
+    let [before, after] = [counts.version - 1, counts.version + 1].map(|version| TrustMark { version, ..counts });
+    let newer = |read, began| rotation.newer(0, Some(read), Some(began));
+    assert_eq!(newer(before, before), None, "what counts is of a renewal since");
+    assert_eq!(newer(after, before), Some(after));
+    assert_eq!(newer(before, counts), Some(before), "somebody has begun anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,4 +258,38 @@ async fn a_root_that_is_withdrawn_before_published_lists_are_delivered_does_not_
     crate::renew::take_lists(Arc::clone(&config.credentials[0]), listing, clock).await.unwrap();
     let there = directory::load_trust(&dir).unwrap();
     assert_eq!((there.bundles[0].roots(), there.crls[0].crls[0].number()), (own.roots(), next[0].number()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_hand_edits_while_nobody_looks_is_told_to_the_hooks_at_the_next_start_once() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (always, seldom) = (bench.path("always"), bench.path("seldom"));
+    let hook = |path: &Path| format!("[[credential.hook]]\ntouch = \"{}\"\n", path.display());
+    let hooks = format!("{}{}on = \"credential\"\n", hook(&always), hook(&seldom));
+    let running = bench.start(&hooks).unwrap();
+    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    running.end().await;
+    let name = "partner.example.trust-bundle.pem";
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    let edits: [&dyn Fn(); 2] = [&|| fs::write(dir.join("trust/current").join(name), &root).unwrap(), &|| {
+        fs::remove_file(dir.join("trust/current").join(name)).unwrap()
+    }];
+    for edit in edits {
+        for path in [&always, &seldom] {
+            let _cleared = fs::remove_file(path);
+        }
+        edit();
+        let running = bench.start(&hooks).unwrap();
+        running.next(|event| matches!(event, Event::TrustMoved)).await;
+        running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+        assert!(always.exists() && !seldom.exists());
+        running.end().await;
+        fs::remove_file(&always).unwrap();
+        let running = bench.start(&hooks).unwrap();
+        running.next(|event| matches!(event, Event::Found { .. })).await;
+        assert!(!running.told().contains(&Event::TrustMoved) && !always.exists(), "they have seen it");
+        running.end().await;
+    }
 }
