@@ -210,6 +210,20 @@ pub enum StationError {
         /// Whether it is one that an authority of ours can sign.
         issued_here: bool,
     },
+    /// It has expired, and by itself proves nothing any more.
+    #[error(
+        "the certificate in {directory} expired at {not_after}, and an EST server renews none that has; enrol it anew with its issuer, \
+         write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, and have the other files \
+         made with `countermark ctl renew {credential}`"
+    )]
+    Expired {
+        /// Which credential.
+        credential: Arc<str>,
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
+    },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
     NoTrust {
