@@ -12,16 +12,14 @@ use countermark_identity::{Clock, San, UnixTime};
 use countermark_testkit::{MockClock, Spec, TestCa, Wrong};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::FromDer as _;
 
 use crate::config::{Config, ConfigError, CredentialEntry, IssuerKind};
-use crate::event::{Event, Told};
 use crate::issuer::{Coming, Files, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
 use crate::name::Name;
+use crate::run::tests::running::Running;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
 /// A wall clock that runs with tokio's, and jumps when it is told to.
@@ -423,82 +421,22 @@ impl Bench {
 
     /// Rotates `billing-bot`.
     pub(in crate::run) fn start(&self, more: &str) -> Result<Running, StartError> {
-        self.start_with(&self.entry("billing-bot", more), None)
+        self.start_with(&self.entry("billing-bot", more))
     }
 
-    pub(in crate::run) fn start_with(&self, credentials: &str, _more: Option<()>) -> Result<Running, StartError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let heard = Arc::new(Ear { sender, all: Mutex::default() });
-        let (rotation, handle) = self.rotation(credentials, Some(heard.clone()))?;
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(rotation.run(shutdown.clone()));
-        Ok(Running { handle, events: tokio::sync::Mutex::new(events), heard, shutdown, task })
+    pub(in crate::run) fn start_with(&self, credentials: &str) -> Result<Running, StartError> {
+        Running::begin(|ear| self.rotation(credentials, Some(ear)))
     }
-}
 
-struct Ear {
-    sender: mpsc::UnboundedSender<Told>,
-    all: Mutex<Vec<Event>>,
-}
-
-impl Observe for Ear {
-    fn told(&self, told: &Told) {
-        self.all.lock().unwrap().push(told.event.clone());
-        let _ = self.sender.send(told.clone());
+    /// Past the first look at a new directory, which fetches all of it.
+    pub(in crate::run) async fn started(&self, more: &str) -> Running {
+        let running = self.start(more).unwrap();
+        running.moved().await;
+        running
     }
 }
 
-/// A rotation that runs.
-pub(in crate::run) struct Running {
-    pub(in crate::run) handle: Handle,
-    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Told>>,
-    heard: Arc<Ear>,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Running")
-    }
-}
-
-impl Running {
-    /// The next event of this kind, within two days.
-    pub(in crate::run) async fn next(&self, wanted: impl Fn(&Event) -> bool) -> Event {
-        self.wait(wanted).await.event
-    }
-
-    /// Whose the next event of this kind is.
-    pub(in crate::run) async fn next_of(&self, wanted: impl Fn(&Event) -> bool) -> String {
-        self.wait(wanted).await.credential.unwrap().to_string()
-    }
-
-    async fn wait(&self, wanted: impl Fn(&Event) -> bool) -> Told {
-        let mut events = self.events.lock().await;
-        let wait = async {
-            loop {
-                let told = events.recv().await.unwrap();
-                if wanted(&told.event) {
-                    return told;
-                }
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(2 * 86_400), wait).await {
-            Ok(told) => told,
-            Err(_) => {
-                let told = self.told();
-                panic!("never told; the last were: {:?}", &told[told.len().saturating_sub(12)..])
-            }
-        }
-    }
-
-    pub(in crate::run) fn told(&self) -> Vec<Event> {
-        self.heard.all.lock().unwrap().clone()
-    }
-
-    pub(in crate::run) async fn end(self) {
-        self.shutdown.cancel();
-        self.task.await.unwrap();
-    }
+/// A hook that touches this.
+pub(in crate::run) fn touching(path: &Path) -> String {
+    format!("[[credential.hook]]\ntouch = \"{}\"\n", path.display())
 }
