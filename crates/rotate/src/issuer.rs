@@ -19,7 +19,8 @@ use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
-
+#[cfg(test)]
+pub(crate) use self::est::Files;
 pub(crate) use self::wire::{Wire, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::name::Name;
@@ -50,6 +51,12 @@ pub type Coming<'a, T> = Pin<Box<dyn Future<Output = Result<T, IssuerError>> + S
 pub trait TrustOf: Send + Sync {
     /// The roots and revocation lists of the issuer's own trust domain.
     fn trust(&self) -> Coming<'_, OwnTrust>;
+
+    /// The same, read anew, where it stands in files and the issuer has no word in it; none where the issuer says it. Whoever delivers
+    /// asks for it while nobody else delivers: what was withdrawn since an issuer was asked does not come back with its answer.
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        None
+    }
 }
 
 /// Says when a credential should be renewed.
@@ -202,6 +209,20 @@ pub enum StationError {
         directory: String,
         /// Whether it is one that an authority of ours can sign.
         issued_here: bool,
+    },
+    /// It has expired, and by itself proves nothing any more.
+    #[error(
+        "the certificate in {directory} expired at {not_after}, and an EST server renews none that has; enrol it anew with its issuer, \
+         write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, and have the other files \
+         made with `countermark ctl renew {credential}`"
+    )]
+    Expired {
+        /// Which credential.
+        credential: Arc<str>,
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
     },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]

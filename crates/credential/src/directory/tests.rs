@@ -57,6 +57,10 @@ impl Estate {
     }
 }
 
+fn deliver_own_trust(dir: &Path, bundle: Bundle, crls: Vec<Arc<Crl>>, access: Access) -> Result<bool, DeliveryError> {
+    Writer::open(dir, access)?.deliver_own_trust(bundle, crls)
+}
+
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
