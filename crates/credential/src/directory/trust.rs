@@ -328,17 +328,22 @@ fn read_from(base: &Path) -> Result<Material, LoadError> {
 /// Trust is switched before the credential and before the stable names, and what is next has the next number.
 pub(super) fn was_never_there(dir: &Path) -> bool {
     let base = dir.join(TRUST);
-    if !base.is_dir() {
+    if is_absent(&base) {
         return true;
     }
     let first_or_none = || match fs::read_dir(base.join(VERSIONS)) {
         Ok(versions) => versions.flatten().all(|version| is_aside_or_first(&version)),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
-    !base.join(CURRENT).is_symlink()
+    base.is_dir()
+        && !base.join(CURRENT).is_symlink()
         && Switch::new(dir, GENERATIONS).current().is_none()
         && first_or_none()
         && stable_links(dir).is_empty()
+}
+
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn is_aside_or_first(version: &fs::DirEntry) -> bool {
@@ -348,24 +353,25 @@ fn is_aside_or_first(version: &fs::DirEntry) -> bool {
 
 /// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.
 ///
-/// A link of ours that is missing is a fault: what stands elsewhere may be what was withdrawn. Where a first delivery was cut off
-/// before it switched, that counts which counted before it.
+/// A link of ours that is missing is a fault, as is one that leads nowhere and whatever else is no directory: what stands elsewhere
+/// may be what was withdrawn. Where a first delivery was cut off before it switched, that counts which counted before it.
 fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let base = dir.join(TRUST);
-    // Before the link is looked for, which somebody may be making.
+    // Before what was made first is looked for: somebody may be making all of it.
+    let delivered = Switch::new(dir, GENERATIONS).current().is_some();
     let never = was_never_there(dir);
-    if base.is_dir() {
-        return match Switch::new(&base, VERSIONS).current() {
-            Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
-            None if never && is_bare(&base)? => load::resolve(dir),
-            None if !never && base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
-            None => load::resolve(&base),
-        };
+    if is_absent(&base) {
+        return if delivered { Err(missing(base)) } else { load::resolve(dir) };
     }
-    if Switch::new(dir, GENERATIONS).current().is_some() {
-        return Err(missing(base));
+    if !base.is_dir() {
+        return Err(LoadError::Io { path: base, source: io::ErrorKind::NotADirectory.into() });
     }
-    load::resolve(dir)
+    match Switch::new(&base, VERSIONS).current() {
+        Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
+        None if never && is_bare(&base)? => load::resolve(dir),
+        None if !never && base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
+        None => load::resolve(&base),
+    }
 }
 
 /// Whether a directory of trust material holds nothing but what a switch begins with.
