@@ -140,6 +140,7 @@ impl Introspector {
                 }
                 // It is about this one question, which somebody may have made up; the next is another's.
                 DiscoveryError::Http(HttpError::Status { .. }) => Duration::ZERO,
+                DiscoveryError::Http(HttpError::Long { .. }) if self.metadata.initialized() => Duration::ZERO,
                 _ => PAUSE,
             };
             self.unanswered(&error, pause)
@@ -147,7 +148,10 @@ impl Introspector {
         let said = Said(answer);
         let active = match said.claims().as_ref().ok().and_then(|claims| claims.get("active")) {
             Some(Value::Bool(active)) => *active,
-            _ => return Err(self.unanswered("the answer does not say whether the token is active", PAUSE)),
+            _ => {
+                let pause = if said.is_json() { Duration::ZERO } else { PAUSE };
+                return Err(self.unanswered("the answer does not say whether the token is active", pause));
+            }
         };
         if active { Ok(said) } else { Err(TokenRefusal::Inactive) }
     }
@@ -198,6 +202,11 @@ impl Said {
     pub(super) fn claims(&self) -> Result<Object<'_>, TokenRefusal> {
         Object::parse(self.0.expose(), DEPTH).ok_or(UNAVAILABLE)
     }
+
+    /// Whether the server has answered at all, however unreadable for us: what is in the answer may be the token's doing.
+    fn is_json(&self) -> bool {
+        serde_json::from_slice::<serde::de::IgnoredAny>(self.0.expose()).is_ok()
+    }
 }
 
 impl Answer {
@@ -226,3 +235,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long it is left alone at its own wish, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_cannot_read_may_be_an_answer_all_the_same() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let is_json = |text: &str| Said(Secret::new(text.as_bytes().to_vec())).is_json();
+        assert!(["{}", "[]", r#"{"a":1,"a":1}"#, r#"{"a":1e999}"#, &deep].into_iter().all(is_json));
+        assert!(!["", "<html>", "{", "{} x"].into_iter().any(is_json));
+    }
+}
