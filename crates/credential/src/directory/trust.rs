@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -140,15 +141,19 @@ fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) 
     for name in &names {
         moved |= disk::relink(&dir.join(name), &target.join(name))?;
     }
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let ours = fs::read_link(entry.path()).is_ok_and(|link| link == target.join(&name));
-        if ours && !names.contains(&name) {
-            disk::remove_file(&entry.path())?;
-            moved = true;
-        }
+    for name in stable_links(dir).into_iter().filter(|name| !names.contains(name)) {
+        disk::remove_file(&dir.join(name))?;
+        moved = true;
     }
     if moved { disk::sync_dir(dir) } else { Ok(()) }
+}
+
+/// The names in a directory that lead into the current version.
+fn stable_links(dir: &Path) -> Vec<String> {
+    let target = Path::new(TRUST).join(CURRENT);
+    let names =
+        fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| fs::read_link(dir.join(name)).is_ok_and(|link| link == target.join(name))).collect()
 }
 
 /// The trust material of a directory.
@@ -327,39 +332,68 @@ fn read_from(base: &Path) -> Result<Material, LoadError> {
 
 /// Whether no trust material was ever switched to, as before the first delivery and where that was cut off.
 ///
-/// Trust is switched before the credential, and what is next has the next number.
+/// Trust is switched before the credential and before the stable names, and what is next has the next number.
 pub(super) fn was_never_there(dir: &Path) -> bool {
     let base = dir.join(TRUST);
-    if !base.is_dir() {
+    if is_absent(&base) {
         return true;
     }
-    let versions = fs::read_dir(base.join(VERSIONS)).into_iter().flatten().flatten();
-    let mut switched = versions.filter_map(|version| version.file_name().to_str()?.parse::<u64>().ok());
-    !base.join(CURRENT).is_symlink()
+    let first_or_none = || match fs::read_dir(base.join(VERSIONS)) {
+        Ok(versions) => versions.flatten().all(|version| is_aside_or_first(&version)),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    base.is_dir()
+        && !base.join(CURRENT).is_symlink()
         && Switch::new(dir, GENERATIONS).current().is_none()
-        && switched.all(|version| version == 1)
+        && first_or_none()
+        && stable_links(dir).is_empty()
+}
+
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn is_aside_or_first(version: &fs::DirEntry) -> bool {
+    let number = version.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+    number.is_none_or(|number| number == 1)
 }
 
 /// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.
 ///
-/// A link of ours that is missing is a fault: what stands elsewhere may be what was withdrawn.
+/// A link of ours that is missing is a fault, as is one that leads nowhere and whatever else is no directory: what stands elsewhere
+/// may be what was withdrawn. Where a first delivery was cut off before it switched, that counts which counted before it.
 fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let base = dir.join(TRUST);
-    if base.is_dir() {
-        return match Switch::new(&base, VERSIONS).current() {
-            Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
-            None if base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
-            None => load::resolve(&base),
-        };
+    // Before what was made first is looked for: somebody may be making all of it.
+    let delivered = Switch::new(dir, GENERATIONS).current().is_some();
+    let never = was_never_there(dir);
+    if is_absent(&base) {
+        return if delivered { Err(missing(base)) } else { load::resolve(dir) };
     }
-    if Switch::new(dir, GENERATIONS).current().is_some() {
-        return Err(missing(base));
+    if !base.is_dir() {
+        return Err(LoadError::Io { path: base, source: io::ErrorKind::NotADirectory.into() });
     }
-    load::resolve(dir)
+    match Switch::new(&base, VERSIONS).current() {
+        Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
+        None if never && is_bare(&base)? => load::resolve(dir),
+        None if !never && base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
+        None => load::resolve(&base),
+    }
+}
+
+/// Whether a directory of trust material holds nothing but what a switch begins with.
+fn is_bare(base: &Path) -> Result<bool, LoadError> {
+    for entry in fs::read_dir(base).map_err(LoadError::io(base))? {
+        let name = entry.map_err(LoadError::io(base))?.file_name();
+        if name != VERSIONS && name != disk::aside(CURRENT) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn missing(path: PathBuf) -> LoadError {
-    LoadError::Io { path, source: std::io::ErrorKind::NotFound.into() }
+    LoadError::Io { path, source: io::ErrorKind::NotFound.into() }
 }
 
 /// The directories in which a change may mean other material.
