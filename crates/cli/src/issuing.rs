@@ -184,7 +184,8 @@ pub(crate) fn deliver_with(
         if newest == delivered {
             break;
         }
-        let done = directory::deliver_own_trust(out, bundle, crls.crls, Access::default());
+        let done = directory::Writer::open(out, Access::default())
+            .and_then(|writer| writer.deliver_own_trust(bundle, crls.crls));
         done.or_failed("the CRL was not delivered", "")?;
         delivered = newest;
     }
