@@ -154,7 +154,7 @@ impl<C: Send + Sync + 'static> Generations<C> {
         self.earlier.load_full().filter(|earlier| self.clock.now() < earlier.ends())
     }
 
-    /// Ends every token that is kept, also those of earlier generations whose certificates live, all within [`REVOCATION`].
+    /// Ends every token that is kept, also those of earlier generations whose certificates live, all within five seconds.
     ///
     /// # Errors
     /// As [`Tokens::revoke_all`], or there was not time enough for all.
