@@ -232,15 +232,14 @@ fn named(ca: &TestCa, name: &Name) -> Spec {
 
 struct Authorities(Arc<Authority>);
 
-/// What an EST server that has no roots to give leaves to the directory; slow to be read where answers are held back.
-struct Directory(Files, Arc<Authority>);
+/// What an EST server that has no roots to give leaves to the directory, as it was when that was asked; slow where answers are held back.
+struct Directory(Files, OwnTrust, Arc<Authority>);
 
 impl TrustOf for Directory {
     fn trust(&self) -> Coming<'_, OwnTrust> {
         Box::pin(async {
-            let trust = self.0.trust().await;
-            self.1.held.subscribe().wait_for(|held| !held).await?;
-            trust
+            self.2.held.subscribe().wait_for(|held| !held).await?;
+            Ok(self.1.clone())
         })
     }
 
@@ -265,7 +264,11 @@ impl Stations for Authorities {
                 held: present.credential.as_ref().map(|held| held.chain().to_vec()),
             };
             let trust: Arc<dyn TrustOf> = match &entry.issuer.kind {
-                IssuerKind::Est { .. } => Arc::new(Directory(Files::new(entry, None, None), Arc::clone(&self.0))),
+                IssuerKind::Est { .. } => {
+                    let files = Files::new(entry, None, None);
+                    let read = files.trust().await?;
+                    Arc::new(Directory(files, read, Arc::clone(&self.0)))
+                }
                 _ => Arc::new(Self(Arc::clone(&self.0))),
             };
             Ok(Station { issuer: Arc::new(desk), trust, windows: None })

@@ -268,7 +268,9 @@ async fn what_a_hand_edits_while_nobody_looks_is_told_to_the_hooks_at_the_next_s
             let _cleared = fs::remove_file(path);
         }
         edit();
-        let running = bench.started(&hooks).await;
+        let running = bench.start(&hooks).unwrap();
+        running.next(|event| matches!(event, Event::Found { .. })).await;
+        assert!(running.told().contains(&Event::TrustMoved), "before anything else is delivered");
         running.hooked(0).await;
         assert!(always.exists() && !seldom.exists());
         running.end().await;
