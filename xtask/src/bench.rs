@@ -9,6 +9,7 @@ mod process;
 mod servers;
 mod table;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -35,6 +36,9 @@ pub(crate) struct BenchArguments {
     /// Entries of the long revocation list
     #[arg(long, default_value_t = 100_000)]
     revoked: usize,
+    /// The profile of every binary of ours, the bare proxy among them: what is shipped, unless told otherwise
+    #[arg(long, default_value = "dist")]
+    profile: String,
     /// Take the binaries as they are
     #[arg(long)]
     built: bool,
@@ -46,19 +50,37 @@ pub(crate) struct BenchArguments {
     seconds: f64,
 }
 
+/// The binaries of this workspace that are measured or measure.
+#[derive(Debug)]
+pub(crate) struct Binaries {
+    pub(crate) countermark: PathBuf,
+    pub(crate) bench: PathBuf,
+}
+
+impl Binaries {
+    /// As cargo leaves them, built unless they are to be taken as they are.
+    fn new(context: &Context, arguments: &BenchArguments) -> Result<Self> {
+        let profile = arguments.profile.as_str();
+        if !arguments.built {
+            for package in ["countermark-cli", "countermark-bench"] {
+                context.cargo(&["build", "--profile", profile, "--package", package]).run()?;
+            }
+        }
+        let of = |name: &str| context.target.join(profile).join(name);
+        Ok(Self { countermark: of("countermark"), bench: of("countermark-bench") })
+    }
+}
+
 pub(crate) fn run(context: &Context, arguments: &BenchArguments) -> Result<ExitCode> {
     if !arguments.processes_only && !arguments.authority {
         context.cargo(&["bench", "--workspace", "--all-features", "--benches"]).run()?;
     }
-    if !arguments.built {
-        let packages = ["--package", "countermark-cli", "--package", "countermark-bench"];
-        context.cargo(&["build", "--release"]).args(packages).run()?;
-    }
+    let binaries = Binaries::new(context, arguments)?;
     if arguments.authority {
-        authority::run(context, arguments)?;
+        authority::run(context, binaries, arguments)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let estate = Estate::new(context)?;
+    let estate = Estate::new(context, binaries)?;
     let mut started = Vec::new();
     for kind in Kind::ALL {
         match kind.start(context, &estate) {

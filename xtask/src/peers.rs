@@ -101,10 +101,10 @@ fn required(program: &str) -> Result<()> {
     }
 }
 
-/// Our own fixture over rmcp: a server and a client that know nothing of Countermark. Built as the tests are, so that
-/// nothing is compiled twice.
+/// Our own fixture over rmcp: a server and a client that know nothing of Countermark. A test is named beside it, since the
+/// libraries have other features where none is built, and would be compiled once more.
 fn rmcp(context: &Context, home: &Path) -> Result<()> {
-    let build = ["build", "--workspace", "--all-features", "--bin", FIXTURE];
+    let build = ["build", "--workspace", "--all-features", "--bin", FIXTURE, "--test", "main"];
     context.cargo(&build).run()?;
     std::fs::copy(context.target.join("debug").join(FIXTURE), home.join(FIXTURE))?;
     Ok(())

@@ -11,7 +11,7 @@ use clap::Args;
 use countermark_authority::{Authority, AuthorityError, Warning};
 use countermark_credential::{
     Bundle, Credential,
-    directory::{self, Delivery, DomainCrls, Generation, LoadError, LoadedTrust},
+    directory::{self, Access, Delivery, DomainCrls, Generation, LoadError, Manner},
 };
 use countermark_identity::{Clock, Role, SpiffeId, SystemClock, TrustDomain};
 use countermark_issue::SealError;
@@ -164,45 +164,49 @@ pub(crate) fn deliver(authority: &Authority, out: &Path, credential: Arc<Credent
 }
 
 /// Delivers a credential with the newest of an authority's material: the next generation of the directory. What it holds
-/// of other trust domains stays: federation is nothing that a renewal may end.
+/// of other trust domains when it is written to stays: federation is nothing that a renewal may end, or bring back.
 pub(crate) fn deliver_with(
     out: &Path,
     credential: Arc<Credential>,
     newest: impl Fn() -> Outcome<Material>,
 ) -> Outcome<Generation> {
     let Material { bundle, crls } = newest()?;
-    let LoadedTrust { mut bundles, crls: partners, .. } = partners(out, bundle.trust_domain())?;
-    bundles.push(bundle);
-    let lists = |own: DomainCrls| -> Vec<DomainCrls> { partners.iter().cloned().chain([own]).collect() };
-    let mut delivery = Delivery { credential, bundles, crls: lists(crls) };
-    let generation = directory::deliver(out, &delivery, SystemClock.now()).or_failed("nothing was delivered", "")?;
+    require_partners(out, bundle.trust_domain())?;
+    let mut delivered = text(&crls);
+    let delivery = Delivery { credential, bundles: vec![bundle], crls: vec![crls] };
+    let manner = Manner { keeps_partners: true, ..Manner::default() };
+    let generation = directory::deliver_as(out, &delivery, &manner, SystemClock.now());
+    let generation = generation.or_failed("nothing was delivered", "")?;
     // Whoever delivers last has looked last: two mints at once do not leave the older of their CRLs.
     for _ in 0..OVERTAKEN {
-        let newest = lists(newest()?.crls);
-        if text(&newest) == text(&delivery.crls) {
+        let Material { bundle, crls } = newest()?;
+        let newest = text(&crls);
+        if newest == delivered {
             break;
         }
-        delivery.crls = newest;
-        directory::deliver_trust(out, &delivery.bundles, &delivery.crls).or_failed("the CRL was not delivered", "")?;
+        let done = directory::Writer::open(out, Access::default())
+            .and_then(|writer| writer.deliver_own_trust(bundle, crls.crls));
+        done.or_failed("the CRL was not delivered", "")?;
+        delivered = newest;
     }
     Ok(generation)
 }
 
-fn text(lists: &[DomainCrls]) -> String {
-    lists.iter().flat_map(|domain| &domain.crls).map(|crl| crl.to_pem()).collect()
+fn text(lists: &DomainCrls) -> String {
+    lists.crls.iter().map(|crl| crl.to_pem()).collect()
 }
 
 /// How often a delivery looks again; each time, another mint or revocation came in between.
 const OVERTAKEN: u32 = 16;
 
-/// The trust material of other trust domains in an identity directory; none where there is no directory yet.
-pub(crate) fn partners(out: &Path, own: &TrustDomain) -> Outcome<LoadedTrust> {
+/// Refuses an identity directory with trust material of other trust domains that cannot be read; there may be no directory yet.
+pub(crate) fn require_partners(out: &Path, own: &TrustDomain) -> Outcome<()> {
     match directory::load_partners(out, own) {
-        Ok(trust) => Ok(trust),
+        Ok(_) => Ok(()),
         Err(LoadError::Io { path, source })
             if source.kind() == ErrorKind::NotFound && (path == out || path == out.join("trust")) =>
         {
-            Ok(LoadedTrust::default())
+            Ok(())
         }
         Err(error) => {
             let what = format!("{} holds trust material that cannot be read", out.display());
@@ -237,7 +241,41 @@ pub(crate) fn identity(text: &str, trust_domain: &TrustDomain) -> Outcome<Spiffe
 
 #[cfg(test)]
 mod tests {
+    use countermark_testkit::TestCa;
+
     use super::*;
+
+    /// A partner that somebody withdraws while a certificate is delivered does not come back with it.
+    #[test]
+    fn a_delivery_brings_back_nobody_who_was_withdrawn_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("id");
+        let (ca, partner) = (TestCa::new("agents.internal"), TestCa::new("partner.example"));
+        let lists = std::cell::RefCell::new(ca.crls());
+        let own = || DomainCrls { trust_domain: ca.trust_domain().clone(), crls: lists.borrow().clone() };
+        let material = || Ok(Material { bundle: ca.bundle(), crls: own() });
+        deliver_with(&out, ca.agent("billing-bot"), material).unwrap();
+        let known = || directory::load_trust(&out).unwrap().bundles.len();
+        // Before the delivery, and before each look whether its list is still the newest.
+        for withdrawn_at in 0..3 {
+            directory::deliver_trust(&out, &[ca.bundle(), partner.bundle()], &[own()]).unwrap();
+            let looks = std::cell::Cell::new(0);
+            let newest = || {
+                if looks.get() == withdrawn_at {
+                    directory::deliver_trust(&out, &[ca.bundle()], &[own()]).unwrap();
+                }
+                looks.set(looks.get() + 1);
+                if looks.get() < 4 {
+                    lists.replace(ca.crls());
+                }
+                material()
+            };
+            deliver_with(&out, ca.agent("billing-bot"), newest).unwrap();
+            assert_eq!((looks.get(), known()), (4, 1), "{withdrawn_at}");
+            let list = &directory::load_trust(&out).unwrap().crls[0];
+            assert_eq!(text(list), text(&own()));
+        }
+    }
 
     #[test]
     fn names_and_ids() {

@@ -114,7 +114,7 @@ fn in_directory(args: &MintArgs, authority: &Authority) -> Outcome<Exit> {
     let what = if args.csr.is_some() { What::Chain } else { What::Generation };
     require_receptive(&args.out, &identity, what)?;
     if what == What::Generation {
-        issuing::partners(&args.out, authority.trust_domain())?;
+        issuing::require_partners(&args.out, authority.trust_domain())?;
     }
     let _progress = Progress::start("minting");
     let (issued, generation) = match &args.csr {

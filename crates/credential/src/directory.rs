@@ -4,7 +4,7 @@
 //! DIR/current -> generations/7             credential: one directory a generation, 0700, its files 0600
 //! DIR/credential-bundle.pem -> current/…   key, leaf, intermediates; likewise tls.key, tls.crt, ca.crt
 //! DIR/<td>.trust-bundle.pem -> trust/current/…
-//! DIR/trust/current -> versions/12         trust: <td>.trust-bundle.pem and <td>.crl.pem
+//! DIR/trust/current -> versions/12         trust: <td>.trust-bundle.pem, <td>.crl.pem, and ca.crt, a link to the own bundle
 //! ```
 //!
 //! Whoever reads `credential-bundle.pem`, or resolves `current` once and reads in there, never sees a key beside another's
@@ -23,6 +23,7 @@ mod newer;
 mod partners;
 mod switch;
 mod trust;
+mod writer;
 
 use std::sync::Arc;
 
@@ -40,8 +41,9 @@ pub use self::names::{
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{
-    LoadedTrust, deliver_own_trust, deliver_trust, load_own_trust, load_partners, load_trust, read_crls, trust_version,
+    LoadedTrust, deliver_trust, load_own_trust, load_partners, load_trust, own_domain, read_crls, trust_version,
 };
+pub use self::writer::Writer;
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::crl::Crl;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use countermark_credential::Source as _;
 use countermark_mtls::{Acceptor, AcceptorConfig, ClientConfig, ExpectedServer, ServeConfig, VerifiedPeer, serve};
-use countermark_oauth::{BoundClient, BoundClientConfig, Challenge, Question, TokenVerifier, UnverifiedToken};
+use countermark_oauth::{
+    BoundClient, BoundClientConfig, Challenge, Question, TokenError, TokenVerifier, UnverifiedToken,
+};
 use countermark_testkit::{Fault, TestSource};
 use http::header::WWW_AUTHENTICATE;
 use http::{Request, Response, StatusCode};
@@ -150,6 +152,28 @@ async fn certificate_and_token_change_under_traffic_without_a_failed_call() {
     serials.dedup();
     assert_eq!(serials.len(), 6, "each certificate served");
     assert_eq!(world.sso.token_requests(), 6, "one token for each");
+}
+
+#[tokio::test]
+async fn the_tokens_of_earlier_generations_are_ended_too() {
+    let world = World::new().await;
+    let ledger = Ledger::start(&world, world.verifier()).await;
+    let source = TestSource::new(world.ca.agent("billing-bot"));
+    let (client, _over) = client(&world, &source, &["ledger.read"]);
+    for number in 1..=3 {
+        until(|| client.generation().number() == number).await;
+        assert_eq!(call(&client, &ledger.url).await, StatusCode::OK);
+        source.set(world.ca.agent("billing-bot"));
+    }
+    until(|| client.generation().number() == 4).await;
+    client.revoke_all().await.unwrap();
+    assert_eq!((world.sso.issued().len(), world.sso.revoked()), (4, 4));
+    // What hangs is given up, and nobody waits for it longer.
+    assert_eq!(call(&client, &ledger.url).await, StatusCode::OK);
+    world.sso.fail(Fault::Slow(Duration::from_secs(3600)));
+    let began = std::time::Instant::now();
+    assert!(matches!(client.revoke_all().await, Err(TokenError::Slow { .. })));
+    assert!(began.elapsed() < Duration::from_secs(8));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

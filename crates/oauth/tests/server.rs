@@ -182,6 +182,28 @@ async fn an_answer_that_is_none_is_not_asked_for_again_at_once() {
     assert!(world.sso.introspections() <= asked + 2);
 }
 
+/// What an issuer says of one token may be the doing of whoever holds it.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_about_one_token() {
+    let world = World::new().await;
+    world.sso.set_opaque(true);
+    let (met, good) = caller(&world).await;
+    let credential = countermark_credential::Source::watch(&met.agent_source).borrow().clone();
+    let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+    let verifier = introspecting(&world, false);
+    for odd in [json!({ "deep": deep }), json!({"long": "x".repeat(70 * 1024)})] {
+        world.sso.fail(Fault::Claims(odd));
+        let odd = world.tokens(Arc::clone(&credential)).token(&question()).await.unwrap();
+        world.sso.recover();
+        world.ca.clock().advance(Duration::from_secs(5));
+        assert!(verifier.verify(&good, peer(&met)).await.is_ok());
+        let odd = UnverifiedToken::parse(odd.expose()).unwrap();
+        world.ca.clock().advance(Duration::from_secs(5));
+        assert_eq!(verifier.verify(&odd, peer(&met)).await.unwrap_err(), TokenRefusal::Unavailable("introspection"),);
+        assert!(verifier.verify(&good, peer(&met)).await.is_ok());
+    }
+}
+
 #[tokio::test]
 async fn tokens_wait_five_seconds_at_most_for_an_issuer_that_hangs() {
     let world = World::new().await;

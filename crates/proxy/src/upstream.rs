@@ -105,10 +105,11 @@ impl Inner {
             Server::Stdio(stdio) => {
                 let agent = caller.agent().spiffe_id().to_string();
                 let (parts, body) = request.into_parts();
-                stdio.call(&agent, Request::from_parts(parts, whole(body).await)).await.map(AnswerBody::Own)
+                let call = stdio.call(&agent, Request::from_parts(parts, whole(body).await));
+                Box::pin(call).await.map(AnswerBody::Own)
             }
             Server::Http(http) => self.forward(request, |request| http.call(request)).await,
-            Server::Exchanging(exchange) => self.forward(request, |request| exchange.call(request)).await,
+            Server::Exchanging(exchange) => self.forward(request, |request| Box::pin(exchange.call(request))).await,
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countermark_credential::directory::{self, Delivery, DomainCrls, Generation, Manner, replace_file};
+use countermark_credential::directory::{self, Delivery, DeliveryError, DomainCrls, Generation, Manner, replace_file};
 use countermark_credential::{Bundle, Credential};
 use countermark_identity::{Clock, San, Secret, SpiffeId, Thumbprint, TrustDomain};
 use countermark_mtls::{ClientConfig, danger_fetch_unverified, provider};
@@ -125,6 +125,7 @@ pub async fn join(enrolment: Enrolment, clock: Arc<dyn Clock>) -> Result<Enrolle
     let authorization = enrolment.secret.authorization()?;
     let roots = roots(&enrolment).await?;
     let trust_domain = trust_domain(&enrolment, &roots)?;
+    require_partners(&enrolment.out, &trust_domain)?;
     let bundle = Bundle::new(trust_domain.clone(), roots)?;
     let crls = fetch_crls(&enrolment.url).await.map_err(EnrolError::Lists)?;
     let (known, own) = (Known::new(&bundle, None), OwnTrust { bundle, crls });
@@ -147,7 +148,9 @@ pub async fn join(enrolment: Enrolment, clock: Arc<dyn Clock>) -> Result<Enrolle
         crls: vec![DomainCrls { trust_domain: own.bundle.trust_domain().clone(), crls: own.crls }],
     };
     let (out, now) = (enrolment.out.clone(), clock.now());
-    let generation = blocking(move || Ok(directory::deliver_as(&out, &delivery, &Manner::default(), now)))
+    // Who enrols again has not withdrawn anybody.
+    let manner = Manner { keeps_partners: true, ..Manner::default() };
+    let generation = blocking(move || Ok(directory::deliver_as(&out, &delivery, &manner, now)))
         .await
         .map_err(|error| EnrolError::Unlikely { what: error })??;
     // The credential has its own copy. What cannot be removed is taken up by the next attempt, and judged then.
@@ -164,6 +167,12 @@ fn require_vacant(enrolment: &Enrolment) -> Result<(), EnrolError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a directory in which nothing says whom else it believes: the delivery would, once the secret is spent.
+fn require_partners(out: &Path, own: &TrustDomain) -> Result<(), EnrolError> {
+    let partners = directory::salvage_partners(out, own);
+    partners.map(|_| ()).map_err(|source| DeliveryError::Partners { source: Box::new(source) }.into())
 }
 
 /// The roots that the pin, or the file, stands for.

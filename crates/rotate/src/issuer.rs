@@ -19,8 +19,9 @@ use countermark_credential::{Bundle, Credential, Crl, Issuer, IssuerError};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 
 pub(crate) use self::authority::{Base, fetch_crls};
+#[cfg(test)]
+pub(crate) use self::est::Files;
 pub(crate) use self::est::faults;
-
 #[cfg(test)]
 pub(crate) use self::wire::WireError;
 pub(crate) use self::wire::{Decision, Wire, decision, expected, retry_after};
@@ -53,6 +54,12 @@ pub type Coming<'a, T> = Pin<Box<dyn Future<Output = Result<T, IssuerError>> + S
 pub trait TrustOf: Send + Sync {
     /// The roots and revocation lists of the issuer's own trust domain.
     fn trust(&self) -> Coming<'_, OwnTrust>;
+
+    /// The same, read anew, where it stands in files and the issuer has no word in it; none where the issuer says it. Whoever delivers
+    /// asks for it while nobody else delivers: what was withdrawn since an issuer was asked does not come back with its answer.
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        None
+    }
 }
 
 /// Says when a credential should be renewed.
@@ -200,16 +207,6 @@ pub enum StationError {
         /// Where.
         path: String,
     },
-    /// A credential that proves nothing any more.
-    #[error("the credential in {directory} expired at {not_after}, and by an expired one its issuer renews nothing; {}", first(*issued_here))]
-    Expired {
-        /// Where it is.
-        directory: String,
-        /// When it ended.
-        not_after: UnixTime,
-        /// Whether it is one that an authority of ours can sign.
-        issued_here: bool,
-    },
     /// Nothing to prove with who one is.
     #[error("there is no credential in {directory} to renew; {}", first(*issued_here))]
     NoCredential {
@@ -226,6 +223,20 @@ pub enum StationError {
         /// What is wrong with it.
         fault: String,
     },
+    /// It has expired, and by itself proves nothing any more.
+    #[error(
+        "the certificate in {directory} expired at {not_after}, and an EST server renews none that has; enrol it anew with its issuer, \
+         write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, and have the other files \
+         made with `countermark ctl renew {credential}`"
+    )]
+    Expired {
+        /// Which credential.
+        credential: Arc<str>,
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
+    },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
     NoTrust {
@@ -241,14 +252,12 @@ impl StationError {
         Self::NoTrust { trust_domain: trust_domain.clone(), directory: directory.display().to_string() }
     }
 
-    /// Why there is no credential to renew by: none, one that cannot be used, or one that has expired.
+    /// Why there is no credential to renew by: none, or one that cannot be used.
     fn no_credential(entry: &CredentialEntry, present: &Present) -> Self {
-        let issued_here = matches!(entry.identity, Name::Spiffe(_));
         let directory = entry.directory.display().to_string();
         match (&present.credential, &present.fault) {
-            (Some(over), _) => Self::Expired { directory, not_after: over.leaf().not_after(), issued_here },
             (None, Some(fault)) => Self::Unusable { directory, fault: fault.clone() },
-            (None, None) => Self::NoCredential { directory, issued_here },
+            _ => Self::NoCredential { directory, issued_here: matches!(entry.identity, Name::Spiffe(_)) },
         }
     }
 }

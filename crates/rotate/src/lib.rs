@@ -16,6 +16,7 @@ pub mod event;
 mod hook;
 pub mod issuer;
 pub mod machine;
+mod mark;
 pub mod metrics;
 pub mod name;
 pub mod pkcs7;

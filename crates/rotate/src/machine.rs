@@ -9,7 +9,7 @@ use countermark_identity::{Serial, UnixTime};
 
 use self::aftermath::Aftermath;
 pub(crate) use self::aftermath::MOST_REPEATS;
-pub use self::words::{Action, Duties, Duty, Input, Memory, Moment};
+pub use self::words::{Action, Duties, Duty, Input, Memory, Moment, TrustMark};
 use crate::event::{Event, Reason, Step};
 use crate::schedule::{self, Health, Life, Roll, Window};
 
@@ -19,7 +19,7 @@ pub struct Machine {
     duties: Duties,
     life: Option<Life>,
     generation: Option<u64>,
-    trust: Option<u64>,
+    trust: Option<TrustMark>,
     roll: Roll,
     window: Option<Window>,
     window_due: Option<Duration>,
@@ -101,8 +101,8 @@ impl Machine {
                 self.aftermath.probed(generation, result, delivered, now.mono, &mut actions);
                 self.conclude(now, &mut actions);
             }
-            Input::TrustMoved { version, hooks } => {
-                self.trust = Some(version);
+            Input::TrustMoved { trust, hooks } => {
+                self.trust = Some(trust);
                 self.aftermath.trust_moved(hooks, now.mono);
                 actions.push(Action::Remember);
             }
@@ -141,9 +141,9 @@ impl Machine {
         self.generation
     }
 
-    /// The version of the trust material that the hooks have seen or are to see.
+    /// The trust material that the hooks have seen or are to see.
     #[must_use]
-    pub const fn trust(&self) -> Option<u64> {
+    pub const fn trust(&self) -> Option<TrustMark> {
         self.trust
     }
 

@@ -101,9 +101,11 @@ impl Metrics {
     /// # Errors
     /// It cannot be written.
     pub fn text(&self, status: &Status) -> Result<String, fmt::Error> {
+        // One scrape at a time: what is read from the status is cleared and set anew.
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         self.gauges.set(status);
         let mut text = String::new();
-        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        encode(&mut text, &registry)?;
         Ok(text)
     }
 

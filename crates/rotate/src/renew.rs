@@ -1,18 +1,23 @@
 //! One renewal: a key, a request, an answer, a judgement, a delivery.
 
+mod trust;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust};
-use countermark_credential::{Authority, ChainError, Credential, Crl, DomainTrust, IssuerError, Revocation, Trust};
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust, Writer};
+use countermark_credential::{ChainError, Credential, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub(crate) use self::trust::take_lists;
+use self::trust::{deliver_trust, own_there, verify_trust};
 use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{Decision, Listing, OwnTrust, Present, Station, Stations, decision, retry_after};
+use crate::issuer::{Decision, OwnTrust, Present, Station, Stations, TrustOf, decision, retry_after};
+use crate::machine::TrustMark;
 use crate::name::{Misnamed, Name};
 use crate::request::{Asked, CertificateRequest};
 use crate::schedule::{Life, Window};
@@ -23,8 +28,8 @@ use crate::sink::{self, Forms};
 pub(crate) struct Renewed {
     pub(crate) life: Life,
     pub(crate) generation: u64,
-    /// The version of the trust material beside it.
-    pub(crate) trust: Option<u64>,
+    /// The trust material beside it.
+    pub(crate) trust: Option<TrustMark>,
     pub(crate) credential: Arc<Credential>,
 }
 
@@ -35,8 +40,8 @@ pub(crate) struct Failure {
     pub(crate) cause: String,
     /// How long the issuer asks to be left alone.
     pub(crate) after: Option<std::time::Duration>,
-    /// The version of the trust material that is there now, where that may have been switched all the same.
-    pub(crate) trust: Option<u64>,
+    /// The trust material that is there now, where that may have been switched all the same.
+    pub(crate) trust: Option<TrustMark>,
     /// Whether the issuer has taken the request and will answer later.
     pub(crate) pending: bool,
 }
@@ -57,7 +62,7 @@ impl Failure {
 
     /// A delivery that ended in the middle: trust material is switched before the credential, and each before it is durable.
     fn of_delivery(entry: &CredentialEntry, cause: String) -> Self {
-        Self { trust: directory::trust_version(&entry.directory), ..Self::new(Step::Deliver, cause) }
+        Self { trust: TrustMark::of(&entry.directory), ..Self::new(Step::Deliver, cause) }
     }
 }
 
@@ -86,23 +91,41 @@ pub(crate) async fn renew(
         approval::forget(&entry.directory);
     }
     let credential = judged.map_err(Failure::at(Step::Verify))?;
-    let life = Life::of(credential.leaf(), Some(issued));
-    let (delivered, entry) = (Arc::clone(&credential), Arc::clone(&entry));
-    let delivery = blocking(move || {
+    let issued = Issued { credential, own, trust: station.trust, at: issued };
+    let now = clock.now();
+    blocking(move || Ok(issued.deliver(&entry, &forms, now))).await.map_err(Failure::at(Step::Deliver))?
+}
+
+/// What an issuer answered, judged.
+struct Issued {
+    credential: Arc<Credential>,
+    own: OwnTrust,
+    trust: Arc<dyn TrustOf>,
+    at: UnixTime,
+}
+
+impl Issued {
+    fn deliver(self, entry: &CredentialEntry, forms: &Forms, now: UnixTime) -> Result<Renewed, Failure> {
+        let Self { credential, own, trust, at } = self;
+        let failed = |cause| Failure::of_delivery(entry, cause);
+        let writer = Writer::open(&entry.directory, entry.access).map_err(|error| failed(error.to_string()))?;
+        // What was in files when it was judged may have been withdrawn since.
+        let own = match trust.in_files() {
+            Some(own) => {
+                let own = own.map_err(Failure::of_issuer(Step::Trust))?;
+                verify(&entry.identity, credential.chain(), &own, now).map_err(Failure::at(Step::Verify))?;
+                own
+            }
+            None => own,
+        };
         let OwnTrust { bundle, crls } = own;
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
-        let generation =
-            sink::deliver(&entry, Delivery { credential: delivered, bundles: vec![bundle], crls }, &forms, issued);
-        Ok(match generation {
-            Ok(generation) => {
-                approval::forget(&entry.directory);
-                Ok((generation.number(), directory::trust_version(&entry.directory)))
-            }
-            Err(cause) => Err(Failure::of_delivery(&entry, cause)),
-        })
-    });
-    let (generation, trust) = delivery.await.map_err(Failure::at(Step::Deliver))??;
-    Ok(Renewed { life, generation, trust, credential })
+        let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
+        let generation = sink::deliver(&writer, entry, &delivery, forms, at).map_err(failed)?.number();
+        approval::forget(&entry.directory);
+        let trust = TrustMark::of(&entry.directory);
+        Ok(Renewed { life: Life::of(credential.leaf(), Some(at)), generation, trust, credential })
+    }
 }
 
 /// What a refresh found out.
@@ -111,8 +134,8 @@ pub(crate) struct Refreshed {
     pub(crate) window: Option<Window>,
     /// When to ask again.
     pub(crate) again: std::time::Duration,
-    /// The version of the trust material that is there now.
-    pub(crate) trust: Option<u64>,
+    /// The trust material that is there now.
+    pub(crate) trust: Option<TrustMark>,
     /// Why nothing is known of a window, although there should be.
     pub(crate) fault: Option<String>,
 }
@@ -130,9 +153,14 @@ pub(crate) async fn refresh(
     };
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
-    // What the credential in use does not verify under is not delivered over what it does.
-    verify_trust(&entry, &credential, &own, now).map_err(Failure::at(Step::Verify))?;
-    let trust = deliver_trust(entry, own).await?;
+    let (held, said) = (Arc::clone(&credential), Arc::clone(&station.trust));
+    let trust = deliver_trust(entry, move |entry| {
+        let own = said.in_files().unwrap_or(Ok(own)).map_err(Failure::of_issuer(Step::Trust))?;
+        // What the credential in use does not verify under is not delivered over what it does.
+        verify_trust(entry, &held, &own, now).map_err(Failure::at(Step::Verify))?;
+        Ok(Some(own))
+    });
+    let trust = trust.await?;
     let none = Refreshed { window: None, again: ASK_AGAIN, trust, fault: None };
     let Some(windows) = &station.windows else { return Ok(none) };
     Ok(match windows.window(&credential).await {
@@ -142,76 +170,6 @@ pub(crate) async fn refresh(
             Refreshed { fault: Some(error.to_string()), again: retry_after(&error).unwrap_or_default(), ..none }
         }
     })
-}
-
-/// Delivers revocation lists that the issuer has published, beside the roots that are there. Says which version is there now.
-pub(crate) async fn take_lists(
-    entry: Arc<CredentialEntry>,
-    listing: Listing,
-    clock: Arc<dyn Clock>,
-) -> Result<Option<u64>, Failure> {
-    let present = present_of(&entry).await.map_err(Failure::at(Step::Prepare))?;
-    // Not what a generation was delivered with: with it, a root would come back that was withdrawn since.
-    let beside = Arc::clone(&entry);
-    let own = blocking(move || own_there(&beside)).await.map_err(Failure::at(Step::Deliver))?;
-    let (Some(credential), Some(own)) = (&present.credential, own) else { return Ok(None) };
-    let Listing { crls, verified, .. } = listing;
-    let crls = if verified { crls } else { proven(crls, &own, credential) };
-    require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
-    let own = OwnTrust { bundle: own.bundle, crls };
-    verify_trust(&entry, credential, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
-    deliver_trust(entry, own).await
-}
-
-/// Of lists that anybody may have given, those that a root or an intermediate of our own has signed; beside them, what is there.
-fn proven(given: Vec<Arc<Crl>>, own: &OwnTrust, credential: &Credential) -> Vec<Arc<Crl>> {
-    let intermediates = credential.chain().iter().skip(1);
-    let intermediates = intermediates.filter_map(|der| Authority::parse(der, own.bundle.trust_domain()).ok());
-    let signers: Vec<_> = own.bundle.authorities().iter().cloned().chain(intermediates.map(Arc::new)).collect();
-    let signed = |crl: &Arc<Crl>| {
-        let mut named = signers.iter().filter(|signer| signer.subject_der() == crl.issuer_der());
-        named.any(|signer| crl.verify(signer.spki_der()).is_ok())
-    };
-    let mut crls: Vec<_> = given.into_iter().filter(signed).collect();
-    let has = |crl: &&Arc<Crl>| crls.iter().any(|other| other.issuer_der() == crl.issuer_der());
-    let others: Vec<_> = own.crls.iter().filter(|crl| !has(crl)).cloned().collect();
-    crls.extend(others);
-    crls
-}
-
-/// Refuses a list that is older than the one of the same issuer that is there, and, where they must be `whole`, lists among which one
-/// is missing that is there.
-fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<(), String> {
-    let has = |wanted: &Arc<Crl>| crls.iter().any(|crl| crl.issuer_der() == wanted.issuer_der());
-    if let Some(missing) = before.iter().find(|crl| whole && !has(crl)) {
-        return Err(format!("the revocation list of {} is missing", missing.issuer()));
-    }
-    for crl in crls {
-        let older = |other: &&Arc<Crl>| other.issuer_der() == crl.issuer_der() && other.number() > crl.number();
-        if before.iter().any(|other| older(&other)) {
-            return Err(format!("the revocation list of {} is older than the one that is there", crl.issuer()));
-        }
-    }
-    Ok(())
-}
-
-async fn deliver_trust(entry: Arc<CredentialEntry>, own: OwnTrust) -> Result<Option<u64>, Failure> {
-    let deliver = move || {
-        Ok(match directory::deliver_own_trust(&entry.directory, own.bundle, own.crls, entry.access) {
-            // Read before any hook runs: what is switched later is seen by them, too.
-            Ok(_) => Ok(directory::trust_version(&entry.directory)),
-            Err(error) => Err(Failure::of_delivery(&entry, error.to_string())),
-        })
-    };
-    blocking(deliver).await.map_err(Failure::at(Step::Deliver))?
-}
-
-/// Whether the credential in use verifies under this trust. Lists that revoke it are good ones all the same.
-fn verify_trust(entry: &CredentialEntry, credential: &Credential, own: &OwnTrust, now: UnixTime) -> Result<(), String> {
-    match judged(&entry.identity, credential.chain(), own, now) {
-        Ok(()) | Err(Verdict::Chain(ChainError::Revoked { .. } | ChainError::Expired { .. })) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 async fn station(
@@ -347,13 +305,6 @@ pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credent
         )) => Ok(held.credential),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// The roots and lists of its own trust domain that count in a directory, whatever somebody broke of a partner's.
-fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
-    let trust_domain = entry.identity.trust_domain();
-    let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
-    Ok(Present { trust, ..Present::default() }.own(trust_domain))
 }
 
 /// What the directory holds that can be used, however somebody may have damaged the rest.

@@ -13,7 +13,7 @@ use std::path::Path;
 #[cfg(feature = "pkcs12")]
 use countermark_credential::Bundle;
 use countermark_credential::Credential;
-use countermark_credential::directory::{self, Delivery, Extra, Generation, Manner};
+use countermark_credential::directory::{self, Delivery, Extra, Generation, Manner, Writer};
 use countermark_identity::{Secret, UnixTime};
 use rustls_pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
@@ -61,12 +61,13 @@ impl Forms {
 
 /// Delivers the next generation with all its forms, by one rename.
 pub(crate) fn deliver(
+    writer: &Writer,
     entry: &CredentialEntry,
-    delivery: Delivery,
+    delivery: &Delivery,
     forms: &Forms,
     now: UnixTime,
 ) -> Result<Generation, String> {
-    let extras = forms.extras(entry, &delivery)?;
+    let extras = forms.extras(entry, delivery)?;
     let manner = Manner {
         access: entry.access,
         extras,
@@ -75,7 +76,7 @@ pub(crate) fn deliver(
         keeps_partners: true,
         trust_domain: Some(entry.identity.trust_domain().clone()),
     };
-    directory::deliver_as(&entry.directory, &delivery, &manner, now).map_err(|error| error.to_string())
+    writer.deliver_as(delivery, &manner, now).map_err(|error| error.to_string())
 }
 
 /// Writes `keystore.p12` of this generation anew if the roots in it are no longer those of the directory.

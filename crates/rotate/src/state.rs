@@ -7,7 +7,7 @@ use countermark_credential::directory::{DeliveryError, replace_file};
 use countermark_identity::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Memory;
+use crate::machine::{Memory, TrustMark};
 use crate::schedule::Roll;
 
 /// The file in the identity directory.
@@ -26,6 +26,9 @@ struct Document {
     accepted: Option<u64>,
     generation: Option<u64>,
     trust: Option<u64>,
+    /// What the files of that version were.
+    #[serde(default)]
+    trust_files: u64,
     /// What the hooks were when this was written: other hooks are not done.
     hooks: u64,
     hooks_done: Vec<usize>,
@@ -54,7 +57,7 @@ pub fn read(dir: &Path, hooks: u64) -> Result<Memory, StateError> {
         failures: document.failures,
         accepted: document.accepted.map(UnixTime::from_secs),
         generation: document.generation,
-        trust: document.trust,
+        trust: document.trust.map(|version| TrustMark { version, files: document.trust_files }),
         hooks_done: if same { document.hooks_done } else { Vec::new() },
         succeeded: document.succeeded && same,
     })
@@ -74,7 +77,8 @@ pub fn write(dir: &Path, memory: &Memory, hooks: u64) -> Result<(), StateError> 
         failures: memory.failures,
         accepted: memory.accepted.map(UnixTime::as_secs),
         generation: memory.generation,
-        trust: memory.trust,
+        trust: memory.trust.map(|trust| trust.version),
+        trust_files: memory.trust.map_or(0, |trust| trust.files),
         hooks,
         hooks_done: memory.hooks_done.clone(),
         succeeded: memory.succeeded,
@@ -121,7 +125,7 @@ mod tests {
             failures: 3,
             accepted: Some(UnixTime::from_secs(8)),
             generation: Some(12),
-            trust: Some(4),
+            trust: Some(TrustMark { version: 4, files: u64::MAX }),
             hooks_done: vec![0, 2],
             succeeded: true,
         }

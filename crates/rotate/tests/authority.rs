@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countermark_credential::directory;
+use countermark_credential::directory::{self, DeliveryError};
 use countermark_identity::{Clock as _, Secret, Thumbprint};
 use countermark_rotate::enrol::{EnrolError, Enrolment, Entitlement, Root, is_pending};
 use countermark_rotate::issuer::{Listing, Present, Remote, Stations as _};
@@ -40,6 +40,32 @@ async fn an_invite_becomes_a_credential_once() {
     let said = refused.to_string();
     assert!(said.contains("403") && said.contains("used by another key; ask for a new one"), "{said}");
     assert!(directory::read(&estate.dir("thief")).is_err());
+}
+
+#[tokio::test]
+async fn who_enrols_again_withdraws_no_partner() {
+    let estate = Estate::new().await;
+    let out = estate.joined().await;
+    let link = out.join("trust/current");
+    let partner = countermark_testkit::TestCa::new("partner.example").bundle();
+    let name = directory::bundle_name(partner.trust_domain());
+    std::fs::write(link.join(&name), partner.to_pem()).unwrap();
+    estate.join(Enrolment::by_invite(estate.invite(BOT).await, out.clone())).await.unwrap();
+    let partners = || directory::salvage_partners(&out, &"agents.internal".parse().unwrap());
+    assert_eq!(partners().unwrap().trust.bundles.len(), 1);
+    // Nor where nothing says who they are: that is known before the secret is spent.
+    let target = std::fs::read_link(&link).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    let invite = estate.invite(BOT).await;
+    let secret = Secret::new(invite.secret.expose().clone());
+    let refused = estate.join(Enrolment::by_invite(invite, out.clone())).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Delivery(DeliveryError::Partners { .. })), "{refused}");
+    assert!(!is_pending(&out));
+    std::os::unix::fs::symlink(target, &link).unwrap();
+    let mut enrolment = Enrolment::by_invite(estate.invite(BOT).await, out.clone());
+    enrolment.secret = Entitlement::Invite(secret);
+    estate.join(enrolment).await.unwrap();
+    assert_eq!(partners().unwrap().trust.bundles.len(), 1);
 }
 
 #[tokio::test]

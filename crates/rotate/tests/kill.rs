@@ -144,6 +144,54 @@ fn no_reader_sees_half_a_switch() {
     assert!(generation > 200 && kills > 10, "{generation} switches, {kills} kills");
 }
 
+/// A directory that somebody filled by hand, and the first renewal into it.
+#[test]
+fn a_first_renewal_that_is_killed_leaves_roots_and_lists() {
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let dir = place.path().join("id");
+    let mut cut_off = 0;
+    for kill in 0..KILLS {
+        let _of_the_kill_before = fs::remove_dir_all(&dir);
+        by_hand(&dir);
+        let mut child = spawn(place.path());
+        let begun = Instant::now();
+        while !dir.join("trust").exists() && begun.elapsed() < LONGEST {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(Duration::from_micros(kill * 97 % 1000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        cut_off += u32::from(!dir.join("trust/current").is_symlink());
+        let held = directory::load(&dir, SystemClock.now()).unwrap();
+        assert_eq!((held.bundles.len(), held.crls.len()), (2, 1), "a partner's roots among them");
+    }
+    println!("{cut_off} of {KILLS} before the switch");
+    // What is left is no obstacle to the next.
+    let mut child = spawn(place.path());
+    let begun = Instant::now();
+    while !dir.join("current").is_symlink() && begun.elapsed() < LONGEST {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(directory::load(&dir, SystemClock.now()).unwrap().bundles.len(), 2);
+    assert!(current(&dir) >= 1);
+}
+
+fn by_hand(dir: &Path) {
+    let (ca, partner) = (TestCa::new("agents.internal"), TestCa::new("partner.example"));
+    let credential = ca.agent("billing-bot");
+    fs::create_dir(dir).unwrap();
+    let write = |name: &str, content: &[u8]| directory::replace_file(&dir.join(name), content).unwrap();
+    write("tls.key", credential.key_to_pem().expose().as_bytes());
+    write("tls.crt", credential.chain_to_pem().as_bytes());
+    for bundle in [ca.bundle(), partner.bundle()] {
+        write(&directory::bundle_name(bundle.trust_domain()), bundle.to_pem().as_bytes());
+    }
+    let lists: String = ca.crls().iter().map(|crl| crl.to_pem()).collect();
+    write(&directory::crl_name(ca.trust_domain()), lists.as_bytes());
+}
+
 /// The first credential; its certificates outlive the test, so that no generation is swept under a reader.
 fn first(dir: &Path) {
     let ca = TestCa::new("agents.internal");
@@ -160,5 +208,6 @@ fn current(dir: &Path) -> u64 {
     link.file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
+const KILLS: u64 = 40;
 const SWITCHES: u64 = 1000;
 const LONGEST: Duration = Duration::from_secs(90);

@@ -34,6 +34,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
@@ -368,4 +369,42 @@ async fn an_older_tls_and_a_server_that_does_not_know_us_are_named() {
     let cause = corporation.refused("localhost", "web.pem").await;
     assert!(cause.contains("the server refused our certificate"), "{cause}");
     assert_eq!(corporation.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_said_to_be_one_with_what_mends_it_and_that_does() {
+    let corporation = Corporation::new(&web()).await;
+    let (dir, config) = (corporation.dir(), corporation.config("localhost", "web.pem"));
+    corporation.clock.advance(HALF);
+    corporation.once(config.clone()).await;
+    corporation.clock.advance(HALF * 4);
+    let status = corporation.once(config.clone()).await;
+    let bundle = dir.join("credential-bundle.pem");
+    let why = status.credentials[0].why(corporation.clock.now()).join("\n");
+    for said in ["expired at", "enrol it anew", &bundle.display().to_string(), "`countermark ctl renew etl`"] {
+        assert!(why.contains(said), "{why}");
+    }
+    assert_eq!(corporation.asked.load(Ordering::SeqCst), 1, "a leaf");
+    let anew = corporation.ca.mint(&etl()).credential();
+    std::fs::write(&bundle, [anew.key_to_pem().expose().as_str(), &anew.chain_to_pem()].concat()).unwrap();
+    let status = corporation.once(config.clone()).await;
+    assert!(status.ready && serial(&dir) == anew.leaf().serial().to_string(), "{status:?}");
+    // What `ctl renew` does.
+    let clock = Arc::new(corporation.clock.clone());
+    let setup = Setup { config, stations: Arc::new(Remote::new(clock.clone())), clock, observers: Vec::new() };
+    let (rotation, handle) = Rotation::start(setup).unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(rotation.run(shutdown.clone()));
+    handle.renew("etl").await.unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        while directory::current_generation(&dir) != Some(2) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    shutdown.cancel();
+    running.await.unwrap();
+    let chain = std::fs::read(dir.join("tls.crt")).unwrap();
+    assert_eq!(chain, directory::read(&dir).unwrap().credential.chain_to_pem().into_bytes());
 }

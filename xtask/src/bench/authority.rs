@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::BenchArguments;
 use super::estate::on_core;
 use super::process::{Server, start};
 use super::table::median;
+use super::{BenchArguments, Binaries};
 use crate::command::{Program, Skip, find};
 use crate::context::Context;
 
@@ -22,8 +22,8 @@ const OURS: &str = "countermark ca serve";
 const CFSSL: &str = "cfssl serve";
 const LANES: usize = 32;
 
-pub(super) fn run(context: &Context, arguments: &BenchArguments) -> Result<()> {
-    let place = Place::new(context)?;
+pub(super) fn run(context: &Context, binaries: Binaries, arguments: &BenchArguments) -> Result<()> {
+    let place = Place::new(context, binaries)?;
     let mut rows = Vec::new();
     {
         let mut servers = vec![place.countermark()?];
@@ -55,17 +55,15 @@ struct Row {
 /// What both authorities share: clients with certificates, and their requests.
 struct Place {
     folder: PathBuf,
-    binary: PathBuf,
-    bench: PathBuf,
+    binaries: Binaries,
 }
 
 impl Place {
-    fn new(context: &Context) -> Result<Self> {
+    fn new(context: &Context, binaries: Binaries) -> Result<Self> {
         let folder = context.target.join("bench-authority");
         std::fs::remove_dir_all(&folder).ok();
         std::fs::create_dir_all(&folder)?;
-        let bench = context.target.join("release/countermark-bench");
-        let place = Self { folder, binary: context.binary(), bench };
+        let place = Self { folder, binaries };
         place.verb(&["ca", "init", "--dir", "ca", "--trust-domain", "agents.internal", "--plaintext-key"])?;
         place.verb(&[
             "mint",
@@ -107,7 +105,7 @@ impl Place {
     }
 
     fn countermark(&self) -> Result<Server> {
-        let mut serve = on_core(0, &self.binary);
+        let mut serve = on_core(0, &self.binaries.countermark);
         serve.current_dir(&self.folder).args(["ca", "serve", "--dir", "ca", "--listen", "127.0.0.1:0"]);
         serve.args(["--dns", "localhost", "--max-per-identity", "4000000000"]);
         Server::named(OURS, &mut serve, None)
@@ -154,7 +152,7 @@ impl Place {
 
     fn load(&self, server: &Server, seconds: f64, handshakes: bool) -> Result<u64> {
         let api = if server.name == OURS { "est" } else { "cfssl" };
-        let mut load = on_core(1, &self.bench);
+        let mut load = on_core(1, &self.binaries.bench);
         load.args(["issue", api, "--url", &server.url, "--lanes", &LANES.to_string(), "--folder"]).arg(&self.folder);
         load.args(["--seconds", &seconds.to_string()]).args(handshakes.then_some("--handshakes"));
         let output = load.stderr(Stdio::inherit()).output()?;
@@ -186,7 +184,7 @@ impl Place {
     fn guard_starts(&self) -> Result<Duration> {
         let mut taken = Vec::new();
         for _ in 0..5 {
-            let mut guard = Command::new(&self.binary);
+            let mut guard = Command::new(&self.binaries.countermark);
             guard.current_dir(&self.folder).args(["guard", "--listen", "127.0.0.1:0", "--upstream"]);
             guard.args([
                 "http://127.0.0.1:9/mcp",
@@ -210,7 +208,7 @@ impl Place {
     }
 
     fn verb(&self, words: &[&str]) -> Result<()> {
-        Program::new(&self.binary).args(words).directory(&self.folder).output().map(drop)
+        Program::new(&self.binaries.countermark).args(words).directory(&self.folder).output().map(drop)
     }
 
     fn path(&self, name: &str) -> PathBuf {

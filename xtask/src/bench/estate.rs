@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use super::Binaries;
 use super::process::{Server, start};
 use crate::command::Program;
 use crate::context::Context;
@@ -14,16 +15,16 @@ use crate::context::Context;
 pub(crate) struct Estate {
     pub(crate) folder: PathBuf,
     pub(crate) upstream: String,
-    bench: PathBuf,
+    pub(crate) binaries: Binaries,
     upstream_process: Child,
 }
 
 impl Estate {
-    pub(crate) fn new(context: &Context) -> Result<Self> {
+    pub(crate) fn new(context: &Context, binaries: Binaries) -> Result<Self> {
         let folder = context.target.join("bench");
         std::fs::remove_dir_all(&folder).ok();
         std::fs::create_dir_all(&folder)?;
-        let countermark = |words: &[&str]| Program::new(context.binary()).args(words).directory(&folder).run();
+        let countermark = |words: &[&str]| Program::new(&binaries.countermark).args(words).directory(&folder).run();
         countermark(&["ca", "init", "--dir", "ca", "--trust-domain", "agents.internal", "--plaintext-key"])?;
         countermark(&[
             "mint",
@@ -42,9 +43,9 @@ impl Estate {
             countermark(&["mint", "agent", agent, "--ca", "ca", "--out", agent])?;
         }
         std::fs::write(folder.join("policy.toml"), POLICY)?;
-        let bench = context.target.join("release/countermark-bench");
-        let (upstream_process, upstream) = start(on_core(1, &bench).arg("upstream"), true)?;
-        Ok(Self { folder, upstream: upstream.context("the upstream prints its URL")?, bench, upstream_process })
+        let (upstream_process, upstream) = start(on_core(1, &binaries.bench).arg("upstream"), true)?;
+        let upstream = upstream.context("the upstream prints its URL")?;
+        Ok(Self { folder, upstream, binaries, upstream_process })
     }
 
     /// Where the upstream listens, without scheme and path.
@@ -53,7 +54,7 @@ impl Estate {
     }
 
     pub(crate) fn limit(&self) -> Command {
-        let mut limit = on_core(0, &self.bench);
+        let mut limit = on_core(0, &self.binaries.bench);
         limit.args(["limit", "--upstream", &self.upstream, "--identity"]).arg(self.folder.join("ledger"));
         limit
     }
@@ -92,7 +93,7 @@ impl Estate {
     }
 
     fn loader(&self, server: &Server, what: &str, agent: &str) -> Command {
-        let mut load = on_core(1, &self.bench);
+        let mut load = on_core(1, &self.binaries.bench);
         load.args(["load", what, "--url", &server.url, "--identity"]).arg(self.folder.join(agent));
         load
     }

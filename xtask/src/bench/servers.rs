@@ -44,7 +44,7 @@ impl Kind {
     pub(crate) fn start(self, context: &Context, estate: &Estate) -> Result<Server> {
         match self {
             Self::Limit => Server::start(self, &mut estate.limit(), None),
-            Self::Guard => Server::start(self, &mut guard(context, estate), None),
+            Self::Guard => Server::start(self, &mut guard(estate), None),
             Self::Haproxy => self.third_party(estate, &installed("haproxy")?, HAPROXY, &["-db", "-f"]),
             Self::Nginx => self.third_party(estate, &installed("nginx")?, NGINX, &["-c"]),
             Self::Envoy => self.third_party(
@@ -78,8 +78,8 @@ impl Kind {
     }
 }
 
-fn guard(context: &Context, estate: &Estate) -> Command {
-    let mut guard = on_core(0, &context.binary());
+fn guard(estate: &Estate) -> Command {
+    let mut guard = on_core(0, &estate.binaries.countermark);
     guard.args(["guard", "--listen", "127.0.0.1:0", "--upstream", &estate.upstream, "--identity"]);
     guard.arg(estate.folder.join("ledger")).arg("--policy").arg(estate.folder.join("policy.toml"));
     guard.arg("--audit").arg(estate.folder.join("audit.jsonl"));

@@ -21,7 +21,7 @@ pub(super) fn mint(args: &MintArgs, remote: &Remote) -> Outcome<Minted> {
     let what = if args.csr.is_some() { What::Chain } else { What::Generation };
     super::out::require_receptive(&args.out, &identity, what)?;
     if what == What::Generation {
-        issuing::partners(&args.out, remote.trust_domain())?;
+        issuing::require_partners(&args.out, remote.trust_domain())?;
     }
     let (key, csr) = match &args.csr {
         Some(file) => (None, request(file)?),

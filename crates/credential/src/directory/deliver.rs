@@ -11,6 +11,7 @@ use super::error::{DeliveryError, LoadError};
 use super::lock::Lock;
 use super::names::{CA_CRT, CREDENTIAL_BUNDLE, CURRENT, GENERATIONS, TLS_CRT, TLS_KEY, bundle_name};
 use super::switch::{Files, Switch};
+use super::writer::Writer;
 use super::{Delivery, Generation, disk, load, newer, partners, trust};
 use crate::bundle::Bundle;
 
@@ -62,32 +63,44 @@ pub fn deliver_as(
     manner: &Manner,
     now: UnixTime,
 ) -> Result<Generation, DeliveryError> {
-    let access = manner.access;
-    let leaf = delivery.credential.leaf();
-    let own = leaf.spiffe_id().map(|id| id.trust_domain()).or(manner.trust_domain.as_ref());
-    let own = own.ok_or(DeliveryError::NoSpiffeId)?.clone();
-    own_bundle(delivery, &own)?;
-    disk::create_dir_all(dir, access)?;
-    let _lock = Lock::acquire(dir)?;
-    require_identity(dir, leaf, manner.mends)?;
-    let mut delivery = Cow::Borrowed(delivery);
-    if manner.keeps_partners {
-        let Delivery { credential, bundles, crls } = delivery.as_ref();
-        let (bundles, crls) = partners::beside(dir, &own, bundles, crls)?;
-        delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
+    own_bundle(delivery, &own_domain(delivery, manner)?)?;
+    Writer::open(dir, manner.access)?.deliver_as(delivery, manner, now)
+}
+
+impl Writer {
+    /// As [`deliver_as`](super::deliver_as).
+    ///
+    /// # Errors
+    /// As [`deliver`](super::deliver).
+    pub fn deliver_as(&self, delivery: &Delivery, manner: &Manner, now: UnixTime) -> Result<Generation, DeliveryError> {
+        let (dir, access) = (self.dir.as_path(), manner.access);
+        let own = own_domain(delivery, manner)?;
+        require_identity(dir, delivery.credential.leaf(), manner.mends)?;
+        let mut delivery = Cow::Borrowed(delivery);
+        if manner.keeps_partners {
+            let Delivery { credential, bundles, crls } = delivery.as_ref();
+            let (bundles, crls) = partners::beside(dir, &own, bundles, crls)?;
+            delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
+        }
+        if manner.keeps_newer {
+            let Delivery { credential, bundles, crls } = delivery.as_ref();
+            let (bundles, crls) = newer::or_those_there(dir, bundles, crls, credential.chain());
+            delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
+        }
+        let own_bundle = own_bundle(&delivery, &own)?;
+        trust::switch(dir, &delivery.bundles, &delivery.crls, Some(&own), access)?;
+        let switch = Switch::new(dir, GENERATIONS).for_access(access);
+        switch.sweep(|path| is_over(path, now));
+        let number = advance(switch, &delivery, own_bundle, &manner.extras)?;
+        link_stable_names(dir, &manner.extras)?;
+        Ok(Generation(number))
     }
-    if manner.keeps_newer {
-        let Delivery { credential, bundles, crls } = delivery.as_ref();
-        let (bundles, crls) = newer::or_those_there(dir, bundles, crls, credential.chain());
-        delivery = Cow::Owned(Delivery { credential: Arc::clone(credential), bundles, crls });
-    }
-    let own_bundle = own_bundle(&delivery, &own)?;
-    trust::switch(dir, &delivery.bundles, &delivery.crls, Some(&own), access)?;
-    let switch = Switch::new(dir, GENERATIONS).for_access(access);
-    switch.sweep(|path| is_over(path, now));
-    let number = advance(switch, &delivery, own_bundle, &manner.extras)?;
-    link_stable_names(dir, &manner.extras)?;
-    Ok(Generation(number))
+}
+
+/// Whose roots vouch for the credential.
+fn own_domain(delivery: &Delivery, manner: &Manner) -> Result<TrustDomain, DeliveryError> {
+    let own = delivery.credential.spiffe_id().map(|id| id.trust_domain()).or(manner.trust_domain.as_ref());
+    own.cloned().ok_or(DeliveryError::NoSpiffeId)
 }
 
 /// The bundle of the credential's own trust domain.
@@ -128,7 +141,7 @@ pub(super) fn advance(
         files.push((bundle_name(bundle.trust_domain()), Cow::Owned(bundle.to_pem().into_bytes())));
     }
     files.extend(extras.iter().map(|extra| (extra.name.to_owned(), Cow::Borrowed(extra.content.expose().as_slice()))));
-    switch.advance(&files)
+    switch.advance(&files, None)
 }
 
 /// The stable names lead through `current`, so that they never have to change again.

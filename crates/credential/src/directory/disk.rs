@@ -1,5 +1,6 @@
 //! The few operations on files that a delivery is made of, each of which a test can make fail.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown, symlink};
@@ -100,14 +101,19 @@ pub(super) fn relink(link: &Path, target: &Path) -> Result<bool, DeliveryError> 
     if fs::read_link(link).is_ok_and(|old| old == target) {
         return Ok(false);
     }
-    let mut name = std::ffi::OsString::from(".");
-    name.push(link.file_name().unwrap_or_default());
-    name.push(".new");
-    let fresh = link.with_file_name(name);
+    let fresh = link.with_file_name(aside(link.file_name().unwrap_or_default()));
     remove_file(&fresh)?;
     step().and_then(|()| symlink(target, &fresh)).map_err(DeliveryError::io("link", &fresh))?;
     rename(&fresh, link)?;
     Ok(true)
+}
+
+/// The name under which a link is made before it takes its place.
+pub(super) fn aside(name: impl AsRef<OsStr>) -> OsString {
+    let mut aside = OsString::from(".");
+    aside.push(name);
+    aside.push(".new");
+    aside
 }
 
 /// Replaces a file by one rename: durable, mode 0600, never half of it.

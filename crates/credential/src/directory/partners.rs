@@ -24,6 +24,8 @@ pub struct Partners {
 
 /// Loads the trust material of every trust domain but `own`. A file that is broken is taken from the version before it.
 ///
+/// Whose roots vouched for the credential until now is nobody's partner: where that is another than `own`, nobody has asked for it to stay.
+///
 /// # Errors
 /// The directory cannot be read, or the link to what counts in it is missing: nobody is withdrawn for that.
 pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadError> {
@@ -34,20 +36,22 @@ pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadE
         material => material?,
     };
     let mut partners = Partners::default();
-    for (trust_domain, file) in material.bundles.into_iter().filter(|(trust_domain, _)| trust_domain != own) {
+    let until_now = material.own;
+    let stays = |trust_domain: &TrustDomain| trust_domain != own && Some(trust_domain) != until_now.as_ref();
+    for (trust_domain, file) in material.bundles.into_iter().filter(|(trust_domain, _)| stays(trust_domain)) {
         let bundle = file.bundle(trust_domain.clone());
         partners.bundle(dir, &trust_domain, bundle);
     }
-    for (trust_domain, file) in material.crls.into_iter().filter(|(trust_domain, _)| trust_domain != own) {
+    for (trust_domain, file) in material.crls.into_iter().filter(|(trust_domain, _)| stays(trust_domain)) {
         let crls = file.crls().map(|crls| DomainCrls { trust_domain: trust_domain.clone(), crls });
         partners.crls(dir, &trust_domain, crls);
     }
     for broken in material.broken {
         match broken.whose {
-            Whose::Bundle(trust_domain) if trust_domain != *own => {
+            Whose::Bundle(trust_domain) if stays(&trust_domain) => {
                 partners.bundle(dir, &trust_domain, Err(broken.error));
             }
-            Whose::Crls(trust_domain) if trust_domain != *own => partners.crls(dir, &trust_domain, Err(broken.error)),
+            Whose::Crls(trust_domain) if stays(&trust_domain) => partners.crls(dir, &trust_domain, Err(broken.error)),
             Whose::Bundle(_) | Whose::Crls(_) => {}
             Whose::Nobody => partners.faults.push(broken.error.to_string()),
         }

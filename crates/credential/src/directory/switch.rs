@@ -19,6 +19,9 @@ pub(crate) struct Switch<'a> {
 /// The files of a numbered directory.
 pub(super) type Files<'a> = Vec<(String, std::borrow::Cow<'a, [u8]>)>;
 
+/// A further name in it, and which of the files it is another name of.
+pub(super) type Link = (&'static str, String);
+
 impl<'a> Switch<'a> {
     pub(crate) fn new(base: &'a Path, folder: &'static str) -> Self {
         Self { base, folder, access: Access::default() }
@@ -41,12 +44,12 @@ impl<'a> Switch<'a> {
     }
 
     /// Writes the next directory and switches to it. Nothing that is there is changed before the last rename.
-    pub(super) fn advance(self, files: &Files<'_>) -> Result<u64, DeliveryError> {
+    pub(super) fn advance(self, files: &Files<'_>, link: Option<&Link>) -> Result<u64, DeliveryError> {
         let folder = self.base.join(self.folder);
         disk::create_dir(&folder, self.access)?;
         let next = self.numbers().into_iter().chain(self.current()).max().map_or(1, |number| number.saturating_add(1));
         let aside = folder.join(format!(".{next}.new"));
-        let written = self.write(&aside, files, next);
+        let written = self.write(&aside, files, link, next);
         if written.is_err() {
             // Best effort: the next delivery sweeps what this one left.
             let _swept_later = fs::remove_dir_all(&aside);
@@ -54,12 +57,15 @@ impl<'a> Switch<'a> {
         written.map(|()| next)
     }
 
-    fn write(self, aside: &Path, files: &Files<'_>, next: u64) -> Result<(), DeliveryError> {
+    fn write(self, aside: &Path, files: &Files<'_>, link: Option<&Link>, next: u64) -> Result<(), DeliveryError> {
         disk::create_dir(aside, self.access)?;
         let mut written = Vec::with_capacity(files.len());
         for (name, content) in files {
             let path = aside.join(name);
             written.push((disk::write(&path, content, self.access)?, path));
+        }
+        if let Some((name, target)) = link {
+            disk::relink(&aside.join(name), Path::new(target))?;
         }
         disk::sync_together(&written, aside)?;
         disk::rename(aside, &self.path(next))?;

@@ -32,6 +32,36 @@ impl Estate {
         estate
     }
 
+    /// As somebody fills a directory by hand: a credential, roots and lists, a partner's among them.
+    fn plain() -> Self {
+        let estate = Self::new();
+        let (dir, delivery) = (estate.dir(), estate.delivery(PATH));
+        fs::create_dir(&dir).unwrap();
+        let write = |name: &str, content: &[u8]| {
+            fs::write(dir.join(name), content).unwrap();
+            chmod(dir.join(name), 0o600);
+        };
+        write("tls.key", delivery.credential.key_to_pem().expose().as_bytes());
+        write("tls.crt", delivery.credential.chain_to_pem().as_bytes());
+        write(BUNDLE, estate.root.bundle().to_pem().as_bytes());
+        write(CRL, delivery.crls[0].crls[0].to_pem().as_bytes());
+        let mut params = crate::testing::ca_params("partner");
+        params.subject_alt_names.clear();
+        let partner = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let partner = Bundle::new("partner.example".parse().unwrap(), vec![partner.der().clone()]).unwrap();
+        write("partner.example.trust-bundle.pem", partner.to_pem().as_bytes());
+        estate
+    }
+
+    /// Whether its own roots and lists count, and the partner's.
+    #[track_caller]
+    fn holds_all(&self) {
+        let loaded = self.load().unwrap();
+        let known: Vec<_> = loaded.bundles.iter().map(|bundle| bundle.trust_domain().as_str()).collect();
+        assert_eq!(known, ["agents.internal", "partner.example"]);
+        assert_eq!(loaded.crls.len(), 1);
+    }
+
     fn dir(&self) -> std::path::PathBuf {
         self.temp.path().join("identity")
     }
@@ -55,6 +85,10 @@ impl Estate {
     fn thumbprint(&self) -> Thumbprint {
         *self.load().unwrap().credential.leaf().thumbprint()
     }
+}
+
+fn deliver_own_trust(dir: &Path, bundle: Bundle, crls: Vec<Arc<Crl>>, access: Access) -> Result<bool, DeliveryError> {
+    Writer::open(dir, access)?.deliver_own_trust(bundle, crls)
 }
 
 fn mode(path: impl AsRef<Path>) -> u32 {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,46 +12,40 @@ use countermark_identity::TrustDomain;
 use super::access::Access;
 use super::error::{DeliveryError, LoadError};
 use super::load::{self, read_file};
-use super::lock::Lock;
 use super::names::{
     CA_CRT, CURRENT, GENERATIONS, TLS_CRT, TRUST, VERSIONS, bundle_domain, bundle_name, crl_domain, crl_name,
 };
-use super::switch::{Files, Switch};
+use super::switch::{Files, Link, Switch};
+use super::writer::Writer;
 use super::{DomainCrls, disk, newer, partners};
 use crate::bundle::Bundle;
 use crate::crl::Crl;
 
 /// Delivers trust material alone: the credential stays as it is.
 ///
-/// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again.
+/// Every trust domain that is not among `bundles` is withdrawn. Material that is already there is not written again. Whose bundle is
+/// also `ca.crt` stays as it is: that of the credential's SPIFFE ID, or of whom it was delivered under where there is none.
 pub fn deliver_trust(dir: &Path, bundles: &[Bundle], crls: &[DomainCrls]) -> Result<(), DeliveryError> {
-    let access = Access::default();
-    disk::create_dir_all(dir, access)?;
-    let _lock = Lock::acquire(dir)?;
-    switch(dir, bundles, crls, own(dir).as_ref(), access).map(|_| ())
+    let writer = Writer::open(dir, Access::default())?;
+    switch(dir, bundles, crls, of_leaf(dir).or_else(|| own_domain(dir)).as_ref(), writer.access).map(|_| ())
 }
 
-/// Delivers the trust material of one trust domain, for those whom `access` names. That of every other stays as it is there when the
-/// directory is written to, and what is there stays where what is delivered is older. Says whether anything is other than before.
-///
-/// # Errors
-/// As [`deliver_trust`], and where the trust material of others cannot be read.
-pub fn deliver_own_trust(
-    dir: &Path,
-    bundle: Bundle,
-    crls: Vec<Arc<Crl>>,
-    access: Access,
-) -> Result<bool, DeliveryError> {
-    let trust_domain = bundle.trust_domain().clone();
-    let (bundles, crls) = ([bundle], [DomainCrls { trust_domain: trust_domain.clone(), crls }]);
-    disk::create_dir_all(dir, access)?;
-    let _lock = Lock::acquire(dir)?;
-    // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
-    let held = load::read(dir).ok();
-    let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
-    let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
-    let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
-    switch(dir, &bundles, &crls, own(dir).as_ref().or(Some(&trust_domain)), access)
+impl Writer {
+    /// Delivers the trust material of one trust domain. That of every other stays as it is there, and what is there stays where what is
+    /// delivered is older. Says whether anything is other than before.
+    ///
+    /// # Errors
+    /// As [`deliver_trust`](super::deliver_trust), and where the trust material of others cannot be read.
+    pub fn deliver_own_trust(&self, bundle: Bundle, crls: Vec<Arc<Crl>>) -> Result<bool, DeliveryError> {
+        let (dir, trust_domain) = (self.dir.as_path(), bundle.trust_domain().clone());
+        let (bundles, crls) = ([bundle], [DomainCrls { trust_domain: trust_domain.clone(), crls }]);
+        // By the chain that is there: which intermediate signs now is not known yet to who was not renewed since.
+        let held = load::read(dir).ok();
+        let chain = held.as_ref().map_or(&[][..], |held| held.credential.chain());
+        let (bundles, crls) = partners::beside(dir, &trust_domain, &bundles, &crls)?;
+        let (bundles, crls) = newer::or_those_there(dir, &bundles, &crls, chain);
+        switch(dir, &bundles, &crls, Some(&of_leaf(dir).unwrap_or(trust_domain)), self.access)
+    }
 }
 
 /// The number of the trust material that is there, by which it is told from what was there before.
@@ -59,8 +54,18 @@ pub fn trust_version(dir: &Path) -> Option<u64> {
     Switch::new(&dir.join(TRUST), VERSIONS).current()
 }
 
+/// Whose roots vouch for the credential that is there, by what was delivered with it: whose bundle is also `ca.crt`.
+#[must_use]
+pub fn own_domain(dir: &Path) -> Option<TrustDomain> {
+    resolve(dir).ok().and_then(|base| own_at(&base))
+}
+
+fn own_at(base: &Path) -> Option<TrustDomain> {
+    bundle_domain(fs::read_link(base.join(CA_CRT)).ok()?.to_str()?)?.ok()
+}
+
 /// The trust domain of the credential that is there, if its SPIFFE ID says one.
-fn own(dir: &Path) -> Option<TrustDomain> {
+fn of_leaf(dir: &Path) -> Option<TrustDomain> {
     let number = Switch::new(dir, GENERATIONS).current()?;
     let leaf = load::leaf_of(&Switch::new(dir, GENERATIONS).path(number).join(TLS_CRT))?;
     leaf.spiffe_id().map(|id| id.trust_domain().clone())
@@ -77,14 +82,17 @@ pub(super) fn switch(
     let base = dir.join(TRUST);
     disk::create_dir(&base, access)?;
     let switch = Switch::new(&base, VERSIONS).for_access(access);
-    let files = files(bundles, crls, own);
+    let files = files(bundles, crls);
+    // A link, so that it says whose it is, and a hand that edits the one has edited the other.
+    let own_bundle = bundles.iter().find(|bundle| Some(bundle.trust_domain()) == own);
+    let link = own_bundle.map(|bundle| (CA_CRT, bundle_name(bundle.trust_domain())));
     let current = switch.current();
-    let moved = !current.is_some_and(|number| holds(&switch.path(number), &files, access));
+    let moved = !current.is_some_and(|number| holds(&switch.path(number), &files, link.as_ref(), access));
     if moved {
         let before = current.map(|number| switch.path(number));
         // The version before stays for readers that are in it.
         switch.sweep(|path| Some(path) != before.as_deref());
-        switch.advance(&files)?;
+        switch.advance(&files, link.as_ref())?;
     }
     link_stable_names(dir, bundles, own)?;
     Ok(moved)
@@ -99,14 +107,10 @@ pub(super) fn sweep(dir: &Path) {
     }
 }
 
-fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls], own: Option<&TrustDomain>) -> Files<'a> {
+fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls]) -> Files<'a> {
     let mut files = Files::new();
     for bundle in bundles {
-        let text = bundle.to_pem().into_bytes();
-        if Some(bundle.trust_domain()) == own {
-            files.push((CA_CRT.to_owned(), Cow::Owned(text.clone())));
-        }
-        files.push((bundle_name(bundle.trust_domain()), Cow::Owned(text)));
+        files.push((bundle_name(bundle.trust_domain()), Cow::Owned(bundle.to_pem().into_bytes())));
     }
     for domain in crls.iter().filter(|domain| !domain.crls.is_empty()) {
         let text: String = domain.crls.iter().map(|crl| crl.to_pem()).collect();
@@ -116,9 +120,11 @@ fn files<'a>(bundles: &[Bundle], crls: &[DomainCrls], own: Option<&TrustDomain>)
 }
 
 /// Whether a directory holds exactly these files, for these readers.
-fn holds(path: &Path, files: &Files<'_>, access: Access) -> bool {
+fn holds(path: &Path, files: &Files<'_>, link: Option<&Link>, access: Access) -> bool {
     let Ok(entries) = fs::read_dir(path) else { return false };
-    entries.flatten().count() == files.len()
+    let leads = |(name, target): &Link| fs::read_link(path.join(name)).is_ok_and(|link| link == Path::new(target));
+    entries.flatten().count() == files.len() + usize::from(link.is_some())
+        && link.is_none_or(leads)
         && files.iter().all(|(name, content)| {
             let file = path.join(name);
             let readable = access.is_plain() || fs::metadata(&file).is_ok_and(|found| access.holds(&found));
@@ -135,15 +141,19 @@ fn link_stable_names(dir: &Path, bundles: &[Bundle], own: Option<&TrustDomain>) 
     for name in &names {
         moved |= disk::relink(&dir.join(name), &target.join(name))?;
     }
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let ours = fs::read_link(entry.path()).is_ok_and(|link| link == target.join(&name));
-        if ours && !names.contains(&name) {
-            disk::remove_file(&entry.path())?;
-            moved = true;
-        }
+    for name in stable_links(dir).into_iter().filter(|name| !names.contains(name)) {
+        disk::remove_file(&dir.join(name))?;
+        moved = true;
     }
     if moved { disk::sync_dir(dir) } else { Ok(()) }
+}
+
+/// The names in a directory that lead into the current version.
+fn stable_links(dir: &Path) -> Vec<String> {
+    let target = Path::new(TRUST).join(CURRENT);
+    let names =
+        fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| fs::read_link(dir.join(name)).is_ok_and(|link| link == target.join(name))).collect()
 }
 
 /// The trust material of a directory.
@@ -195,6 +205,8 @@ pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
 pub(crate) struct Material {
     pub(crate) bundles: BTreeMap<TrustDomain, RawFile>,
     pub(crate) crls: BTreeMap<TrustDomain, RawFile>,
+    /// Whose bundle is also `ca.crt`.
+    pub(crate) own: Option<TrustDomain>,
     /// What is there and cannot be read: not withdrawn, and in nobody else's way.
     pub(crate) broken: Vec<Broken>,
 }
@@ -296,7 +308,7 @@ pub(super) fn settled<T>(
 }
 
 fn read_from(base: &Path) -> Result<Material, LoadError> {
-    let mut material = Material::default();
+    let mut material = Material { own: own_at(base), ..Material::default() };
     for entry in fs::read_dir(base).map_err(LoadError::io(base))? {
         let path = entry.map_err(LoadError::io(base))?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
@@ -320,39 +332,68 @@ fn read_from(base: &Path) -> Result<Material, LoadError> {
 
 /// Whether no trust material was ever switched to, as before the first delivery and where that was cut off.
 ///
-/// Trust is switched before the credential, and what is next has the next number.
+/// Trust is switched before the credential and before the stable names, and what is next has the next number.
 pub(super) fn was_never_there(dir: &Path) -> bool {
     let base = dir.join(TRUST);
-    if !base.is_dir() {
+    if is_absent(&base) {
         return true;
     }
-    let versions = fs::read_dir(base.join(VERSIONS)).into_iter().flatten().flatten();
-    let mut switched = versions.filter_map(|version| version.file_name().to_str()?.parse::<u64>().ok());
-    !base.join(CURRENT).is_symlink()
+    let first_or_none = || match fs::read_dir(base.join(VERSIONS)) {
+        Ok(versions) => versions.flatten().all(|version| is_aside_or_first(&version)),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    base.is_dir()
+        && !base.join(CURRENT).is_symlink()
         && Switch::new(dir, GENERATIONS).current().is_none()
-        && switched.all(|version| version == 1)
+        && first_or_none()
+        && stable_links(dir).is_empty()
+}
+
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn is_aside_or_first(version: &fs::DirEntry) -> bool {
+    let number = version.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+    number.is_none_or(|number| number == 1)
 }
 
 /// The directory whose files count: the current version of `trust`, `trust` itself, or where the credential stands.
 ///
-/// A link of ours that is missing is a fault: what stands elsewhere may be what was withdrawn.
+/// A link of ours that is missing is a fault, as is one that leads nowhere and whatever else is no directory: what stands elsewhere
+/// may be what was withdrawn. Where a first delivery was cut off before it switched, that counts which counted before it.
 fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let base = dir.join(TRUST);
-    if base.is_dir() {
-        return match Switch::new(&base, VERSIONS).current() {
-            Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
-            None if base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
-            None => load::resolve(&base),
-        };
+    // Before what was made first is looked for: somebody may be making all of it.
+    let delivered = Switch::new(dir, GENERATIONS).current().is_some();
+    let never = was_never_there(dir);
+    if is_absent(&base) {
+        return if delivered { Err(missing(base)) } else { load::resolve(dir) };
     }
-    if Switch::new(dir, GENERATIONS).current().is_some() {
-        return Err(missing(base));
+    if !base.is_dir() {
+        return Err(LoadError::Io { path: base, source: io::ErrorKind::NotADirectory.into() });
     }
-    load::resolve(dir)
+    match Switch::new(&base, VERSIONS).current() {
+        Some(number) => Ok(Switch::new(&base, VERSIONS).path(number)),
+        None if never && is_bare(&base)? => load::resolve(dir),
+        None if !never && base.join(VERSIONS).is_dir() => Err(missing(base.join(CURRENT))),
+        None => load::resolve(&base),
+    }
+}
+
+/// Whether a directory of trust material holds nothing but what a switch begins with.
+fn is_bare(base: &Path) -> Result<bool, LoadError> {
+    for entry in fs::read_dir(base).map_err(LoadError::io(base))? {
+        let name = entry.map_err(LoadError::io(base))?.file_name();
+        if name != VERSIONS && name != disk::aside(CURRENT) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn missing(path: PathBuf) -> LoadError {
-    LoadError::Io { path, source: std::io::ErrorKind::NotFound.into() }
+    LoadError::Io { path, source: io::ErrorKind::NotFound.into() }
 }
 
 /// The directories in which a change may mean other material.

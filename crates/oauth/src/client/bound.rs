@@ -98,6 +98,14 @@ impl BoundClient {
         self.generations.current()
     }
 
+    /// Ends every token, as a process may before it stops: [`Generations::revoke_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn revoke_all(&self) -> Result<(), TokenError> {
+        self.generations.revoke_all().await
+    }
+
     /// Sends a request with a token. Its own `Authorization`, if it has one, is replaced.
     ///
     /// # Errors

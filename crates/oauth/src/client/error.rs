@@ -37,8 +37,8 @@ pub enum TokenError {
     /// The process is ending.
     #[error("the runtime ends, so that no token is asked for any more")]
     Stopped,
-    /// The server takes longer than the old certificate lives.
-    #[error("{issuer} has given no token within {patience:?}")]
+    /// The server takes longer than it is waited for.
+    #[error("{issuer} has not answered within {patience:?}")]
     Slow {
         /// Who was asked.
         issuer: String,

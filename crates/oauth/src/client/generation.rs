@@ -1,13 +1,13 @@
 //! A credential with its tokens and its connections: replaced as one.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countermark_credential::Credential;
 use countermark_identity::{Clock, UnixTime};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +41,9 @@ impl<C> Generation<C> {
         &self.tokens
     }
 
-    /// When it is given up: a little before its certificate ends.
+    /// When it is given up.
     fn ends(&self) -> UnixTime {
-        self.tokens.credential().leaf().not_after().saturating_sub(RESERVE)
+        ends(&self.tokens)
     }
 
     /// What its requests are carried by.
@@ -60,6 +60,8 @@ pub struct Generations<C> {
     /// The one before, while its certificate lives; where nobody wants it, nothing.
     earlier: ArcSwapOption<Generation<C>>,
     keeps_earlier: bool,
+    /// Tokens of generations that were replaced, for as long as they can be ended; where `earlier` is kept, of none.
+    past: Mutex<Vec<Arc<Tokens>>>,
     credential: watch::Receiver<Arc<Credential>>,
     registration: Arc<Registration>,
     clock: Arc<dyn Clock>,
@@ -127,7 +129,16 @@ impl<C: Send + Sync + 'static> Generations<C> {
         let tokens = Tokens::new(Arc::clone(&registration), newest, Arc::clone(&clock))?;
         let current = ArcSwap::from_pointee(Generation { number: 1, tokens, carrier });
         let earlier = ArcSwapOption::empty();
-        Ok(Self { current, earlier, keeps_earlier: false, credential, registration, clock, build })
+        Ok(Self {
+            current,
+            earlier,
+            keeps_earlier: false,
+            past: Mutex::default(),
+            credential,
+            registration,
+            clock,
+            build,
+        })
     }
 
     /// The generation to use for a request, from its token to its answer.
@@ -141,6 +152,24 @@ impl<C: Send + Sync + 'static> Generations<C> {
     #[must_use]
     pub fn earlier(&self) -> Option<Arc<Generation<C>>> {
         self.earlier.load_full().filter(|earlier| self.clock.now() < earlier.ends())
+    }
+
+    /// Ends every token that is kept, also those of earlier generations whose certificates live, all within five seconds.
+    ///
+    /// # Errors
+    /// As [`Tokens::revoke_all`], or there was not time enough for all.
+    pub async fn revoke_all(&self) -> Result<(), TokenError> {
+        let now = self.clock.now();
+        let mut all: Vec<Arc<Tokens>> = self.past().iter().filter(|tokens| now < ends(tokens)).cloned().collect();
+        all.extend(self.earlier().map(|earlier| Arc::clone(&earlier.tokens)));
+        all.push(Arc::clone(&self.current().tokens));
+        let ended = join_all(all.iter().map(|tokens| tokens.revoke_all()));
+        let slow = |_| TokenError::Slow { issuer: self.registration.issuer.clone(), patience: REVOCATION };
+        tokio::time::timeout(REVOCATION, ended).await.map_err(slow)?.into_iter().collect()
+    }
+
+    fn past(&self) -> MutexGuard<'_, Vec<Arc<Tokens>>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the credential until `shutdown`.
@@ -238,8 +267,20 @@ impl<C: Send + Sync + 'static> Generations<C> {
         let serial = generation.tokens.credential().leaf().serial().to_string();
         tracing::info!(generation = generation.number, serial, "certificate and tokens were replaced as one");
         let before = self.current.swap(Arc::new(generation));
+        if !self.keeps_earlier {
+            let (mut past, now) = (self.past(), self.clock.now());
+            past.retain(|tokens| now < ends(tokens));
+            past.push(Arc::clone(&before.tokens));
+            let too_many = past.len().saturating_sub(MOST_PAST);
+            past.drain(..too_many);
+        }
         self.earlier.store(self.keeps_earlier.then_some(before));
     }
+}
+
+/// When tokens are given up with their certificate: a little before that ends.
+fn ends(tokens: &Tokens) -> UnixTime {
+    tokens.credential().leaf().not_after().saturating_sub(RESERVE)
 }
 
 /// What could not be staged.
@@ -261,3 +302,7 @@ const LATELY: Duration = Duration::from_secs(300);
 const RESERVE: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(30);
+/// How long the end of all tokens may take.
+const REVOCATION: Duration = Duration::from_secs(5);
+/// Generations that were replaced and are remembered; those before them end by themselves.
+const MOST_PAST: usize = 16;

@@ -235,6 +235,9 @@ impl Tokens {
     /// # Errors
     /// The last failure; the others were tried all the same.
     pub async fn revoke_all(&self) -> Result<(), TokenError> {
+        if self.slots.load().values().all(|slot| slot.token.load().is_none()) {
+            return Ok(());
+        }
         let metadata = self.metadata().await?;
         let endpoint = metadata.revocation_endpoint()?;
         let mut outcome = Ok(());

@@ -25,7 +25,7 @@ impl<'a> Object<'a> {
     /// Reads an object, whole, with no member twice and no more than `depth` levels: two parsers must not read it differently.
     pub(crate) fn parse(json: &'a [u8], depth: usize) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(std::str::from_utf8(json).ok()?);
-        let value = Strict { left: depth }.deserialize(&mut deserializer).ok()?;
+        let value = Strict { left: depth, members: FEW }.deserialize(&mut deserializer).ok()?;
         deserializer.end().ok()?;
         match value {
             Value::Object(object) => Some(object),
@@ -92,12 +92,15 @@ impl From<Value<'_>> for serde_json::Value {
 #[derive(Clone, Copy)]
 struct Strict {
     left: usize,
+    /// For how many members there is room before the first is read.
+    members: usize,
 }
 
 impl Strict {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         let left = self.left.checked_sub(1).ok_or_else(|| E::custom("too deep"))?;
-        Ok(Self { left })
+        // Below the outermost object there may be thousands, and nothing in them.
+        Ok(Self { left, members: 0 })
     }
 }
 
@@ -155,7 +158,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Vec::with_capacity(FEW);
+        let mut object = Vec::with_capacity(self.members);
         while let Some(name) = members.next_key_seed(Name)? {
             object.push((name, members.next_value_seed(inner)?));
         }
@@ -194,7 +197,7 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
-/// Members that most objects do not exceed.
+/// Members that most tokens do not exceed.
 const FEW: usize = 12;
 
 #[cfg(test)]
@@ -218,6 +221,16 @@ mod tests {
             assert!(Object::parse(wrong.as_bytes(), 4).is_none(), "{wrong}");
         }
         assert!(Object::parse(b"{\"a\":\"\xff\"}", 4).is_none());
+    }
+
+    #[test]
+    fn objects_in_objects_take_no_room_before_something_is_in_them() {
+        let object = Object::parse(br#"{"a":[{},{}],"b":{"c":{}}}"#, 4).unwrap();
+        let array = object.get("a").and_then(Value::as_array).unwrap();
+        let outer = object.get("b").and_then(Value::as_object).unwrap();
+        let empty = array.iter().chain(outer.get("c")).filter_map(Value::as_object);
+        assert_eq!(empty.map(|object| object.0.capacity()).collect::<Vec<_>>(), [0, 0, 0]);
+        assert!(object.0.capacity() >= FEW);
     }
 
     #[test]

@@ -87,24 +87,30 @@ impl Introspector {
         self
     }
 
-    /// What the issuer says of the token, within [`LONGEST`]. However many ask at once, it is asked once, and within [`Self::ttl`]
-    /// not again, unless it gave no answer.
+    /// What the issuer says of the token, within [`LONGEST`] of the call. However many ask at once, it is asked once, and within
+    /// [`Self::ttl`] not again, unless it gave no answer.
     pub(super) async fn ask(self: &Arc<Self>, token: &str, agent: &AgentId) -> Answer {
+        let answered = tokio::time::timeout(LONGEST, self.answered(token, agent)).await;
+        answered.ok().flatten().unwrap_or_else(|| Answer::none(self.clock.now()))
+    }
+
+    async fn answered(self: &Arc<Self>, token: &str, agent: &AgentId) -> Option<Answer> {
         let key = answers::Key::of(token);
-        let known = self.answers().known(&key, self.clock.now(), self.ttl);
-        let mut answer = match known {
+        let known = || self.answers().known(&key, self.clock.now(), self.ttl);
+        let mut answer = match known() {
             Some(answer) => answer,
-            None => {
-                // Whoever waits here has asked nothing, and leaves nothing behind.
-                let Ok(Some(share)) = tokio::time::timeout(PATIENCE, self.shares.take(agent)).await else {
-                    return Answer::none(self.clock.now());
-                };
-                self.answers().answer(key, self.clock.now(), self.ttl, |found| self.start(token, share, found))
-            }
+            // Whoever waits here has asked nothing, and leaves nothing behind.
+            None => match tokio::time::timeout(PATIENCE, self.shares.take(agent)).await {
+                Ok(share) => {
+                    let share = share?;
+                    self.answers().answer(key, self.clock.now(), self.ttl, |found| self.start(token, share, found))
+                }
+                // Somebody else may have had one for the same question meanwhile.
+                Err(_) => known()?,
+            },
         };
-        let answered = answer.wait_for(Option::is_some).await;
         // Nobody answers any more where the runtime ends.
-        answered.ok().and_then(|answer| answer.clone()).unwrap_or_else(|| Answer::none(self.clock.now()))
+        answer.wait_for(Option::is_some).await.ok()?.clone()
     }
 
     /// Asks in a task of its own: whoever came first may go away, and the others wait for the same answer.
@@ -140,6 +146,7 @@ impl Introspector {
                 }
                 // It is about this one question, which somebody may have made up; the next is another's.
                 DiscoveryError::Http(HttpError::Status { .. }) => Duration::ZERO,
+                DiscoveryError::Http(HttpError::Long { .. }) if self.metadata.initialized() => Duration::ZERO,
                 _ => PAUSE,
             };
             self.unanswered(&error, pause)
@@ -147,7 +154,10 @@ impl Introspector {
         let said = Said(answer);
         let active = match said.claims().as_ref().ok().and_then(|claims| claims.get("active")) {
             Some(Value::Bool(active)) => *active,
-            _ => return Err(self.unanswered("the answer does not say whether the token is active", PAUSE)),
+            _ => {
+                let pause = if said.is_json() { Duration::ZERO } else { PAUSE };
+                return Err(self.unanswered("the answer does not say whether the token is active", pause));
+            }
         };
         if active { Ok(said) } else { Err(TokenRefusal::Inactive) }
     }
@@ -198,6 +208,11 @@ impl Said {
     pub(super) fn claims(&self) -> Result<Object<'_>, TokenRefusal> {
         Object::parse(self.0.expose(), DEPTH).ok_or(UNAVAILABLE)
     }
+
+    /// Whether the server has answered at all, however unreadable for us: what is in the answer may be the token's doing.
+    fn is_json(&self) -> bool {
+        serde_json::from_slice::<serde::de::IgnoredAny>(self.0.expose()).is_ok()
+    }
 }
 
 impl Answer {
@@ -216,7 +231,7 @@ impl fmt::Debug for Answer {
 /// How long a token that is not active is not asked about again, at most.
 const NEGATIVE: Duration = Duration::from_secs(10);
 const UNAVAILABLE: TokenRefusal = TokenRefusal::Unavailable("introspection");
-/// How long an answer may take, whatever the server does.
+/// How long whoever asks waits, and how long a question takes, whatever the server does.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Requests to one issuer at one time.
 const AT_ONCE: usize = 64;
@@ -226,3 +241,78 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long it is left alone at its own wish, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use countermark_credential::Source as _;
+    use countermark_testkit::{TestCa, TestSource};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    fn agent() -> AgentId {
+        AgentId::new(&"agents.internal".parse().unwrap(), "a").unwrap()
+    }
+
+    /// Asks an issuer that takes every connection and says nothing.
+    fn asking() -> (Arc<Introspector>, std::net::TcpListener) {
+        let ca = TestCa::new("agents.internal");
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("https://localhost:{}", mute.local_addr().unwrap().port());
+        let source = TestSource::new(ca.server("ledger"));
+        let http = FollowingHttp::new(source.watch(), ca.bundle().roots().to_vec());
+        let clock = Arc::new(ca.clock().clone());
+        let http = Arc::new(http.unwrap());
+        (Arc::new(Introspector::new(http, issuer, "ledger", ClientAuthentication::Certificate, clock)), mute)
+    }
+
+    async fn every_share(asking: &Introspector) -> Vec<OwnedSemaphorePermit> {
+        let mut held = Vec::new();
+        while let Ok(share) = tokio::time::timeout(Duration::from_millis(1), asking.shares.take(&agent())).await {
+            held.extend(share);
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_share_is_part_of_the_longest() {
+        let ((asking, _mute), agent) = (asking(), agent());
+        let mut held = every_share(&asking).await;
+        let began = Instant::now();
+        let freed = async {
+            sleep(PATIENCE - Duration::from_millis(100)).await;
+            held.pop();
+        };
+        let (answer, ()) = tokio::join!(asking.ask("token", &agent), freed);
+        assert!(matches!(answer.said, Err(TokenRefusal::Unavailable(_))));
+        assert!(began.elapsed() > PATIENCE && began.elapsed() <= LONGEST + Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_another_got_meanwhile_is_taken_without_a_share() {
+        let ((asking, _mute), agent) = (asking(), agent());
+        let _held = every_share(&asking).await;
+        let another = async {
+            sleep(PATIENCE / 2).await;
+            let mut asked = None;
+            let (key, now) = (answers::Key::of("token"), asking.clock.now());
+            asking.answers().answer(key, now, asking.ttl, |found| asked = Some(found));
+            sleep(PATIENCE).await;
+            let said = Ok(Arc::new(Said(Secret::new(b"{}".to_vec()))));
+            asked.unwrap().send_replace(Some(Answer { said, until: now.saturating_add(asking.ttl) }));
+        };
+        let (answer, ()) = tokio::join!(asking.ask("token", &agent), another);
+        assert!(answer.said.is_ok());
+        let began = Instant::now();
+        assert!(asking.ask("other", &agent).await.said.is_err());
+        assert!(began.elapsed() < LONGEST, "nobody asks for that one");
+    }
+
+    #[test]
+    fn what_we_cannot_read_may_be_an_answer_all_the_same() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let is_json = |text: &str| Said(Secret::new(text.as_bytes().to_vec())).is_json();
+        assert!(["{}", "[]", r#"{"a":1,"a":1}"#, r#"{"a":1e999}"#, &deep].into_iter().all(is_json));
+        assert!(!["", "<html>", "{", "{} x"].into_iter().any(is_json));
+    }
+}

@@ -283,7 +283,7 @@ impl Bound {
     }
 
     async fn end(&self) {
-        if let Err(error) = self.client.generation().tokens().revoke_all().await {
+        if let Err(error) = self.client.revoke_all().await {
             tracing::warn!(%error, "the tokens could not be revoked; they end by themselves");
         }
     }

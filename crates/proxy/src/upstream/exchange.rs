@@ -20,13 +20,12 @@ use super::paced::Paced;
 pub(crate) struct Exchange {
     generations: Arc<Generations<Http>>,
     question: Question,
-    /// Until when nobody waits for the current generation's token who holds one of the generation before.
-    slow: Mutex<Option<Instant>>,
+    slow: Slow,
 }
 
 impl Exchange {
     pub(crate) fn new(generations: Arc<Generations<Http>>, question: Question) -> Self {
-        Self { generations, question, slow: Mutex::default() }
+        Self { generations, question, slow: Slow::default() }
     }
 
     /// With a token for the upstream; without one of the caller's there is nothing to exchange. A refusal of guard's token is
@@ -72,24 +71,37 @@ impl Exchange {
         });
         let Some(held) = held else { return Ok((Arc::clone(&current), asked.await.map_err(HttpError::Token)?)) };
         // Who gives up has asked all the same.
-        match tokio::time::timeout(self.patience(), asked).await {
+        match tokio::time::timeout(self.slow.patience(), asked).await {
             Ok(Ok(token)) => Ok((current, token)),
             Ok(Err(refused @ TokenError::Refused { .. })) => Err(HttpError::Token(refused)),
             Ok(Err(_)) => Ok(held),
             Err(_) => {
-                *self.slow() = Some(Instant::now() + PAUSE);
+                self.slow.found();
                 Ok(held)
             }
         }
     }
+}
 
+/// Until when nobody waits for the current generation's token who holds one of the generation before.
+#[derive(Debug, Default)]
+struct Slow(Mutex<Option<Instant>>);
+
+impl Slow {
     fn patience(&self) -> Duration {
-        let slow = self.slow().is_some_and(|until| Instant::now() < until);
-        if slow { Duration::ZERO } else { PATIENCE }
+        if self.until().is_some_and(|until| Instant::now() < until) { Duration::ZERO } else { PATIENCE }
     }
 
-    fn slow(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Somebody has waited in vain. Who did not wait at all, or waited beside another, has found out nothing new.
+    fn found(&self) {
+        let (mut until, now) = (self.until(), Instant::now());
+        if until.is_none_or(|until| until <= now) {
+            *until = Some(now + PAUSE);
+        }
+    }
+
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,4 +114,24 @@ const PAUSE: Duration = Duration::from_secs(10);
 fn not_for_lack(response: Response<Paced<HttpBody>>) -> Result<Response<Paced<HttpBody>>, HttpError> {
     let lacks = response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(WWW_AUTHENTICATE);
     if lacks { Err(HttpError::TokenRefused) } else { Ok(response) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_ten_seconds_one_waits_again_however_many_called_meanwhile() {
+        let slow = Slow::default();
+        for _ in 0..3 {
+            assert_eq!(slow.patience(), PATIENCE);
+            slow.found();
+            let began = Instant::now();
+            while began.elapsed() < PAUSE {
+                assert_eq!(slow.patience(), Duration::ZERO);
+                slow.found();
+                tokio::time::advance(PAUSE / 20).await;
+            }
+        }
+    }
 }

@@ -158,7 +158,8 @@ impl Http {
                 Err(Failure::Broken(error)) => Err(HttpError::Broken(error.into())),
             },
             Kind::Tls(client) => {
-                let response = client.request(request).await.map_err(|error| HttpError::Unreachable(error.into()))?;
+                let response = Box::pin(client.request(request)).await;
+                let response = response.map_err(|error| HttpError::Unreachable(error.into()))?;
                 Ok(response.map(HttpBody::Tls))
             }
         }

@@ -70,9 +70,7 @@ impl Pool {
                 Err((error, None)) => return Err(Failure::Broken(error)),
             }
         }
-        let io = self.inner.connector.connect().await.map_err(Failure::Connect)?;
-        let (sender, connection) = http1::handshake(io).await.map_err(Failure::Broken)?;
-        let link = Box::new(Link { sender, connection: Some(connection) });
+        let link = Box::pin(self.inner.connect()).await?;
         link.send(request).await.map(|answer| self.driven(answer)).map_err(|(error, _)| Failure::Broken(error))
     }
 
@@ -88,6 +86,12 @@ impl Pool {
 }
 
 impl Inner {
+    async fn connect(&self) -> Result<Box<Link>, Failure> {
+        let io = self.connector.connect().await.map_err(Failure::Connect)?;
+        let (sender, connection) = http1::handshake(io).await.map_err(Failure::Broken)?;
+        Ok(Box::new(Link { sender, connection: Some(connection) }))
+    }
+
     fn take(&self) -> Option<Box<Link>> {
         let mut idle = self.lock();
         let (since, link) = idle.links.pop()?;

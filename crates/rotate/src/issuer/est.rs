@@ -1,13 +1,13 @@
 //! EST, [RFC 7030](https://www.rfc-editor.org/rfc/rfc7030), the client's side.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
-use countermark_identity::{Clock, UnixTime};
+use countermark_identity::{Clock, TrustDomain, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
@@ -20,6 +20,7 @@ use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf};
 use crate::chain::Known;
 use crate::config::{CredentialEntry, EstServer, IssuerKind};
 use crate::pkcs7;
+use crate::renew::blocking;
 
 /// The operations of one EST server over one way to it. Each answers a chain.
 #[derive(Clone, Debug)]
@@ -120,8 +121,12 @@ pub(super) fn station(
     let IssuerKind::Est { url, server, bundle, crl } = kind else {
         return Err(WireError::Unexpected("an EST issuer").into());
     };
-    let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential = credential.ok_or_else(|| StationError::no_credential(entry, present))?;
+    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry, present))?;
+    let not_after = credential.leaf().not_after();
+    if not_after < now {
+        let (credential, directory) = (Arc::clone(&entry.name), entry.directory.display().to_string());
+        return Err(StationError::Expired { credential, directory, not_after }.into());
+    }
     let before = Arc::clone(&credential);
     let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
     let wire = match server {
@@ -130,34 +135,68 @@ pub(super) fn station(
         }
         EstServer::Host { roots } => Wire::host(&credential, &self::roots(roots)?, clock)?,
     };
-    let configured = configured(entry, bundle.as_deref(), crl.as_deref())?;
+    let files = Files::new(entry, bundle.as_deref(), crl.as_deref());
+    // What cannot be read now is known before a certificate is asked for.
+    let known = Known::new(&files.read()?.bundle, Some(&before));
     let base = if url.path().trim_matches('/').is_empty() {
         wire::join(url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?
     } else {
         url.clone()
     };
-    let known = Known::new(&configured.bundle, Some(&before));
-    Ok(Station { issuer: Arc::new(Est::new(wire, base, known)), trust: Arc::new(Fixed(configured)), windows: None })
+    Ok(Station { issuer: Arc::new(Est::new(wire, base, known)), trust: Arc::new(files), windows: None })
 }
 
-/// Trust material from files, or what counts in the directory: not what a generation was delivered with, with which a root would come
-/// back that was withdrawn since.
-fn configured(entry: &CredentialEntry, bundle: Option<&Path>, crl: Option<&Path>) -> Result<OwnTrust, IssuerError> {
-    let trust_domain = entry.identity.trust_domain();
-    let there = || directory::load_own_trust(&entry.directory, trust_domain);
-    let bundle = match bundle {
-        Some(path) => {
-            let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            Bundle::from_pem(trust_domain.clone(), &text)?
+/// Trust material from files of the configuration, or what counts in the directory: not what a generation was delivered with, with
+/// which a root would come back that was withdrawn since.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    directory: PathBuf,
+    trust_domain: TrustDomain,
+    bundle: Option<PathBuf>,
+    crl: Option<PathBuf>,
+}
+
+impl Files {
+    /// Those of a credential whose issuer has these, if any.
+    pub(crate) fn new(entry: &CredentialEntry, bundle: Option<&Path>, crl: Option<&Path>) -> Self {
+        Self {
+            directory: entry.directory.clone(),
+            trust_domain: entry.identity.trust_domain().clone(),
+            bundle: bundle.map(Path::to_owned),
+            crl: crl.map(Path::to_owned),
         }
-        None => there()?.bundles.pop().ok_or_else(|| StationError::no_trust(trust_domain, &entry.directory))?,
-    };
-    let crls = match crl {
-        Some(path) => directory::read_crls(path)?,
-        // Whether a bundle is beside them or not: that they cannot be read does not mean that there are none.
-        None => there()?.crls.into_iter().flat_map(|domain| domain.crls).collect(),
-    };
-    Ok(OwnTrust { bundle, crls })
+    }
+
+    fn read(&self) -> Result<OwnTrust, IssuerError> {
+        let there = || directory::load_own_trust(&self.directory, &self.trust_domain);
+        let bundle = match &self.bundle {
+            Some(path) => {
+                let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                Bundle::from_pem(self.trust_domain.clone(), &text)?
+            }
+            None => {
+                let none = || StationError::no_trust(&self.trust_domain, &self.directory);
+                there()?.bundles.pop().ok_or_else(none)?
+            }
+        };
+        let crls = match &self.crl {
+            Some(path) => directory::read_crls(path)?,
+            // Whether a bundle is beside them or not: that they cannot be read does not mean that there are none.
+            None => there()?.crls.into_iter().flat_map(|domain| domain.crls).collect(),
+        };
+        Ok(OwnTrust { bundle, crls })
+    }
+}
+
+impl TrustOf for Files {
+    fn trust(&self) -> Coming<'_, OwnTrust> {
+        let files = self.clone();
+        Box::pin(async move { Ok(blocking(move || files.read().map_err(|error| error.to_string())).await?) })
+    }
+
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        Some(self.read())
+    }
 }
 
 /// What is wrong with the files that an EST issuer's entry names, which are read again for each renewal.
@@ -199,15 +238,6 @@ fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, WireError> {
         }
     }
     Ok(roots)
-}
-
-/// Trust that is what it is.
-struct Fixed(OwnTrust);
-
-impl TrustOf for Fixed {
-    fn trust(&self) -> Coming<'_, OwnTrust> {
-        Box::pin(async { Ok(self.0.clone()) })
-    }
 }
 
 /// Base64 in lines of 64, which the oldest servers want.

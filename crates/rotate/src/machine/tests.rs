@@ -4,6 +4,11 @@ use countermark_identity::Serial;
 
 use super::*;
 
+/// Trust material of this version.
+const fn mark(version: u64) -> TrustMark {
+    TrustMark { version, files: 0 }
+}
+
 /// A machine with its two clocks.
 struct Bench {
     machine: Machine,
@@ -63,7 +68,7 @@ impl Bench {
 
     fn delivered(&mut self, number: u8, generation: u64) -> Vec<String> {
         let life = self.life(number, 3600);
-        self.tell(Input::Delivered { life, generation, trust: Some(1) })
+        self.tell(Input::Delivered { life, generation, trust: Some(mark(1)) })
     }
 
     fn failed(&mut self) -> Vec<String> {
@@ -311,7 +316,7 @@ fn an_issuer_that_asks_to_be_left_alone_is_within_bounds() {
 #[test]
 fn other_trust_material_is_carried_on_by_the_hooks_that_have_to_do_with_it() {
     let mut bench = Bench::new(3, false);
-    let moved = || Input::TrustMoved { version: 2, hooks: vec![0, 2] };
+    let moved = || Input::TrustMoved { trust: mark(2), hooks: vec![0, 2] };
     bench.found(None, None);
     assert_eq!(bench.delivered(1, 1).last().unwrap(), "hook 0 of 1");
     assert_eq!(bench.tell(moved()), [""; 0], "it runs, and the others wait");

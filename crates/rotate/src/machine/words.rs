@@ -17,6 +17,16 @@ pub struct Moment {
     pub mono: Duration,
 }
 
+/// Which trust material stands beside a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the state file is written from it and read into it")]
+pub struct TrustMark {
+    /// Its version.
+    pub version: u64,
+    /// What tells its files from others of that version: a hand that edits them makes no other one.
+    pub files: u64,
+}
+
 /// What the machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "whoever drives the machine knows all of it")]
@@ -42,8 +52,8 @@ pub enum Input {
         life: Life,
         /// Its generation.
         generation: u64,
-        /// The version of the trust material beside it.
-        trust: Option<u64>,
+        /// The trust material beside it.
+        trust: Option<TrustMark>,
     },
     /// A renewal failed.
     Failed {
@@ -79,8 +89,8 @@ pub enum Input {
     },
     /// Other trust material was delivered, and these hooks have to do with it.
     TrustMoved {
-        /// Its version.
-        version: u64,
+        /// Which it is.
+        trust: TrustMark,
         /// Which.
         hooks: Vec<usize>,
     },
@@ -137,8 +147,8 @@ pub struct Memory {
     pub accepted: Option<UnixTime>,
     /// The generation that the following is about.
     pub generation: Option<u64>,
-    /// The version of the trust material that the following is about.
-    pub trust: Option<u64>,
+    /// The trust material that the following is about.
+    pub trust: Option<TrustMark>,
     /// Which hooks are done for it.
     pub hooks_done: Vec<usize>,
     /// Whether the rotation to it succeeded.

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::event::{Event, Told};
 use crate::hook::Attempts;
 use crate::issuer::{self, Listing};
-use crate::machine::{Action, Input, Moment};
+use crate::machine::{Action, Input, Moment, TrustMark};
 use crate::status::Status;
 
 /// Many credentials, driven by one task.
@@ -56,8 +56,8 @@ pub struct Rotation {
     chores_running: usize,
     /// Refreshes that wait for theirs: an issuer that is silent holds up no hook.
     refreshes: VecDeque<(u64, Refreshing)>,
-    /// For whom one runs, and which version of the trust material counted when it began: never two for one directory.
-    refreshing: BTreeMap<u64, Option<u64>>,
+    /// For whom one runs, and which trust material counted when it began: never two for one directory.
+    refreshing: BTreeMap<u64, Option<TrustMark>>,
     /// The directories whose state is being written, and whether it must be once more: also for an entry that takes another's place.
     writing: BTreeMap<PathBuf, bool>,
     /// Lists that could not be delivered, and when they are tried again.

@@ -12,7 +12,7 @@ use crate::config::CredentialEntry;
 use crate::event::Step;
 use crate::hook::{self, Attempts};
 use crate::issuer::{Listing, Stations};
-use crate::machine::{Input, Memory};
+use crate::machine::{Input, Memory, TrustMark};
 use crate::renew::{self, Failure, Refreshed, Renewed, blocking};
 use crate::schedule::Life;
 use crate::{probe, state};
@@ -31,9 +31,9 @@ pub(super) enum What {
         generation: u64,
         result: Result<(), String>,
     },
-    /// Which version of the trust material is there, with the published lists; which those were, unless the work broke off.
+    /// Which trust material is there, with the published lists; which those were, unless the work broke off.
     Listed {
-        result: Result<Option<u64>, Failure>,
+        result: Result<Option<TrustMark>, Failure>,
         listing: Option<Listing>,
     },
     /// What the files are now, where they are not what they were, and the credential if it is good.
@@ -54,8 +54,8 @@ pub(super) struct Looked {
     pub(super) seen: Fingerprint,
     pub(super) found: Input,
     pub(super) held: Option<Arc<Credential>>,
-    /// Which version of the trust material counted when the look began.
-    pub(super) began: Option<u64>,
+    /// Which trust material counted when the look began.
+    pub(super) began: Option<TrustMark>,
 }
 
 /// What is looked at, and what was known of it.
@@ -64,7 +64,7 @@ pub(super) struct Looking {
     pub(super) entry: Arc<CredentialEntry>,
     pub(super) before: Fingerprint,
     pub(super) life: Option<Life>,
-    pub(super) trust: Option<u64>,
+    pub(super) trust: Option<TrustMark>,
 }
 
 /// What a job is for, so that one that breaks off is known by name.
@@ -161,7 +161,8 @@ pub(super) async fn look(batch: Vec<Looking>, now: UnixTime) -> Vec<Done> {
     let look = move || {
         let changed = batch.into_iter().filter_map(|Looking { id, entry, before, life, trust: began }| {
             let seen = Fingerprint::of(&entry.directory);
-            if seen == before {
+            // What was edited before the hooks could be told is as it was when it was last looked at, and not as they have seen it.
+            if seen == before && (seen.trust().is_none() || seen.trust() == began) {
                 return None;
             }
             let (issued, serial) = (life.as_ref().map(|life| life.issued), life.as_ref().map(|life| &life.serial));

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use countermark_credential::Credential;
 use countermark_credential::directory::{self, Claim};
-use countermark_identity::UnixTime;
+use countermark_identity::{TrustDomain, UnixTime};
 use tokio::sync::watch;
 
 use super::StartError;
 use super::look::Fingerprint;
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::event::Event;
-use crate::machine::{Duties, Input, Machine, Memory};
+use crate::machine::{Duties, Input, Machine, Memory, TrustMark};
 use crate::renew;
 use crate::schedule::{self, Life};
 use crate::state;
@@ -74,9 +74,9 @@ impl Slot {
 }
 
 /// Lets no hook count as done that has not seen the trust material that is there: it may have been delivered and the process ended
-/// before that was written down. Says whether there are others than were remembered.
+/// before that was written down, or a hand edited it while nobody looked. Says whether there are others than were remembered.
 fn take_trust(memory: &mut Memory, entry: &CredentialEntry) -> bool {
-    let there = directory::trust_version(&entry.directory);
+    let there = TrustMark::of(&entry.directory);
     let moved = memory.generation.is_some() && memory.trust != there;
     if moved {
         memory.hooks_done.retain(|done| !hooks_of_trust(entry).any(|hook| hook == *done));
@@ -96,18 +96,27 @@ pub(super) fn find(
     serial: Option<&countermark_identity::Serial>,
 ) -> Input {
     let (life, generation, fault) = match directory::read(&entry.directory) {
-        Ok(held) if entry.identity.is_of(held.credential.leaf()) => {
+        Ok(held) if entry.identity.is_of(held.credential.leaf()) && other_domain(entry).is_none() => {
             let leaf = held.credential.leaf();
             let issued = issued.filter(|_| serial == Some(leaf.serial()));
             (Some(Life::of(leaf, issued)), held.generation.map(directory::Generation::number), None)
         }
         Ok(held) => {
             let found = held.credential.leaf().called();
-            (None, None, Some(format!("it is the credential of {found}")))
+            let fault = match other_domain(entry) {
+                Some(other) => format!("the roots beside it are those of {other}"),
+                None => format!("it is the credential of {found}"),
+            };
+            (None, None, Some(fault))
         }
         Err(error) => (None, None, Some(error.to_string())),
     };
     Input::Found { life, generation, fault }
+}
+
+/// Whose roots vouch for what is there, where that is not whose it should be: names alone do not say.
+fn other_domain(entry: &CredentialEntry) -> Option<TrustDomain> {
+    directory::own_domain(&entry.directory).filter(|own| own != entry.identity.trust_domain())
 }
 
 /// What the directory holds now, and the credential if nobody has to doubt it: what was put there by hand is judged as what an

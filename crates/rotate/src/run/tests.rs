@@ -5,6 +5,7 @@ pub(super) mod double;
 #[cfg(feature = "pkcs12")]
 mod keystore;
 mod lists;
+mod running;
 mod sans;
 mod trust;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use countermark_credential::directory::{self, Claim};
 use tokio_util::sync::CancellationToken;
 
-use self::double::{Bench, Mood};
+use self::double::{Bench, Mood, touching};
 use super::*;
 use crate::event::{Event, Step};
 
@@ -103,7 +104,7 @@ async fn a_suspend_of_a_day_renews_at_once_in_dependency_order() {
         bench.entry("middle", "after = [\"base\"]"),
         bench.entry("base", ""),
     ];
-    let running = bench.start_with(&config.concat(), None).unwrap();
+    let running = bench.start_with(&config.concat()).unwrap();
     running.next(|event| matches!(event, Event::Found { .. })).await;
     bench.clock.jump(86_400);
     let told = running.next(|event| matches!(event, Event::ClockJumped { .. })).await;
@@ -130,7 +131,7 @@ async fn a_silent_issuer_holds_up_only_those_that_depend_on_it() {
     let config: String = silent.iter().map(of_foreign).collect();
     let more = [bench.entry("top", "after = [\"base\"]"), bench.entry("base", "")].concat();
     let waiting = bench.entry("waiting", "after = [\"silent-19\"]");
-    let running = bench.start_with(&[config, waiting, more].concat(), None).unwrap();
+    let running = bench.start_with(&[config, waiting, more].concat()).unwrap();
     running.next(|event| matches!(event, Event::Found { .. })).await;
     bench.clock.jump(86_400);
     running.next(|event| matches!(event, Event::ClockJumped { .. })).await;
@@ -148,12 +149,8 @@ async fn other_trust_material_is_projected_again_and_told_to_hooks() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let (volume, always, seldom) = (bench.path("volume"), bench.path("always"), bench.path("seldom"));
-    let more = format!(
-        "projected = \"{}\"\n[[credential.hook]]\ntouch = \"{}\"\n[[credential.hook]]\ntouch = \"{}\"\non = \"credential\"\n",
-        volume.display(),
-        always.display(),
-        seldom.display()
-    );
+    let hooks = format!("{}{}on = \"credential\"\n", touching(&always), touching(&seldom));
+    let more = format!("projected = \"{}\"\n{hooks}", volume.display());
     let running = bench.start(&more).unwrap();
     running.next(|event| matches!(event, Event::Succeeded { generation: 1, .. })).await;
     let lists = |at: &Path| fs::read(at.join("agents.internal.crl.pem")).unwrap();
@@ -162,7 +159,7 @@ async fn other_trust_material_is_projected_again_and_told_to_hooks() {
     fs::remove_file(&always).unwrap();
     fs::remove_file(&seldom).unwrap();
     // The double signs new lists whenever it is asked.
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     for hook in [0, 1] {
         running.next(|event| *event == Event::HookDone { hook }).await;
     }
@@ -181,11 +178,11 @@ async fn a_broken_partner_holds_up_no_renewal_and_stays_as_it_was() {
     fs::write(dir.join("trust/current").join(name), &root).unwrap();
     let running = bench.start("").unwrap();
     assert!(running.handle.renew("billing-bot").await.unwrap());
-    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    running.renewed(2).await;
     assert_eq!(fs::read(dir.join("trust/current").join(name)).unwrap(), root);
     fs::write(dir.join("trust/current").join(name), "-----BEGIN").unwrap();
     assert!(running.handle.renew("billing-bot").await.unwrap());
-    running.next(|event| matches!(event, Event::Renewed { generation: 3, .. })).await;
+    running.renewed(3).await;
     assert_eq!(fs::read(dir.join("trust/current").join(name)).unwrap(), root);
     running.end().await;
 }
@@ -243,7 +240,7 @@ async fn another_identitys_directory_is_refused() {
     let bench = Bench::new();
     bench.minted("billing-bot");
     let entry = bench.entry("billing-bot", "").replace("/agent/billing-bot", "/agent/other-bot");
-    let refused = bench.start_with(&entry, None).unwrap_err();
+    let refused = bench.start_with(&entry).unwrap_err();
     assert!(matches!(refused, StartError::OtherIdentity { .. }), "{refused}");
 }
 
@@ -331,7 +328,7 @@ async fn a_reload_touches_only_what_changed() {
     for name in ["one", "two", "three"] {
         bench.minted(name);
     }
-    let running = bench.start_with(&[bench.entry("one", ""), bench.entry("two", "")].concat(), None).unwrap();
+    let running = bench.start_with(&[bench.entry("one", ""), bench.entry("two", "")].concat()).unwrap();
     running.next(|event| matches!(event, Event::Found { .. })).await;
     let due = running.handle.credential("one").await.unwrap().unwrap();
     let next = bench.config(&[bench.entry("one", ""), bench.entry("three", "")].concat()).unwrap();
@@ -394,7 +391,7 @@ async fn hooks_are_done_once_for_each_generation_and_also_after_a_restart() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let touched = bench.path("touched");
-    let hook = format!("[[credential.hook]]\ntouch = \"{}\"\non = \"credential\"\n", touched.display());
+    let hook = format!("{}on = \"credential\"\n", touching(&touched));
     let running = bench.start(&hook).unwrap();
     running.next(|event| matches!(event, Event::Succeeded { generation: 1, .. })).await;
     fs::remove_file(&touched).unwrap();

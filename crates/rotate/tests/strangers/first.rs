@@ -40,7 +40,7 @@ async fn what_is_wrong_with_a_first_credential_is_said() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     corporation.clock.advance(3 * HALF);
     let over = cause(&corporation).await;
-    assert!(over.contains("etl expired at ") && over.contains("enrol the first one with its issuer"), "{over}");
+    assert!(over.contains("etl expired at ") && over.contains("enrol it anew with its issuer"), "{over}");
     std::fs::remove_file(&key).unwrap();
     std::fs::remove_file(&chain).unwrap();
     let none = cause(&corporation).await;

@@ -33,6 +33,60 @@ fn a_full_disk_at_any_step_leaves_what_was_there() {
     assert!(failed > 30, "{failed}");
 }
 
+/// The first delivery into a directory that somebody filled by hand: until it has switched, that counts which stood there.
+#[test]
+fn a_full_disk_at_any_step_of_a_first_delivery_leaves_the_files_that_stood_there() {
+    let mut failed = 0;
+    for step in 0.. {
+        let estate = Estate::plain();
+        let (dir, before) = (estate.dir(), estate.thumbprint());
+        let manner = Manner { keeps_partners: true, keeps_newer: true, ..Manner::default() };
+        fail_at(Some(step));
+        let result = deliver_as(&dir, &estate.delivery(PATH), &manner, NOW);
+        fail_at(None);
+        estate.holds_all();
+        if result.is_ok() {
+            break;
+        }
+        failed += 1;
+        sweep(&dir, NOW).unwrap();
+        estate.holds_all();
+        assert!(estate.thumbprint() == before || current_generation(&dir).is_some(), "step {step}");
+        deliver_as(&dir, &estate.delivery(PATH), &manner, NOW).unwrap();
+        estate.holds_all();
+        assert!(names(dir.join("trust/versions")).iter().all(|name| !name.starts_with('.')), "step {step}");
+    }
+    assert!(failed > 30, "{failed}");
+}
+
+/// What a kill leaves of a first delivery that nothing could tidy up after.
+#[test]
+fn a_first_delivery_that_was_killed_leaves_the_files_that_stood_there() {
+    let estate = Estate::plain();
+    let trust = estate.dir().join("trust");
+    let steps: [&dyn Fn(); 6] = [
+        &|| fs::create_dir(&trust).unwrap(),
+        &|| fs::create_dir(trust.join("versions")).unwrap(),
+        &|| fs::create_dir(trust.join("versions/.1.new")).unwrap(),
+        &|| fs::write(trust.join("versions/.1.new").join(BUNDLE), "").unwrap(),
+        &|| fs::rename(trust.join("versions/.1.new"), trust.join("versions/1")).unwrap(),
+        &|| std::os::unix::fs::symlink("versions/1", trust.join(".current.new")).unwrap(),
+    ];
+    for step in steps {
+        step();
+        estate.holds_all();
+        assert_eq!(load_own_trust(&estate.dir(), &td()).unwrap().crls.len(), 1);
+    }
+    // What stands in `trust` itself was what counted before.
+    fs::write(trust.join(BUNDLE), estate.root.bundle().with_sequence(7).to_pem()).unwrap();
+    assert_eq!(load_trust(&estate.dir()).unwrap().bundles[0].sequence(), Some(7));
+    fs::remove_file(trust.join(BUNDLE)).unwrap();
+    // A name that leads into what was switched to says that something was.
+    fs::remove_file(estate.dir().join(BUNDLE)).unwrap();
+    std::os::unix::fs::symlink(Path::new("trust/current").join(BUNDLE), estate.dir().join(BUNDLE)).unwrap();
+    assert!(matches!(estate.load(), Err(LoadError::Io { path, .. }) if path == trust.join("current")));
+}
+
 #[test]
 fn a_directory_that_cannot_be_made_says_so() {
     let estate = Estate::new();

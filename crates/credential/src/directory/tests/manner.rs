@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use countermark_identity::Secret;
+use countermark_identity::{Secret, TrustDomain};
 
 use super::*;
+use crate::testing::ca_params;
 
 fn manner(access: Access) -> Manner {
     let extras = vec![Extra { name: "combined.pem", content: Secret::new(b"both".to_vec()) }];
@@ -115,10 +116,41 @@ fn what_is_known_by_its_names_alone_is_delivered_where_somebody_says_by_whose_ro
     let elsewhere = Manner { trust_domain: Some("other.internal".parse().unwrap()), ..Manner::default() };
     let error = deliver_as(&dir, &named(&["etl"]), &elsewhere, NOW).unwrap_err();
     assert!(matches!(error, DeliveryError::NoOwnBundle { .. }), "{error}");
-    // Other roots alone: the stable name of them stays.
+    // Other roots alone: the stable name of them stays, whoever delivers them.
     let two = [estate.root.bundle().roots(), Ca::root("next").bundle().roots()].concat();
     let bundle = Bundle::new(td(), two).unwrap();
     assert!(deliver_own_trust(&dir, bundle, Vec::new(), Access::default()).unwrap());
     assert_ne!(fs::read(dir.join("ca.crt")).unwrap(), roots);
     assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(dir.join(BUNDLE)).unwrap());
+    let by_hand = estate.root.bundle().with_sequence(7);
+    deliver_trust(&dir, std::slice::from_ref(&by_hand), &[]).unwrap();
+    assert_eq!(fs::read_to_string(dir.join("ca.crt")).unwrap(), by_hand.to_pem());
+}
+
+#[test]
+fn whose_roots_vouched_for_a_nameless_credential_before_is_no_partner_of_whose_do_now() {
+    let estate = Estate::new();
+    let dir = estate.dir();
+    let [partner, now]: [TrustDomain; 2] = ["partner.example", "now.internal"].map(|name| name.parse().unwrap());
+    let of = |trust_domain: &TrustDomain| {
+        let mut params = ca_params("root");
+        params.subject_alt_names.clear();
+        let root = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        Bundle::new(trust_domain.clone(), vec![root.der().clone()]).unwrap()
+    };
+    let mut params = leaf_params(PATH);
+    params.subject_alt_names = vec![rcgen::SanType::DnsName("etl".try_into().unwrap())];
+    let delivery = Delivery { credential: Arc::new(estate.root.credential_with(params, &[])), ..estate.delivery(PATH) };
+    let manner =
+        |own: &TrustDomain| Manner { keeps_partners: true, trust_domain: Some(own.clone()), ..Manner::default() };
+    deliver_as(&dir, &delivery, &manner(&td()), NOW).unwrap();
+    assert_eq!(own_domain(&dir), Some(td()));
+    let current = dir.join("trust/current");
+    fs::write(current.join(bundle_name(&partner)), of(&partner).to_pem()).unwrap();
+    let next = Delivery { bundles: vec![of(&now)], crls: Vec::new(), ..delivery };
+    deliver_as(&dir, &next, &manner(&now), NOW).unwrap();
+    let [partner, now] = [partner, now].map(|of| bundle_name(&of));
+    assert_eq!(names(&current), ["ca.crt".to_owned(), now.clone(), partner]);
+    assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(dir.join(now)).unwrap());
+    assert!(!dir.join(BUNDLE).is_symlink());
 }

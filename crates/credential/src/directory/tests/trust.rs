@@ -168,6 +168,25 @@ fn what_cannot_be_found_for_want_of_a_link_is_not_delivered_over() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_trust_is_no_trust_that_was_never_there() {
+    for delivered in [false, true] {
+        let estate = if delivered { Estate::delivered() } else { Estate::plain() };
+        let (dir, trust) = (estate.dir(), estate.dir().join("trust"));
+        let in_the_way: [&dyn Fn(); 2] =
+            [&|| fs::write(&trust, "a file").unwrap(), &|| std::os::unix::fs::symlink("elsewhere", &trust).unwrap()];
+        let _moved_away = fs::rename(&trust, dir.join("before"));
+        for stands in in_the_way {
+            stands();
+            let refused = [salvage_partners(&dir, &td()).unwrap_err(), load_trust(&dir).unwrap_err()];
+            assert!(refused.iter().all(|error| matches!(error, LoadError::Io { path, .. } if *path == trust)));
+            assert!(refused[0].to_string().contains("not a directory"), "{}", refused[0]);
+            fs::remove_file(&trust).unwrap();
+        }
+        assert!(salvage_partners(&dir, &td()).is_ok(), "who removes it altogether withdraws every partner");
+    }
+}
+
+#[test]
 fn broken_trust_names_its_file() {
     let estate = Estate::delivered();
     let (bundle, crl) = (estate.dir().join("trust/current").join(BUNDLE), estate.dir().join("trust/current").join(CRL));

@@ -47,7 +47,7 @@ fn a_late_delivery_of_other_trust_is_carried_on_by_those_alone_that_have_to_do_w
     bench.found(None, None);
     let said = bench.delivered(1, 1);
     assert_eq!(run_on(&mut bench, said), [0, 1, 2, 3]);
-    let moved = Input::TrustMoved { version: 2, hooks: vec![0, 1, 3] };
+    let moved = Input::TrustMoved { trust: mark(2), hooks: vec![0, 1, 3] };
     assert_eq!(bench.tell(moved), ["hook 0 of 1"]);
     let said = bench.hooked(0, 1, false);
     assert_eq!(run_on(&mut bench, said), [1, 3]);

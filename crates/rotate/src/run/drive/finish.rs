@@ -8,7 +8,7 @@ use tokio::task::{self, JoinError};
 use super::Rotation;
 use crate::config::CredentialEntry;
 use crate::event::{Event, Step};
-use crate::machine::Input;
+use crate::machine::{Input, TrustMark};
 use crate::renew::{Failure, Refreshed, Renewed};
 use crate::run::jobs::{Done, Job, Looked, What};
 use crate::run::look::Fingerprint;
@@ -86,7 +86,7 @@ impl Rotation {
         self.tell(id, input);
     }
 
-    fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>, began: Option<u64>) {
+    fn refreshed(&mut self, id: u64, result: Result<Refreshed, Failure>, began: Option<TrustMark>) {
         let input = match result {
             Ok(Refreshed { window, mut again, trust, fault }) => {
                 self.trust_is(id, self.newer(id, trust, began));
@@ -109,19 +109,14 @@ impl Rotation {
 
     fn looked(&mut self, id: u64, Looked { seen, found, held, began }: Looked) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.machine.is_renewing()) else { return };
-        // What was edited in place is the same version as before, and as good as another.
-        let other = slot.machine.trust().filter(|_| seen.is_of_other_trust(&slot.seen));
-        let version = seen.trust();
+        let trust = seen.trust();
         slot.seen = seen;
         if let (Some(published), Some(held)) = (&slot.published, held) {
             published.send_replace(held);
         }
         self.tell(id, found);
-        match other {
-            Some(version) => self.trust_moved(id, version),
-            // Somebody else may have delivered another, of which nobody is told otherwise.
-            None => self.trust_is(id, self.newer(id, version, began)),
-        }
+        // Somebody else may have delivered another or edited this one, of which nobody is told otherwise.
+        self.trust_is(id, self.newer(id, trust, began));
     }
 
     fn remembered(&mut self, entry: &CredentialEntry, result: Result<(), String>) {

@@ -11,7 +11,7 @@ use super::{Refreshing, Rotation};
 use crate::config::{CredentialEntry, IssuerEntry};
 use crate::event::{Event, Step};
 use crate::issuer::{Listing, Lists};
-use crate::machine::{Input, Moment};
+use crate::machine::{Input, Moment, TrustMark};
 use crate::renew::{Failure, present_of};
 use crate::run::jobs::Tools;
 use crate::schedule::{self, FAR};
@@ -102,9 +102,9 @@ impl Rotation {
     pub(super) fn spread_to(
         &mut self,
         id: u64,
-        result: Result<Option<u64>, Failure>,
+        result: Result<Option<TrustMark>, Failure>,
         listing: Option<Listing>,
-        began: Option<u64>,
+        began: Option<TrustMark>,
     ) {
         match listing {
             Some(listing) => {
@@ -117,7 +117,7 @@ impl Rotation {
             None => self.forget_lists(id),
         }
         match result {
-            Ok(version) => self.trust_is(id, self.newer(id, version, began)),
+            Ok(trust) => self.trust_is(id, self.newer(id, trust, began)),
             Err(Failure { step, cause, trust, .. }) => {
                 self.trust_is(id, self.newer(id, trust, began));
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
@@ -143,26 +143,24 @@ impl Rotation {
         undelivered.listings.insert(place, listing);
     }
 
-    /// The version that a refresh has read, unless a renewal that ended while it ran has read a later one.
-    pub(in crate::run) fn newer(&self, id: u64, version: Option<u64>, began: Option<u64>) -> Option<u64> {
+    /// What a refresh or a look has read, unless a renewal that ended while it ran has read a later version.
+    pub(in crate::run) fn newer(
+        &self,
+        id: u64,
+        read: Option<TrustMark>,
+        began: Option<TrustMark>,
+    ) -> Option<TrustMark> {
         let counts = self.slots.get(&id).and_then(|slot| slot.machine.trust());
-        version.filter(|version| counts == began || counts.is_none_or(|counts| *version > counts))
+        read.filter(|read| counts == began || counts.is_none_or(|counts| read.version > counts.version))
     }
 
     /// Carries other trust material than the hooks have seen further, by those that have to do with it.
-    pub(super) fn trust_is(&mut self, id: u64, version: Option<u64>) {
+    pub(super) fn trust_is(&mut self, id: u64, trust: Option<TrustMark>) {
         let Some(slot) = self.slots.get(&id) else { return };
-        if let Some(version) = version.filter(|version| slot.machine.trust() != Some(*version)) {
-            self.trust_moved(id, version);
-        }
-    }
-
-    /// Has whoever carries trust material further do so once more.
-    pub(super) fn trust_moved(&mut self, id: u64, version: u64) {
-        let Some(slot) = self.slots.get(&id) else { return };
+        let Some(trust) = trust.filter(|trust| slot.machine.trust() != Some(*trust)) else { return };
         let (hooks, name) = (slot.hooks_of_trust(), Arc::clone(&slot.entry.name));
         self.say(Some(name), Event::TrustMoved);
-        self.tell(id, Input::TrustMoved { version, hooks });
+        self.tell(id, Input::TrustMoved { trust, hooks });
     }
 }
 

@@ -6,24 +6,20 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-#[cfg(feature = "pkcs12")]
-use countermark_credential::Bundle;
 use countermark_credential::directory::{self, Delivery, DomainCrls, Manner};
-use countermark_credential::{Crl, Issuer, Issuing};
+use countermark_credential::{Bundle, Crl, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, San, UnixTime};
 use countermark_testkit::{MockClock, Spec, TestCa, Wrong};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::FromDer as _;
 
-use crate::config::{Config, ConfigError, CredentialEntry};
-use crate::event::{Event, Told};
-use crate::issuer::{Coming, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf, WireError};
+use crate::config::{Config, ConfigError, CredentialEntry, IssuerKind};
+use crate::issuer::{Coming, Files, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf, WireError};
 use crate::name::Name;
+use crate::run::tests::running::Running;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
 
 /// A wall clock that runs with tokio's, and jumps when it is told to.
@@ -196,11 +192,7 @@ impl Issuer for Desk {
 }
 
 impl Desk {
-    async fn answer(
-        &self,
-        mood: Mood,
-        csr: &[u8],
-    ) -> Result<Vec<CertificateDer<'static>>, countermark_credential::IssuerError> {
+    async fn answer(&self, mood: Mood, csr: &[u8]) -> Result<Vec<CertificateDer<'static>>, IssuerError> {
         let now = self.authority.at();
         let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(csr).unwrap();
         let spki = request.certification_request_info.subject_pki.raw;
@@ -255,6 +247,22 @@ fn named(ca: &TestCa, name: &Name) -> Spec {
 
 struct Authorities(Arc<Authority>);
 
+/// What an EST server that has no roots to give leaves to the directory, as it was when that was asked; slow where answers are held back.
+struct Directory(Files, OwnTrust, Arc<Authority>);
+
+impl TrustOf for Directory {
+    fn trust(&self) -> Coming<'_, OwnTrust> {
+        Box::pin(async {
+            self.2.held.subscribe().wait_for(|held| !held).await?;
+            Ok(self.1.clone())
+        })
+    }
+
+    fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
+        self.0.in_files()
+    }
+}
+
 impl TrustOf for Authorities {
     fn trust(&self) -> Coming<'_, OwnTrust> {
         Box::pin(async { Ok(self.0.own()) })
@@ -270,7 +278,15 @@ impl Stations for Authorities {
                 wanted: entry.identity.clone(),
                 held: present.credential.as_ref().map(|held| held.chain().to_vec()),
             };
-            Ok(Station { issuer: Arc::new(desk), trust: Arc::new(Self(Arc::clone(&self.0))), windows: None })
+            let trust: Arc<dyn TrustOf> = match &entry.issuer.kind {
+                IssuerKind::Est { .. } => {
+                    let files = Files::new(entry, None, None);
+                    let read = files.trust().await?;
+                    Arc::new(Directory(files, read, Arc::clone(&self.0)))
+                }
+                _ => Arc::new(Self(Arc::clone(&self.0))),
+            };
+            Ok(Station { issuer: Arc::new(desk), trust, windows: None })
         })
     }
 
@@ -352,10 +368,14 @@ impl Bench {
         self.issuer.other.mint(spec).credential()
     }
 
-    /// The root of this authority and that of another.
-    #[cfg(feature = "pkcs12")]
+    /// The root of this authority, and that of another of the same trust domain.
+    pub(in crate::run) fn roots(&self) -> [Bundle; 2] {
+        [&self.issuer.ca, &self.issuer.other].map(TestCa::bundle)
+    }
+
+    /// Both in one.
     pub(in crate::run) fn two_roots(&self) -> Bundle {
-        let roots = [&self.issuer.ca, &self.issuer.other].map(|ca| ca.bundle().roots().to_vec()).concat();
+        let roots = self.roots().map(|bundle| bundle.roots().to_vec()).concat();
         Bundle::new("agents.internal".parse().unwrap(), roots).unwrap().with_sequence(1)
     }
 
@@ -401,6 +421,10 @@ impl Bench {
         Config::parse(&text, &self.path("rotate.toml"))
     }
 
+    pub(in crate::run) fn stations(&self) -> Arc<dyn Stations> {
+        Arc::new(Authorities(Arc::clone(&self.issuer)))
+    }
+
     pub(in crate::run) fn rotation(
         &self,
         credentials: &str,
@@ -408,7 +432,7 @@ impl Bench {
     ) -> Result<(Rotation, Handle), StartError> {
         Rotation::start(Setup {
             config: self.config(credentials).unwrap(),
-            stations: Arc::new(Authorities(Arc::clone(&self.issuer))),
+            stations: self.stations(),
             clock: Arc::new(self.clock.clone()),
             observers: observer.into_iter().collect(),
         })
@@ -416,82 +440,22 @@ impl Bench {
 
     /// Rotates `billing-bot`.
     pub(in crate::run) fn start(&self, more: &str) -> Result<Running, StartError> {
-        self.start_with(&self.entry("billing-bot", more), None)
+        self.start_with(&self.entry("billing-bot", more))
     }
 
-    pub(in crate::run) fn start_with(&self, credentials: &str, _more: Option<()>) -> Result<Running, StartError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let heard = Arc::new(Ear { sender, all: Mutex::default() });
-        let (rotation, handle) = self.rotation(credentials, Some(heard.clone()))?;
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(rotation.run(shutdown.clone()));
-        Ok(Running { handle, events: tokio::sync::Mutex::new(events), heard, shutdown, task })
+    pub(in crate::run) fn start_with(&self, credentials: &str) -> Result<Running, StartError> {
+        Running::begin(|ear| self.rotation(credentials, Some(ear)))
     }
-}
 
-struct Ear {
-    sender: mpsc::UnboundedSender<Told>,
-    all: Mutex<Vec<Event>>,
-}
-
-impl Observe for Ear {
-    fn told(&self, told: &Told) {
-        self.all.lock().unwrap().push(told.event.clone());
-        let _ = self.sender.send(told.clone());
+    /// Past the first look at a new directory, which fetches all of it.
+    pub(in crate::run) async fn started(&self, more: &str) -> Running {
+        let running = self.start(more).unwrap();
+        running.moved().await;
+        running
     }
 }
 
-/// A rotation that runs.
-pub(in crate::run) struct Running {
-    pub(in crate::run) handle: Handle,
-    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Told>>,
-    heard: Arc<Ear>,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Running")
-    }
-}
-
-impl Running {
-    /// The next event of this kind, within two days.
-    pub(in crate::run) async fn next(&self, wanted: impl Fn(&Event) -> bool) -> Event {
-        self.wait(wanted).await.event
-    }
-
-    /// Whose the next event of this kind is.
-    pub(in crate::run) async fn next_of(&self, wanted: impl Fn(&Event) -> bool) -> String {
-        self.wait(wanted).await.credential.unwrap().to_string()
-    }
-
-    async fn wait(&self, wanted: impl Fn(&Event) -> bool) -> Told {
-        let mut events = self.events.lock().await;
-        let wait = async {
-            loop {
-                let told = events.recv().await.unwrap();
-                if wanted(&told.event) {
-                    return told;
-                }
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(2 * 86_400), wait).await {
-            Ok(told) => told,
-            Err(_) => {
-                let told = self.told();
-                panic!("never told; the last were: {:?}", &told[told.len().saturating_sub(12)..])
-            }
-        }
-    }
-
-    pub(in crate::run) fn told(&self) -> Vec<Event> {
-        self.heard.all.lock().unwrap().clone()
-    }
-
-    pub(in crate::run) async fn end(self) {
-        self.shutdown.cancel();
-        self.task.await.unwrap();
-    }
+/// A hook that touches this.
+pub(in crate::run) fn touching(path: &Path) -> String {
+    format!("[[credential.hook]]\ntouch = \"{}\"\n", path.display())
 }

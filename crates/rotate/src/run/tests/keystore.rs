@@ -14,19 +14,28 @@ fn read(path: &Path) -> (Vec<u8>, usize) {
     (chain.certs()[0].as_der().to_vec(), roots)
 }
 
+/// A keystore under the word in this file.
+fn kept_by(password: &Path) -> String {
+    fs::write(password, "a word\n").unwrap();
+    format!("keystore-password-file = \"{}\"\n", password.display())
+}
+
+/// Gives a directory a second root.
+fn two_roots(bench: &Bench, dir: &Path) {
+    directory::deliver_trust(dir, &[bench.two_roots()], &directory::load_trust(dir).unwrap().crls).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_keystore_that_is_written_late_is_projected_and_told_of_then() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let [password, touched, volume, secret] = ["password", "touched", "volume", "secret"].map(|name| bench.path(name));
-    fs::write(&password, "a word\n").unwrap();
     let more = format!(
-        "keystore-password-file = \"{}\"\nprojected = \"{}\"\nsecret = {{ path = \"{}\", name = \"x\" }}\n\
-         [[credential.hook]]\ntouch = \"{}\"\n",
-        password.display(),
+        "{}projected = \"{}\"\nsecret = {{ path = \"{}\", name = \"x\" }}\n{}",
+        kept_by(&password),
         volume.display(),
         secret.display(),
-        touched.display()
+        touching(&touched)
     );
     let running = bench.start(&more).unwrap();
     assert!(running.handle.renew("billing-bot").await.unwrap());
@@ -37,14 +46,14 @@ async fn a_keystore_that_is_written_late_is_projected_and_told_of_then() {
     fs::write(dir.join("generations/2/keystore.p12.new"), "half").unwrap();
 
     fs::remove_file(&password).unwrap();
-    directory::deliver_trust(&dir, &[bench.two_roots()], &directory::load_trust(&dir).unwrap().crls).unwrap();
+    two_roots(&bench, &dir);
     running.next(|event| matches!(event, Event::HookFailed { hook: 0, .. })).await;
-    running.next(|event| *event == Event::HookDone { hook: 3 }).await;
+    running.hooked(3).await;
     assert_eq!(read(&volume.join("keystore.p12")), (leaf.clone(), 1), "the rest is not held up");
     fs::remove_file(&touched).unwrap();
     fs::write(&password, "a word\n").unwrap();
-    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
-    running.next(|event| *event == Event::HookDone { hook: 3 }).await;
+    running.hooked(0).await;
+    running.hooked(3).await;
     assert_eq!(read(&volume.join("keystore.p12")), (leaf, 2));
     assert!(touched.exists());
     assert!(!volume.join("keystore.p12.new").exists() && !volume.join("..data/keystore.p12.new").exists());
@@ -60,12 +69,7 @@ async fn other_roots_are_written_to_it_before_a_hook_tells_of_them_and_lists_are
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let (password, touched, store) = (bench.path("password"), bench.path("touched"), dir.join("keystore.p12"));
-    fs::write(&password, "a word\n").unwrap();
-    let more = format!(
-        "keystore-password-file = \"{}\"\nmode = \"0640\"\n[[credential.hook]]\ntouch = \"{}\"\n",
-        password.display(),
-        touched.display()
-    );
+    let more = format!("{}mode = \"0640\"\n{}", kept_by(&password), touching(&touched));
     let running = bench.start(&more).unwrap();
     assert!(running.handle.renew("billing-bot").await.unwrap());
     running.next(|event| matches!(event, Event::Succeeded { generation: 2, .. })).await;
@@ -73,17 +77,15 @@ async fn other_roots_are_written_to_it_before_a_hook_tells_of_them_and_lists_are
     assert_eq!(read(&store), (leaf.clone(), 1));
     let inode = fs::metadata(&store).unwrap().ino();
     bench.issuer.publish(bench.issuer.lists(), true);
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
-    running.next(|event| *event == Event::HookDone { hook: 1 }).await;
+    running.carried_on(1).await;
     assert_eq!(fs::metadata(&store).unwrap().ino(), inode, "no list stands in it");
 
-    directory::deliver_trust(&dir, &[bench.two_roots()], &directory::load_trust(&dir).unwrap().crls).unwrap();
+    two_roots(&bench, &dir);
     fs::remove_file(&touched).unwrap();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
-    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    running.carried_on(0).await;
     assert_eq!(read(&store), (leaf, 2));
     assert_eq!(fs::metadata(&store).unwrap().mode() & 0o777, 0o640);
-    running.next(|event| *event == Event::HookDone { hook: 1 }).await;
+    running.hooked(1).await;
     assert!(touched.exists());
     running.end().await;
 }
@@ -104,7 +106,7 @@ async fn a_keystore_that_could_not_be_made_costs_no_certificate() {
     }
     assert_eq!(bench.issuer.asked(), 0);
     fs::write(&password, "a word\n").unwrap();
-    running.next(|event| matches!(event, Event::Renewed { generation: 2, .. })).await;
+    running.renewed(2).await;
     assert_eq!(read(&dir.join("keystore.p12")).1, 1);
     assert_eq!(bench.issuer.asked(), 1);
     running.end().await;
@@ -115,11 +117,9 @@ async fn the_roots_in_it_are_those_that_count_whatever_somebody_broke_of_a_partn
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let password = bench.path("password");
-    fs::write(&password, "a word\n").unwrap();
-    let more = format!("keystore-password-file = \"{}\"\n", password.display());
-    let config = bench.config(&bench.entry("billing-bot", &more)).unwrap();
+    let config = bench.config(&bench.entry("billing-bot", &kept_by(&password))).unwrap();
     // The generation has other roots than those that count.
-    directory::deliver_trust(&dir, &[bench.two_roots()], &directory::load_trust(&dir).unwrap().crls).unwrap();
+    two_roots(&bench, &dir);
     fs::write(dir.join("trust/current/partner.example.trust-bundle.pem"), "-----BEGIN").unwrap();
     crate::sink::renew_keystore(&config.credentials[0], 1).unwrap();
     assert_eq!(read(&dir.join("generations/1/keystore.p12")).1, 2);

@@ -15,21 +15,14 @@ fn same(found: &[Arc<Crl>], wanted: &[Arc<Crl>]) -> bool {
     found.len() == wanted.len() && wanted.iter().all(|crl| found.iter().any(|other| other.der() == crl.der()))
 }
 
-/// Past the first look at a new directory, which fetches all of it.
-async fn started(bench: &Bench) -> double::Running {
-    let running = bench.start("").unwrap();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
-    running
-}
-
 #[tokio::test(start_paused = true)]
 async fn of_lists_from_whoever_answers_only_those_are_delivered_that_a_known_authority_has_signed() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
-    let running = started(&bench).await;
+    let running = bench.started("").await;
     let genuine = bench.issuer.lists();
     bench.issuer.publish([genuine.clone(), bench.issuer.strange_lists()].concat(), false);
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     assert!(same(&delivered(&dir), &genuine));
     // What somebody made up alone changes nothing.
     bench.issuer.publish(bench.issuer.strange_lists(), false);
@@ -37,7 +30,7 @@ async fn of_lists_from_whoever_answers_only_those_are_delivered_that_a_known_aut
     assert!(same(&delivered(&dir), &genuine));
     let next = bench.issuer.lists();
     bench.issuer.publish(next.clone(), true);
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     assert!(same(&delivered(&dir), &next));
     running.end().await;
 }
@@ -46,7 +39,7 @@ async fn of_lists_from_whoever_answers_only_those_are_delivered_that_a_known_aut
 async fn lists_that_could_not_be_delivered_are_tried_again() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
-    let running = started(&bench).await;
+    let running = bench.started("").await;
     let aside = bench.path("aside");
     fs::rename(dir.join("trust"), &aside).unwrap();
     fs::write(dir.join("trust"), "").unwrap();
@@ -58,7 +51,7 @@ async fn lists_that_could_not_be_delivered_are_tried_again() {
     fs::remove_file(dir.join("trust")).unwrap();
     fs::rename(&aside, dir.join("trust")).unwrap();
     let mended = bench.clock.passed();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     assert!(same(&delivered(&dir), &next));
     assert!(bench.clock.passed() - mended < Duration::from_secs(10));
     running.end().await;
@@ -69,7 +62,7 @@ async fn lists_from_whoever_answers_take_no_place_from_those_of_the_issuer_that_
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let old = bench.issuer.lists();
-    let running = started(&bench).await;
+    let running = bench.started("").await;
     let aside = bench.path("aside");
     fs::rename(dir.join("trust"), &aside).unwrap();
     fs::write(dir.join("trust"), "").unwrap();
@@ -84,7 +77,7 @@ async fn lists_from_whoever_answers_take_no_place_from_those_of_the_issuer_that_
     fs::remove_file(dir.join("trust")).unwrap();
     fs::rename(&aside, dir.join("trust")).unwrap();
     let mended = bench.clock.passed();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     assert!(same(&delivered(&dir), &next));
     assert!(bench.clock.passed() - mended < Duration::from_secs(30));
     running.end().await;
@@ -96,7 +89,7 @@ async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
     for verified in [false, true] {
         let bench = Bench::new();
         bench.minted("billing-bot");
-        let running = started(&bench).await;
+        let running = bench.started("").await;
         bench.issuer.flood(verified);
         tokio::time::sleep(Duration::from_secs(60)).await;
         let asked = bench.issuer.flooded();
@@ -109,7 +102,7 @@ async fn whoever_answers_otherwise_each_time_is_asked_ever_more_seldom() {
 async fn the_same_lists_are_told_once_until_there_are_others() {
     let bench = Bench::new();
     bench.minted("billing-bot");
-    let running = started(&bench).await;
+    let running = bench.started("").await;
     // None of them holds, so that each time that they are spread is told of.
     let strange = bench.issuer.strange_lists();
     let refused = || {
@@ -122,7 +115,7 @@ async fn the_same_lists_are_told_once_until_there_are_others() {
     }
     assert_eq!(refused(), 1, "{:?}", running.told());
     bench.issuer.publish(bench.issuer.lists(), true);
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     bench.issuer.publish(strange.clone(), true);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(refused(), 2);
@@ -134,11 +127,9 @@ async fn hooks_that_lists_were_delivered_for_run_also_when_the_process_is_killed
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
     let (always, seldom) = (bench.path("always"), bench.path("seldom"));
-    let hook = |path: &Path| format!("[[credential.hook]]\ntouch = \"{}\"\n", path.display());
-    let hooks = format!("{}{}on = \"credential\"\n", hook(&always), hook(&seldom));
-    let running = bench.start(&hooks).unwrap();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
-    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    let hooks = format!("{}{}on = \"credential\"\n", touching(&always), touching(&seldom));
+    let running = bench.started(&hooks).await;
+    running.hooked(0).await;
     running.end().await;
     let before = fs::read(dir.join(crate::state::STATE_FILE)).unwrap();
     for path in [&always, &seldom] {
@@ -149,14 +140,13 @@ async fn hooks_that_lists_were_delivered_for_run_also_when_the_process_is_killed
     running.next(|event| matches!(event, Event::Found { .. })).await;
     assert!(!running.told().contains(&Event::TrustMoved) && !always.exists(), "nothing has moved yet");
     bench.issuer.publish(bench.issuer.lists(), true);
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
+    running.moved().await;
     running.end().await;
     fs::write(dir.join(crate::state::STATE_FILE), before).unwrap();
     let _cleared = fs::remove_file(&always);
 
-    let running = bench.start(&hooks).unwrap();
-    running.next(|event| matches!(event, Event::TrustMoved)).await;
-    running.next(|event| *event == Event::HookDone { hook: 0 }).await;
+    let running = bench.started(&hooks).await;
+    running.hooked(0).await;
     assert!(always.exists() && !seldom.exists());
     running.end().await;
     fs::remove_file(&always).unwrap();

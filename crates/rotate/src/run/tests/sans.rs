@@ -25,7 +25,7 @@ async fn a_credential_without_a_spiffe_id_is_renewed_and_called_by_its_names() {
     bench.put(&dir, &spec());
     let (roots, secret) = (fs::read(dir.join("ca.crt")).unwrap(), bench.path("secret.json"));
     let more = format!("secret = {{ path = \"{}\", name = \"etl\" }}\n", secret.display());
-    let running = bench.start_with(&etl(&bench, &more), None).unwrap();
+    let running = bench.start_with(&etl(&bench, &more)).unwrap();
     for generation in 2..=4 {
         let wanted = |event: &Event| matches!(event, Event::Succeeded { generation: it, .. } if *it == generation);
         running.next(wanted).await;
@@ -55,7 +55,7 @@ async fn whatever_else_the_issuer_answers_is_refused_for_its_own_reason_and_the_
         bench.put(&dir, &spec());
         let before = serial(&dir);
         bench.issuer.set(mood);
-        let running = bench.start_with(&etl(&bench, ""), None).unwrap();
+        let running = bench.start_with(&etl(&bench, "")).unwrap();
         let told = running.next(|event| matches!(event, Event::RenewalFailed { failures: 2, .. })).await;
         let Event::RenewalFailed { step, cause, .. } = told else { unreachable!() };
         assert_eq!(step, Step::Verify, "{mood:?}: {cause}");
@@ -74,13 +74,13 @@ async fn a_directory_of_other_names_is_refused_and_one_that_is_put_there_later_i
     for other in [spec().dns("more.corp"), Spec::nameless().dns("etl.corp"), bench_agent()] {
         let _ = fs::remove_dir_all(&dir);
         bench.put(&dir, &other);
-        let refused = bench.start_with(&etl(&bench, ""), None).unwrap_err();
+        let refused = bench.start_with(&etl(&bench, "")).unwrap_err();
         assert!(matches!(refused, StartError::OtherIdentity { .. }), "{refused}");
         assert!(refused.to_string().contains(&format!("the configuration says {NAMES}: ")), "{refused}");
     }
     fs::remove_dir_all(&dir).unwrap();
     bench.put(&dir, &spec());
-    let running = bench.start_with(&etl(&bench, ""), None).unwrap();
+    let running = bench.start_with(&etl(&bench, "")).unwrap();
     running.next(|event| matches!(event, Event::Found { .. })).await;
     let strange = bench.stranger_of(&spec());
     fs::write(dir.join("current/credential-bundle.pem"), strange.to_pem().expose()).unwrap();
@@ -91,6 +91,32 @@ async fn a_directory_of_other_names_is_refused_and_one_that_is_put_there_later_i
     );
     running.next(|event| matches!(event, Event::Succeeded { .. })).await;
     assert_eq!(directory::read(&dir).unwrap().credential.leaf().called(), NAMES);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trust_domain_that_the_configuration_names_no_more_is_withdrawn_with_the_next_certificate() {
+    let bench = Bench::new();
+    let dir = bench.dir("etl");
+    bench.put(&dir, &spec());
+    let of = |domain: &str, suffix: &str| dir.join("trust/current").join(format!("{domain}.{suffix}.pem"));
+    for domain in ["next.internal", "partner.example"] {
+        fs::copy(of("agents.internal", "trust-bundle"), of(domain, "trust-bundle")).unwrap();
+    }
+    let config = etl(&bench, "").replace("\"agents.internal\"", "\"next.internal\"");
+    bench.issuer.set(Mood::Down);
+    let running = bench.start_with(&config).unwrap();
+    running.next(|event| matches!(event, Event::RenewalFailed { .. })).await;
+    assert!(of("agents.internal", "trust-bundle").exists(), "what was good stays until there is another");
+    bench.issuer.set(Mood::Good);
+    // At once, not at half of its life.
+    running.renewed(2).await;
+    assert!(bench.clock.passed() < Duration::from_secs(600), "{:?}", bench.clock.passed());
+    let bundles = directory::load_trust(&dir).unwrap().bundles;
+    let bundles: Vec<_> = bundles.iter().map(|bundle| bundle.trust_domain().as_str()).collect();
+    assert_eq!(bundles, ["next.internal", "partner.example"]);
+    assert!(!of("agents.internal", "crl").exists() && !dir.join("agents.internal.trust-bundle.pem").is_symlink());
+    assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), fs::read(of("next.internal", "trust-bundle")).unwrap());
     running.end().await;
 }
 
