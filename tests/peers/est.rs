@@ -134,6 +134,7 @@ impl<'a> Client<'a> {
     /// Keeps the certificate that was answered, which must be for the key and lead to the root.
     fn keep(&self, agent: &str, name: &str, answer: &Ended) -> Result<()> {
         let certificates = self.certificates(name, &answer.stdout).with_context(|| format!("{answer:?}"))?;
+        ensure!(certificates.matches("BEGIN CERTIFICATE").count() == 1, "the certificate alone: {certificates}");
         let path = |end: &str| self.estate.path(&format!("{name}.{end}"));
         std::fs::write(path("crt"), &certificates)?;
         let ca = self.estate.path("ca");

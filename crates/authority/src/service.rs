@@ -40,7 +40,7 @@ pub use self::{
     token::{Enrolment, EnrolmentError, TokenError},
 };
 use self::{
-    desk::Desk,
+    desk::{Desk, Signing},
     health::{Hush, Troubles},
     ledger::Ledger,
     limits::Limiter,
@@ -55,7 +55,7 @@ use self::{
 use crate::{
     authority::Authority,
     error::AuthorityError,
-    record::{Act, CertificateRecord, Outcome},
+    record::{Act, CertificateRecord, IssuerKind, Outcome},
     store::{AuditEntry, SqliteStore, Store},
 };
 
@@ -142,7 +142,7 @@ impl Service {
         let places = config.places(address)?;
         let own = upkeep::own_credential(&desk, &places, &me, clock.now()).await?;
         let (publish, credential) = watch::channel(Arc::new(own));
-        let (lists, trust) = read_trust(&authority, &Trust::nobody())?;
+        let (lists, trust) = read_trust(&authority, &desk.signing(), &Trust::nobody())?;
         let shared = Arc::new(Shared {
             url: places.url(address.port()),
             places,
@@ -246,7 +246,7 @@ struct Stores {
 
 impl Shared {
     fn read_trust(&self) -> Result<(Lists, Arc<Trust>), AuthorityError> {
-        read_trust(&self.authority, &self.trust.borrow())
+        read_trust(&self.authority, &self.desk.signing(), &self.trust.borrow())
     }
 
     /// Writes down that something was refused to somebody who is known, and why; nobody waits for it. Our own faults are no
@@ -291,13 +291,16 @@ impl Shared {
     }
 }
 
-/// The lists and the trust that they make: our own root, revocation required.
-fn read_trust(authority: &Authority, before: &Trust) -> Result<(Lists, Arc<Trust>), AuthorityError> {
+/// The lists and the trust that they make: our own root, revocation required. Whoever presents the certificate alone that EST
+/// answered is known by our own intermediates.
+fn read_trust(authority: &Authority, signing: &Signing, before: &Trust) -> Result<(Lists, Arc<Trust>), AuthorityError> {
     let lists = Lists::read(authority)?;
     let domain =
         DomainTrust { bundle: authority.bundle()?, crls: lists.crls.clone(), revocation: Revocation::Required };
     let trust = before.succeed(vec![domain]).map_err(|error| AuthorityError::Trust(error.to_string()))?;
-    Ok((lists, Arc::new(trust)))
+    let intermediates = signing.issuers.iter().filter(|issuer| issuer.kind == IssuerKind::Intermediate);
+    let intermediates = intermediates.map(|issuer| issuer.certificate.clone()).collect();
+    Ok((lists, Arc::new(trust.completing(authority.trust_domain(), intermediates))))
 }
 
 /// How long another process may hold the directory before what waits for it is put off.

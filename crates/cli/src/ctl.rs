@@ -145,6 +145,9 @@ fn trouble(credential: &CredentialStatus) -> String {
     if let Some(failure) = credential.failure.as_ref().filter(|_| credential.failures > 0) {
         return format!("{}: {}", failure.step, failure.cause);
     }
+    if credential.awaiting_approval {
+        return "waiting for approval".to_owned();
+    }
     let undone = credential.duties.iter().find(|duty| !duty.done && duty.failures > 0);
     undone.map(|duty| format!("{}: {}", duty.what, duty.cause.as_deref().unwrap_or(""))).unwrap_or_default()
 }

@@ -78,7 +78,8 @@ pub(crate) fn run(args: RotateArgs) -> Outcome<Exit> {
         };
         let (rotation, handle) = Rotation::start(setup).or_failed("rotate did not start", "")?;
         if args.once {
-            return tell(&args, &rotation.once().await);
+            let status = rotation.once().await;
+            return tell(&args, &status, clock.now());
         }
         let control = Control::bind(&socket).or_failed(
             format!("cannot listen at {}", socket.display()),
@@ -176,7 +177,7 @@ fn load(path: &std::path::Path) -> Outcome<Config> {
     })
 }
 
-fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
+fn tell(args: &RotateArgs, status: &Status, now: UnixTime) -> Outcome<Exit> {
     if args.json.json {
         output::json(status)?;
     }
@@ -194,13 +195,22 @@ fn tell(args: &RotateArgs, status: &Status) -> Outcome<Exit> {
             exit = Exit::Failed;
         }
         if !args.json.json {
-            let until = credential.not_after.map(|secs| UnixTime::from_secs(secs).to_string());
-            let until = until.unwrap_or_else(|| "nothing".to_owned());
-            let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
-            line(format!("{}: good until {until}{trouble}", credential.name))?;
+            let held = held(credential.not_after.map(UnixTime::from_secs), now);
+            let waiting = credential.awaiting_approval.then(|| "waiting for the issuer's approval".to_owned());
+            let trouble = trouble.or(waiting).map(|trouble| format!("; {trouble}")).unwrap_or_default();
+            line(format!("{}: {held}{trouble}", credential.name))?;
         }
     }
     Ok(exit)
+}
+
+/// What a directory holds, by the end of its certificate.
+fn held(not_after: Option<UnixTime>, now: UnixTime) -> String {
+    match not_after {
+        Some(end) if end < now => format!("expired at {end}"),
+        Some(end) => format!("good until {end}"),
+        None => "nothing that can be used".to_owned(),
+    }
 }
 
 /// Everything that happens goes to the log.
@@ -219,3 +229,16 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long the control socket may take to close.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_not_said_to_be_good() {
+        let at = UnixTime::from_secs;
+        assert_eq!(held(Some(at(100)), at(100)), format!("good until {}", at(100)));
+        assert_eq!(held(Some(at(100)), at(101)), format!("expired at {}", at(100)));
+        assert_eq!(held(None, at(101)), "nothing that can be used");
+    }
+}

@@ -38,7 +38,7 @@ impl Authority {
         }
         let usage = certificate.key_usage().map_err(|_| AuthorityError::Malformed)?;
         // RFC 5280 §4.2.1.3: conforming CAs must include keyUsage; where it is absent, nothing says that the key may sign.
-        let usage = usage.ok_or(AuthorityError::NoKeyCertSign)?;
+        let usage = usage.ok_or(AuthorityError::NoKeyUsage)?;
         if !usage.value.key_cert_sign() {
             return Err(AuthorityError::NoKeyCertSign);
         }
@@ -146,6 +146,9 @@ pub enum AuthorityError {
     /// The key may not sign certificates.
     #[error("its keyUsage does not allow it to sign certificates (keyCertSign)")]
     NoKeyCertSign,
+    /// Nothing says that the key may sign certificates.
+    #[error("it has no keyUsage, which must say that it signs certificates (keyCertSign)")]
+    NoKeyUsage,
     /// It is not a CA certificate.
     #[error("it is not a CA certificate (basicConstraints CA:TRUE)")]
     NotCa,

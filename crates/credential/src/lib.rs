@@ -27,4 +27,5 @@ pub use self::pem::PemError;
 pub use self::source::{Issuer, IssuerError, Issuing, Source, TrustSource};
 pub use self::trust::{
     ChainError, DomainTrust, Link, Revocation, RevocationError, SignatureError, Trust, TrustError, VerifiedChain,
+    verify_certificate,
 };

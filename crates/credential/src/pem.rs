@@ -10,6 +10,10 @@ pub(crate) type Section = (SectionKind, Vec<u8>);
 /// Reads every section of `pem` and refuses any whose label is not among `allowed`.
 pub(crate) fn read(pem: &[u8], allowed: &[SectionKind]) -> Result<Vec<Section>, PemError> {
     for label in labels(pem) {
+        // OpenSSL puts the name of the curve before the key, which names it once more.
+        if label == b"EC PARAMETERS" && allowed.contains(&SectionKind::EcPrivateKey) {
+            continue;
+        }
         let known = SectionKind::try_from(label).is_ok_and(|kind| allowed.contains(&kind));
         if !known {
             return Err(PemError::Unexpected { label: display(label) });
@@ -83,6 +87,16 @@ mod tests {
         write(&mut pem, "ENCRYPTED PRIVATE KEY", b"abc");
         let error = read(pem.as_bytes(), ALLOWED).unwrap_err();
         assert_eq!(error, PemError::Unexpected { label: "ENCRYPTED PRIVATE KEY".to_owned() });
+    }
+
+    #[test]
+    fn the_name_of_a_curve_before_an_ec_key_is_passed_over() {
+        let mut pem = String::new();
+        write(&mut pem, "EC PARAMETERS", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
+        write(&mut pem, "EC PRIVATE KEY", b"abc");
+        let found = |allowed: &[SectionKind]| read(pem.as_bytes(), allowed);
+        assert_eq!(found(&[SectionKind::EcPrivateKey]).unwrap(), [(SectionKind::EcPrivateKey, b"abc".to_vec())]);
+        assert!(matches!(found(ALLOWED), Err(PemError::Unexpected { label }) if label == "EC PARAMETERS"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use self::error::{ChainError, Link, RevocationError, TrustError};
 pub(crate) use self::memo::Memo;
-pub use self::signature::SignatureError;
+pub use self::signature::{SignatureError, verify_certificate};
 use self::verify::Domain;
 pub use self::verify::VerifiedChain;
 use crate::authority::Authority;
@@ -54,6 +54,22 @@ impl Trust {
             }
         }
         Ok(next)
+    }
+
+    /// Completes a chain of `trust_domain` that is a leaf alone by these intermediates, which whoever issued the leaf knows.
+    ///
+    /// They are judged as if they had been presented. A chain that brings intermediates is judged by its own.
+    #[must_use]
+    pub fn completing(mut self, trust_domain: &TrustDomain, intermediates: Vec<CertificateDer<'static>>) -> Self {
+        if let Some(domain) = self.domains.get_mut(trust_domain) {
+            domain.complete_by(intermediates);
+        }
+        self
+    }
+
+    /// What completes a leaf of this trust domain that comes alone.
+    pub fn completed_by(&self, trust_domain: &TrustDomain) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.domains.get(trust_domain).into_iter().flat_map(Domain::completed_by)
     }
 
     /// The trust domains that have roots here.

@@ -4,6 +4,8 @@ use countermark_mtls::{ClientConfig, HostClient, HostClientError};
 use countermark_testkit::TestCa;
 use rustls::AlertDescription;
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::{Estate, Listener, TRUST_DOMAIN, get};
 
@@ -53,5 +55,37 @@ async fn without_a_root_or_without_https_nobody_is_asked() {
         assert!(matches!(refused, HostClientError::NotHttps { .. }), "{refused}");
     }
     let refused = ours.request(get("https://127.0.0.1:1/x"), 10).await.unwrap_err();
-    assert!(matches!(refused, HostClientError::Connect(_)), "{refused}");
+    assert!(refused.to_string().starts_with("cannot connect to 127.0.0.1:1: "), "{refused}");
+}
+
+/// A server that answers the first message of a handshake by this alert.
+async fn alerting(alert: AlertDescription) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = [0; 5];
+        stream.read_exact(&mut hello).await.unwrap();
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+        stream.read_exact(&mut rest).await.unwrap();
+        stream.write_all(&[21, 3, 3, 0, 2, 2, u8::from(alert)]).await.unwrap();
+    });
+    format!("https://127.0.0.1:{port}/x")
+}
+
+#[tokio::test]
+async fn who_has_not_seen_our_certificate_is_not_said_to_have_refused_it() {
+    let estate = Estate::new();
+    let ours = client(&estate, &estate.ca, estate.ca.bundle().roots()).unwrap();
+    for (alert, said) in [
+        (AlertDescription::ProtocolVersion, "the server speaks no TLS 1.3; let it speak TLS 1.3"),
+        (
+            AlertDescription::HandshakeFailure,
+            "no cipher suite, key exchange or signature algorithm of TLS 1.3 in common",
+        ),
+        (AlertDescription::AccessDenied, "the server refused our certificate"),
+    ] {
+        let refused = ours.request(get(&alerting(alert).await), 10).await.unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
 }

@@ -24,6 +24,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub use self::error::EnrolError;
 pub use self::invite::{Invite, InviteError};
+use crate::chain::Known;
 use crate::issuer::{Base, OwnTrust, Wire, expected, fetch_crls};
 use crate::renew::{self, blocking};
 use crate::request::{Asked, CertificateRequest, KeyKind};
@@ -127,10 +128,10 @@ pub async fn join(enrolment: Enrolment, clock: Arc<dyn Clock>) -> Result<Enrolle
     require_partners(&enrolment.out, &trust_domain)?;
     let bundle = Bundle::new(trust_domain.clone(), roots)?;
     let crls = fetch_crls(&enrolment.url).await.map_err(EnrolError::Lists)?;
-    let own = OwnTrust { bundle, crls };
+    let (known, own) = (Known::new(&bundle, None), OwnTrust { bundle, crls });
     let wire = Wire::anonymous(own, expected(enrolment.server.as_ref()), Arc::clone(&clock))
         .map_err(|error| EnrolError::Authority(error.into()))?;
-    let base = Base { wire, url: enrolment.url.clone(), trust_domain, sequence: None };
+    let base = Base { wire, url: enrolment.url.clone(), trust_domain, sequence: None, known };
     // Over the verified connection: whom to believe from now on. No secret has been sent yet.
     let own = base.material().await.map_err(EnrolError::Authority)?;
     let key = key(&enrolment)?;

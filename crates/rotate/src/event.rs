@@ -23,6 +23,11 @@ pub struct Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The issuer has taken the request and will answer later: somebody may have to approve it.
+    AwaitingApproval {
+        /// When it is asked again.
+        retry: Duration,
+    },
     /// The files of the directory are not what was delivered: somebody changed them.
     ChangedByHand {
         /// What is wrong with them now; none when they are another good credential.
@@ -54,6 +59,13 @@ pub enum Event {
         /// Whose life it is.
         serial: Serial,
         /// When it ends.
+        not_after: UnixTime,
+    },
+    /// What the directory held when it was first looked at has expired.
+    FoundExpired {
+        /// Whose life it was.
+        serial: Serial,
+        /// When it ended.
         not_after: UnixTime,
     },
     /// The colour of a credential changed.
@@ -123,6 +135,13 @@ pub enum Event {
         /// Why now.
         reason: Reason,
     },
+    /// A file that the issuer's entry names cannot be used: a renewal would fail of it.
+    IssuerUnready {
+        /// Which issuer.
+        issuer: String,
+        /// Which file, and what is wrong with it.
+        cause: String,
+    },
     /// The consumer presents another certificate than the one that was delivered.
     ServedSerialMismatch {
         /// What was delivered.
@@ -189,6 +208,8 @@ impl Step {
 pub enum Reason {
     /// Somebody asked for it.
     Asked,
+    /// The issuer has taken the request, and was to answer later.
+    Awaited,
     /// The credential is from a time that the clock, which went back, has not reached.
     Future,
     /// There is no credential that can be used.
@@ -205,6 +226,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
+            Self::Awaited => "awaited",
             Self::Future => "future",
             Self::Missing => "missing",
             Self::Retry => "retry",
@@ -218,15 +240,18 @@ impl Event {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::AwaitingApproval { .. } => "awaiting_approval",
             Self::ChangedByHand { .. } => "changed_by_hand",
             Self::ClockJumped { .. } => "clock_jumped",
             Self::ConfigRefused { .. } => "config_refused",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::Found { .. } => "found",
+            Self::FoundExpired { .. } => "found_expired",
             Self::HealthChanged { .. } => "health_changed",
             Self::HookDone { .. } => "hook_done",
             Self::HookFailed { .. } => "hook_failed",
             Self::HooksRepeated { .. } => "hooks_repeated",
+            Self::IssuerUnready { .. } => "issuer_unready",
             Self::ProbeFailed { .. } => "probe_failed",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::RenewalFailed { .. } => "renewal_failed",

@@ -21,7 +21,10 @@ use countermark_identity::{Clock, TrustDomain, UnixTime};
 pub(crate) use self::authority::{Base, fetch_crls};
 #[cfg(test)]
 pub(crate) use self::est::Files;
-pub(crate) use self::wire::{Wire, expected, retry_after};
+pub(crate) use self::est::faults;
+#[cfg(test)]
+pub(crate) use self::wire::WireError;
+pub(crate) use self::wire::{Decision, Wire, decision, expected, retry_after};
 use crate::config::{CredentialEntry, IssuerKind};
 use crate::name::Name;
 use crate::schedule::Window;
@@ -117,6 +120,8 @@ pub struct OwnTrust {
 pub struct Present {
     /// The credential, expired or not.
     pub credential: Option<Arc<Credential>>,
+    /// What is wrong with what is there, where nothing of it can be used.
+    pub fault: Option<String>,
     /// The trust material of every trust domain.
     pub trust: LoadedTrust,
 }
@@ -202,6 +207,18 @@ pub enum StationError {
         /// Where.
         path: String,
     },
+    /// A credential that proves nothing any more.
+    #[error("the certificate in {directory} expired at {not_after}, and its issuer renews none that has; {}", anew(*issued_here, directory, credential))]
+    Expired {
+        /// Which credential.
+        credential: Arc<str>,
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
+        /// Whether it is one that an authority of ours can sign.
+        issued_here: bool,
+    },
     /// Nothing to prove with who one is.
     #[error("there is no credential in {directory} to renew; {}", first(*issued_here))]
     NoCredential {
@@ -210,19 +227,13 @@ pub enum StationError {
         /// Whether it is one that an authority of ours can sign.
         issued_here: bool,
     },
-    /// It has expired, and by itself proves nothing any more.
-    #[error(
-        "the certificate in {directory} expired at {not_after}, and an EST server renews none that has; enrol it anew with its issuer, \
-         write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, and have the other files \
-         made with `countermark ctl renew {credential}`"
-    )]
-    Expired {
-        /// Which credential.
-        credential: Arc<str>,
+    /// Something is there, and is no credential.
+    #[error("the credential in {directory} cannot be used: {fault}")]
+    Unusable {
         /// Where it is.
         directory: String,
-        /// When it ended.
-        not_after: UnixTime,
+        /// What is wrong with it.
+        fault: String,
     },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
@@ -239,10 +250,30 @@ impl StationError {
         Self::NoTrust { trust_domain: trust_domain.clone(), directory: directory.display().to_string() }
     }
 
-    fn no_credential(entry: &CredentialEntry) -> Self {
+    /// Why there is no credential to renew by: none, one that cannot be used, or one that has expired.
+    fn no_credential(entry: &CredentialEntry, present: &Present) -> Self {
         let issued_here = matches!(entry.identity, Name::Spiffe(_));
-        Self::NoCredential { directory: entry.directory.display().to_string(), issued_here }
+        let directory = entry.directory.display().to_string();
+        match (&present.credential, &present.fault) {
+            (Some(over), _) => {
+                let (credential, not_after) = (Arc::clone(&entry.name), over.leaf().not_after());
+                Self::Expired { credential, directory, not_after, issued_here }
+            }
+            (None, Some(fault)) => Self::Unusable { directory, fault: fault.clone() },
+            (None, None) => Self::NoCredential { directory, issued_here },
+        }
     }
+}
+
+/// What follows an expired credential.
+fn anew(issued_here: bool, directory: &str, credential: &str) -> String {
+    if issued_here {
+        return "enrol it anew with `countermark join` or `countermark mint`".to_owned();
+    }
+    format!(
+        "enrol it anew with its issuer, write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, \
+         and have the other files made with `countermark ctl renew {credential}`"
+    )
 }
 
 /// Where the first credential comes from.
@@ -250,6 +281,7 @@ const fn first(issued_here: bool) -> &'static str {
     if issued_here {
         "make the first one with `countermark join` or `countermark mint`"
     } else {
-        "enrol the first one with its issuer, and put key and chain there as tls.key (0600) and tls.crt"
+        "enrol the first one with its issuer, and put key and chain there as tls.key (0600) and tls.crt (the leaf first, then the \
+         intermediates)"
     }
 }

@@ -7,6 +7,8 @@
 //! Nothing here opens a CA: a local authority's directory is an issuer that the command line puts in front.
 
 pub mod admin;
+mod approval;
+mod chain;
 pub mod config;
 pub mod ctl;
 pub mod enrol;

@@ -5,7 +5,7 @@ mod words;
 
 use std::time::Duration;
 
-use countermark_identity::UnixTime;
+use countermark_identity::{Serial, UnixTime};
 
 use self::aftermath::Aftermath;
 pub(crate) use self::aftermath::MOST_REPEATS;
@@ -28,9 +28,21 @@ pub struct Machine {
     failures: u32,
     cause: Option<(Step, String)>,
     retry_at: Option<Duration>,
+    accepted: Option<Accepted>,
     last_success: Option<UnixTime>,
     aftermath: Aftermath,
     health: Option<Health>,
+}
+
+/// A request that the issuer has taken and will answer later.
+#[derive(Clone, Debug)]
+struct Accepted {
+    /// What it follows.
+    serial: Option<Serial>,
+    /// When it is sent again, by the wall clock: that is what outlives a process.
+    not_before: UnixTime,
+    /// How often it was sent in vain by this process.
+    times: u32,
 }
 
 impl Machine {
@@ -50,6 +62,11 @@ impl Machine {
             failures: memory.failures,
             cause: None,
             retry_at: None,
+            accepted: memory.accepted.map(|not_before| Accepted {
+                serial: memory.serial.clone(),
+                not_before,
+                times: 0,
+            }),
             last_success: memory.last_success,
             aftermath: Aftermath::restored(duties, memory),
             health: None,
@@ -74,6 +91,7 @@ impl Machine {
                 self.delivered(life, generation, now, &mut actions);
             }
             Input::Failed { step, cause, after } => self.failed(step, cause, after, now, &mut actions),
+            Input::Accepted { cause, after } => self.taken(cause, after, now, &mut actions),
             Input::Hooked { hook, generation, result } => {
                 self.aftermath.hooked(hook, generation, result, now.mono, &mut actions);
                 self.conclude(now, &mut actions);
@@ -165,6 +183,12 @@ impl Machine {
         self.retry_at
     }
 
+    /// Whether the issuer has taken the request and will answer later.
+    #[must_use]
+    pub const fn is_awaiting(&self) -> bool {
+        self.accepted.is_some()
+    }
+
     /// Whether the last switch was taken all the way: hooks and probe.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -197,6 +221,7 @@ impl Machine {
             roll: self.life.as_ref().map(|_| self.roll),
             last_success: self.last_success,
             failures: self.failures,
+            accepted: self.accepted.as_ref().map(|accepted| accepted.not_before),
             generation: self.generation,
             trust: self.trust,
             hooks_done: self.aftermath.done(),
@@ -219,6 +244,9 @@ impl Machine {
             return;
         }
         let event = match &life {
+            Some(life) if first && life.not_after < now.wall => {
+                Event::FoundExpired { serial: life.serial.clone(), not_after: life.not_after }
+            }
             Some(life) if first => Event::Found { serial: life.serial.clone(), not_after: life.not_after },
             _ => Event::ChangedByHand { fault },
         };
@@ -228,6 +256,10 @@ impl Machine {
         self.adopt(life, generation, now);
         if !first {
             self.retry_at = None;
+        } else if let Some(accepted) = &self.accepted {
+            // The process ended while it waited.
+            let left = self.limited(accepted.not_before.duration_since(now.wall), now);
+            self.retry_at = Some(now.mono + left);
         }
         actions.push(Action::Remember);
     }
@@ -237,6 +269,8 @@ impl Machine {
         if let Some(life) = &life {
             self.roll = Roll::of(&life.serial);
         }
+        let serial = life.as_ref().map(|life| &life.serial);
+        self.accepted.take_if(|accepted| accepted.serial.as_ref() != serial);
         self.window = None;
         let first_look = now.mono + schedule::first_look(self.duties.seed);
         self.window_due = (self.duties.refresh && life.is_some()).then_some(first_look);
@@ -251,7 +285,7 @@ impl Machine {
     fn delivered(&mut self, life: Life, generation: u64, now: Moment, actions: &mut Vec<Action>) {
         self.renewing = false;
         self.asked = false;
-        (self.failures, self.cause, self.retry_at) = (0, None, None);
+        (self.failures, self.cause, self.retry_at, self.accepted) = (0, None, None, None);
         let (serial, not_after) = (life.serial.clone(), life.not_after);
         actions.push(Action::Tell(Event::Renewed { serial, not_after, generation }));
         self.adopt(Some(life), Some(generation), now);
@@ -260,17 +294,45 @@ impl Machine {
     }
 
     fn failed(&mut self, step: Step, cause: String, after: Option<Duration>, now: Moment, actions: &mut Vec<Action>) {
-        self.renewing = false;
-        self.asked = false;
+        (self.renewing, self.asked, self.accepted) = (false, false, None);
         self.failures = self.failures.saturating_add(1);
-        let remaining = self.life.as_ref().map_or(Duration::from_secs(86_400), |life| life.remaining(now.wall));
-        let retry = schedule::retry_after(self.failures, self.duties.seed, remaining);
-        let retry =
-            retry.max(after.map_or(Duration::ZERO, |asked| schedule::asked_for(asked, self.duties.seed, remaining)));
+        let retry = self.retry(self.failures, after, now);
         self.retry_at = Some(now.mono + retry);
         self.cause = Some((step, cause.clone()));
         actions.push(Action::Tell(Event::RenewalFailed { step, failures: self.failures, cause, retry }));
         actions.push(Action::Remember);
+    }
+
+    /// The issuer has the request. That is no failure, until two renewals would have been missed.
+    fn taken(&mut self, cause: String, after: Option<Duration>, now: Moment, actions: &mut Vec<Action>) {
+        let times = self.accepted.as_ref().map_or(0, |accepted| accepted.times).saturating_add(1);
+        let retry = self.retry(times, after, now);
+        if self.health(now.wall) == Health::Green {
+            (self.renewing, self.asked) = (false, false);
+            (self.failures, self.cause) = (0, None);
+            actions.push(Action::Tell(Event::AwaitingApproval { retry }));
+            actions.push(Action::Remember);
+        } else {
+            self.failed(Step::Issue, cause, after, now, actions);
+        }
+        let retry_at = *self.retry_at.get_or_insert(now.mono + retry);
+        let not_before = now.wall.saturating_add(retry_at.saturating_sub(now.mono));
+        let serial = self.life.as_ref().map(|life| life.serial.clone());
+        self.accepted = Some(Accepted { serial, not_before, times });
+    }
+
+    /// How long to wait after so many attempts in a row, and as long as the issuer asks, within bounds.
+    fn retry(&self, times: u32, after: Option<Duration>, now: Moment) -> Duration {
+        let retry = schedule::retry_after(times, self.duties.seed, self.remaining(now));
+        retry.max(after.map_or(Duration::ZERO, |asked| self.limited(asked, now)))
+    }
+
+    fn limited(&self, asked: Duration, now: Moment) -> Duration {
+        schedule::asked_for(asked, self.duties.seed, self.remaining(now))
+    }
+
+    fn remaining(&self, now: Moment) -> Duration {
+        self.life.as_ref().map_or(Duration::from_secs(86_400), |life| life.remaining(now.wall))
     }
 
     fn windowed(&mut self, window: Option<Window>, again: Duration, now: Moment, actions: &mut Vec<Action>) {
@@ -321,7 +383,8 @@ impl Machine {
             return Some(Reason::Asked);
         }
         if let Some(retry_at) = self.retry_at {
-            return (retry_at <= now.mono).then_some(Reason::Retry);
+            let reason = if self.accepted.is_some() { Reason::Awaited } else { Reason::Retry };
+            return (retry_at <= now.mono).then_some(reason);
         }
         if self.life.as_ref().is_some_and(|life| life.is_of_the_future(now.wall)) {
             // It was issued by a clock that has been set back since: nobody believes it before that time comes again.

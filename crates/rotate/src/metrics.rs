@@ -37,6 +37,7 @@ struct Gauges {
     usable: Number,
     undone: Number,
     mismatch: Number,
+    awaiting: Number,
     ready: Gauge,
 }
 
@@ -86,6 +87,11 @@ impl Metrics {
             "served_serial_mismatch",
             "1 while the consumer serves another certificate than the delivered one",
             gauges.mismatch.clone(),
+        );
+        registry.register(
+            "awaiting_approval",
+            "1 while the issuer has taken the request and will answer later",
+            gauges.awaiting.clone(),
         );
         registry.register("ready", "1 while every credential can be used", gauges.ready.clone());
     }
@@ -143,7 +149,8 @@ impl Gauges {
         for seconds in [&self.not_after, &self.last_success, &self.renewal] {
             seconds.clear();
         }
-        for number in [&self.failures, &self.generation, &self.usable, &self.undone, &self.mismatch] {
+        let numbers = [&self.failures, &self.generation, &self.usable, &self.undone, &self.mismatch, &self.awaiting];
+        for number in numbers {
             number.clear();
         }
         self.ready.set(i64::from(status.ready));
@@ -164,6 +171,7 @@ impl Gauges {
             number(&self.usable, usize::from(credential.usable));
             number(&self.generation, usize::try_from(credential.generation.unwrap_or_default()).unwrap_or_default());
             number(&self.undone, credential.duties.iter().filter(|duty| !duty.done).count());
+            number(&self.awaiting, usize::from(credential.awaiting_approval));
             number(&self.mismatch, usize::from(credential.duties.iter().any(|duty| duty.served.is_some())));
         }
     }

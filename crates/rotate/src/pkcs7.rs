@@ -1,103 +1,79 @@
 //! The certs-only answers of EST: a degenerate CMS SignedData
 //! ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)), read for its certificates alone.
 
+mod ber;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use der::asn1::ObjectIdentifier;
-use der::{AnyRef, Decode as _, Encode as _, Reader as _, SliceReader, Tag, TagNumber};
+use der::{AnyRef, Decode as _};
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use self::ber::{MARKED, Reader};
 
 /// The certificates of an answer, byte for byte as they stand in it.
 ///
 /// # Errors
 /// [`AnswerError`] if it is no such answer.
 pub fn certificates(body: &[u8]) -> Result<Vec<CertificateDer<'static>>, AnswerError> {
-    let der = transfer_decoded(body)?;
-    let content = sequence(&der)?;
-    let mut fields = SliceReader::new(content)?;
-    let kind = ObjectIdentifier::decode(&mut fields)?;
-    if kind != SIGNED_DATA {
+    if body.len() > LARGEST {
+        return Err(AnswerError::TooLarge);
+    }
+    let bytes = transfer_decoded(body)?;
+    let mut message = Reader::new(&bytes);
+    let mut fields = Reader::new(field(&mut message, SEQUENCE)?);
+    if !message.is_empty() {
+        return Err(AnswerError::Malformed);
+    }
+    if field(&mut fields, OID)? != SIGNED_DATA {
         return Err(AnswerError::Kind);
     }
-    let wrapped = AnyRef::decode(&mut fields)?;
-    require(wrapped, context(0))?;
-    let mut fields = SliceReader::new(sequence(wrapped.value())?)?;
+    let mut wrapped = Reader::new(field(&mut fields, CONTEXT_0)?);
+    let mut fields = Reader::new(field(&mut wrapped, SEQUENCE)?);
     // version, digestAlgorithms, encapContentInfo
-    for tag in [Tag::Integer, Tag::Set, Tag::Sequence] {
-        require(AnyRef::decode(&mut fields)?, tag)?;
+    for tag in [INTEGER, SET, SEQUENCE] {
+        field(&mut fields, tag)?;
     }
-    let certificates = AnyRef::decode(&mut fields)?;
-    require(certificates, context(0))?;
-    let mut list = SliceReader::new(certificates.value())?;
+    let mut list = Reader::new(field(&mut fields, CONTEXT_0)?);
     let mut found = Vec::new();
-    while !list.is_finished() {
-        let certificate = AnyRef::decode(&mut list)?;
-        require(certificate, Tag::Sequence)?;
+    while !list.is_empty() {
+        let certificate = list.next().ok_or(AnswerError::Malformed)?;
+        if certificate.tag != SEQUENCE {
+            return Err(AnswerError::Kind);
+        }
         if found.len() == MOST {
             return Err(AnswerError::TooMany);
         }
-        found.push(CertificateDer::from(certificate.to_der()?));
+        // A certificate is signed as it stands: in DER.
+        let marked = certificate.whole.get(1) == Some(&MARKED);
+        if marked || AnyRef::from_der(certificate.whole).is_err() {
+            return Err(AnswerError::Certificate);
+        }
+        found.push(CertificateDer::from(certificate.whole.to_vec()));
     }
     Ok(found)
 }
 
-/// The chain of the certificate over `spki`, leaf first and without a root, whatever order they came in.
-///
-/// # Errors
-/// [`AnswerError::NotOurs`] when none of them is over that key.
-pub fn chain(
-    certificates: &[CertificateDer<'static>],
-    spki: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, AnswerError> {
-    let mut parsed = Vec::with_capacity(certificates.len());
-    for der in certificates {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| AnswerError::Certificate)?;
-        parsed.push((der, certificate));
-    }
-    let leaf = parsed.iter().position(|(_, certificate)| certificate.public_key().raw == spki);
-    let (der, certificate) = parsed.swap_remove(leaf.ok_or(AnswerError::NotOurs)?);
-    let mut chain = vec![der.clone()];
-    let mut issuer = certificate.issuer().as_raw().to_vec();
-    parsed.retain(|(_, certificate)| certificate.subject().as_raw() != certificate.issuer().as_raw());
-    while let Some(next) =
-        parsed.iter().position(|(_, certificate)| certificate.subject().as_raw() == issuer.as_slice())
-    {
-        let (der, certificate) = parsed.swap_remove(next);
-        chain.push(der.clone());
-        issuer = certificate.issuer().as_raw().to_vec();
-    }
-    Ok(chain)
+/// The content of the next element, which must be of this kind.
+fn field<'a>(fields: &mut Reader<'a>, tag: u8) -> Result<&'a [u8], AnswerError> {
+    let element = fields.next().ok_or(AnswerError::Malformed)?;
+    if element.tag == tag { Ok(element.content) } else { Err(AnswerError::Kind) }
 }
 
-/// Base64 with or without line breaks, as EST transfers it; DER is taken as it is.
+/// Base64 with or without line breaks, as EST transfers it, or in the armour of PEM; DER and BER are taken as they are.
 fn transfer_decoded(body: &[u8]) -> Result<Vec<u8>, AnswerError> {
-    if body.first() == Some(&0x30) && body.get(1).is_some_and(|second| *second >= 0x80) {
+    if body.first() == Some(&SEQUENCE) && body.get(1).is_some_and(|second| *second >= 0x80) {
         return Ok(body.to_vec());
     }
-    let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let text = std::str::from_utf8(body).map_err(|_| AnswerError::Encoding)?;
+    let text = armoured(text.trim()).unwrap_or(text);
+    let text: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(text).map_err(|_| AnswerError::Encoding)
 }
 
-/// The content of the one SEQUENCE that `der` consists of.
-fn sequence(der: &[u8]) -> Result<&[u8], AnswerError> {
-    let whole = AnyRef::from_der(der)?;
-    require(whole, Tag::Sequence)?;
-    Ok(whole.value())
-}
-
-fn require(found: AnyRef<'_>, wanted: Tag) -> Result<(), AnswerError> {
-    if der::Tagged::tag(&found) == wanted { Ok(()) } else { Err(AnswerError::Kind) }
-}
-
-const fn context(number: u8) -> Tag {
-    Tag::ContextSpecific {
-        constructed: true,
-        number: match number {
-            0 => TagNumber::N0,
-            _ => TagNumber::N1,
-        },
-    }
+/// What stands between the lines of a PEM block, whatever they call it.
+fn armoured(text: &str) -> Option<&str> {
+    let (_, text) = text.strip_prefix("-----BEGIN ")?.split_once("-----")?;
+    Some(text.split_once("-----END ")?.0)
 }
 
 /// Why an answer gives no chain. Never holds a byte of it.
@@ -107,24 +83,35 @@ pub enum AnswerError {
     /// A certificate that cannot be read.
     #[error("the answer holds something that is no certificate")]
     Certificate,
-    /// Not DER.
-    #[error("the answer is not DER: {0}")]
-    Der(#[from] der::Error),
     /// Neither base64 nor DER.
     #[error("the answer is neither base64 nor DER")]
     Encoding,
     /// Something other than certificates alone.
     #[error("the answer is not a list of certificates (CMS certs-only)")]
     Kind,
+    /// Neither DER nor BER, or cut off.
+    #[error("the answer is cut off, or is neither DER nor BER")]
+    Malformed,
     /// None of the certificates is over the key that was sent.
     #[error("none of the certificates in the answer is over the key that was sent")]
     NotOurs,
+    /// More bytes than any chain has.
+    #[error("the answer has more than {LARGEST} bytes")]
+    TooLarge,
     /// More certificates than any chain has.
     #[error("the answer holds more than {MOST} certificates")]
     TooMany,
 }
 
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
+const INTEGER: u8 = 0x02;
+const OID: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const CONTEXT_0: u8 = 0xa0;
+/// 1.2.840.113549.1.7.2
+const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+/// Bytes of an answer: each certificate may have 64 KiB.
+const LARGEST: usize = 4 * 1024 * 1024;
 const MOST: usize = 64;
 
 #[cfg(test)]
@@ -132,6 +119,7 @@ pub(crate) mod tests {
     use countermark_testkit::TestCa;
 
     use super::*;
+    use crate::chain::Known;
 
     fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
@@ -161,6 +149,17 @@ pub(crate) mod tests {
         short(0x30, &[oid, short(0xa0, &signed)].concat())
     }
 
+    /// The same as BouncyCastle writes it: what wraps is ended by a mark.
+    fn certs_only_marked(certificates: &[CertificateDer<'_>]) -> Vec<u8> {
+        let certificates: Vec<u8> = certificates.iter().flat_map(|der| der.as_ref().to_vec()).collect();
+        let marked = |tag: u8, content: &[u8]| [&[tag, 0x80][..], content, &[0x00, 0x00]].concat();
+        let oid = |last: u8| short(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, last]);
+        let nothing = marked(0xa0, &marked(0x24, &[0x04, 0x00]));
+        let data = marked(0x30, &[oid(1), nothing].concat());
+        let signed = [&[0x02, 0x01, 0x01, 0x31, 0x00][..], &data, &marked(0xa0, &certificates), &[0x31, 0x00]].concat();
+        marked(0x30, &[oid(2), marked(0xa0, &marked(0x30, &signed))].concat())
+    }
+
     #[test]
     fn certificates_come_out_as_they_went_in_in_any_order_and_encoding() {
         let ca = TestCa::new("agents.internal");
@@ -169,24 +168,24 @@ pub(crate) mod tests {
         certificates.extend(ca.bundle().roots().iter().cloned());
         for _ in 0..certificates.len() {
             certificates.rotate_left(1);
-            let der = certs_only(&certificates);
-            let flat = STANDARD.encode(&der);
-            let lines: String =
-                flat.as_bytes().chunks(64).flat_map(|line| [line, b"\r\n"].concat()).map(char::from).collect();
-            for body in [der.clone(), flat.into_bytes(), lines.into_bytes()] {
-                let found = super::certificates(&body).unwrap();
-                assert_eq!(found, certificates);
-                assert_eq!(chain(&found, credential.leaf().spki_der()).unwrap(), credential.chain());
+            for bytes in [certs_only(&certificates), certs_only_marked(&certificates)] {
+                let flat = STANDARD.encode(&bytes);
+                let lines: String =
+                    flat.as_bytes().chunks(64).flat_map(|line| [line, b"\r\n"].concat()).map(char::from).collect();
+                let pem = format!("-----BEGIN PKCS7-----\n{lines}-----END PKCS7-----\n");
+                for body in [bytes, flat.into_bytes(), lines.into_bytes(), pem.into_bytes()] {
+                    assert_eq!(super::certificates(&body).unwrap(), certificates);
+                }
             }
         }
     }
 
+    /// As BouncyCastle 1.80 wraps it, around the shortest thing that has the shape of a certificate.
     #[test]
-    fn a_certificate_over_another_key_is_not_ours() {
-        let ca = TestCa::new("agents.internal");
-        let (one, other) = (ca.agent("billing-bot"), ca.agent("billing-bot"));
-        assert!(matches!(chain(one.chain(), other.leaf().spki_der()), Err(AnswerError::NotOurs)));
-        assert!(matches!(chain(&[], other.leaf().spki_der()), Err(AnswerError::NotOurs)));
+    fn the_marks_of_bouncy_castle_are_read() {
+        let before = "308006092a864886f70d010702a08030800201013100300b06092a864886f70d010701a080";
+        let body = hex::decode(format!("{before}300302010700003100000000000000")).unwrap();
+        assert_eq!(certificates(&body).unwrap(), [CertificateDer::from(vec![0x30, 0x03, 0x02, 0x01, 0x07])]);
     }
 
     #[test]
@@ -195,16 +194,32 @@ pub(crate) mod tests {
         let mut wrong_kind = good.clone();
         wrong_kind[14] = 1;
         for body in
-            [&b""[..], b"<html>no</html>", b"aGVsbG8=", &[0x30, 0x80, 0x00], &wrong_kind, &good[..good.len() - 1]]
+            [&b""[..], b"<html>no</html>", b"aGVsbG8=", &[0x30, 0x80, 0x00], &wrong_kind, b"-----BEGIN PKCS7-----"]
         {
             assert!(certificates(body).is_err(), "{body:?}");
         }
-        for at in 0..good.len() {
-            let mut broken = good.clone();
-            broken[at] ^= 0x40;
-            let _either_way = certificates(&broken).and_then(|found| chain(&found, b"x"));
-        }
         let many = certs_only(&vec![CertificateDer::from(vec![0x30, 0x00]); 65]);
         assert!(matches!(certificates(&many), Err(AnswerError::TooMany)));
+        assert!(matches!(certificates(&vec![b'A'; LARGEST + 1]), Err(AnswerError::TooLarge)));
+        // What is signed stands in DER, whatever wraps it.
+        let marked = [&[0x30, 0x80][..], &short(0x04, &[7; 200]), &[0x00, 0x00]].concat();
+        let marked = CertificateDer::from(marked);
+        assert!(matches!(certificates(&certs_only(&[marked])), Err(AnswerError::Certificate)));
+    }
+
+    #[test]
+    fn whatever_is_broken_or_cut_off_in_it_an_answer_panics_nobody() {
+        let credential = TestCa::new("agents.internal").agent("x");
+        for good in [certs_only(credential.chain()), certs_only_marked(credential.chain())] {
+            for length in 0..good.len() {
+                assert!(certificates(&good[..length]).is_err(), "cut off at {length}");
+            }
+            for (at, bits) in (0..good.len()).flat_map(|at| [0x01, 0x20, 0x40, 0x80, 0xff].map(|bits| (at, bits))) {
+                let mut broken = good.clone();
+                broken[at] ^= bits;
+                let Ok(found) = certificates(&broken) else { continue };
+                let _either_way = Known::default().chain(&found, &found, credential.leaf().spki_der());
+            }
+        }
     }
 }

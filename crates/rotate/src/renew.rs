@@ -5,7 +5,7 @@ mod trust;
 use std::path::Path;
 use std::sync::Arc;
 
-use countermark_credential::directory::{self, Delivery, DomainCrls, LoadedTrust, Writer};
+use countermark_credential::directory::{self, Delivery, DomainCrls, LoadError, LoadedTrust, Writer};
 use countermark_credential::{ChainError, Credential, DomainTrust, IssuerError, Revocation, Trust};
 use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
@@ -13,9 +13,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use self::trust::take_lists;
 use self::trust::{deliver_trust, own_there, verify_trust};
+use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;
-use crate::issuer::{OwnTrust, Present, Station, Stations, TrustOf, retry_after};
+use crate::issuer::{Decision, OwnTrust, Present, Station, Stations, TrustOf, decision, retry_after};
 use crate::machine::TrustMark;
 use crate::name::{Misnamed, Name};
 use crate::request::{Asked, CertificateRequest};
@@ -41,21 +42,27 @@ pub(crate) struct Failure {
     pub(crate) after: Option<std::time::Duration>,
     /// The trust material that is there now, where that may have been switched all the same.
     pub(crate) trust: Option<TrustMark>,
+    /// Whether the issuer has taken the request and will answer later.
+    pub(crate) pending: bool,
 }
 
 impl Failure {
+    pub(crate) fn new(step: Step, cause: String) -> Self {
+        Self { step, cause, after: None, trust: None, pending: false }
+    }
+
     fn at<E: std::fmt::Display>(step: Step) -> impl FnOnce(E) -> Self {
-        move |cause| Self { step, cause: cause.to_string(), after: None, trust: None }
+        move |cause| Self::new(step, cause.to_string())
     }
 
     /// What an issuer said, and how long it asks to be left alone.
     fn of_issuer(step: Step) -> impl FnOnce(IssuerError) -> Self {
-        move |error| Self { step, cause: error.to_string(), after: retry_after(&error), trust: None }
+        move |error| Self { after: retry_after(&error), ..Self::new(step, error.to_string()) }
     }
 
     /// A delivery that ended in the middle: trust material is switched before the credential, and each before it is durable.
     fn of_delivery(entry: &CredentialEntry, cause: String) -> Self {
-        Self { step: Step::Deliver, cause, after: None, trust: TrustMark::of(&entry.directory) }
+        Self { trust: TrustMark::of(&entry.directory), ..Self::new(Step::Deliver, cause) }
     }
 }
 
@@ -69,13 +76,21 @@ pub(crate) async fn renew(
     // What would stop the delivery is known before a certificate is asked for.
     let beside = Arc::clone(&entry);
     blocking(move || require_partners(&beside)).await.map_err(Failure::at(Step::Prepare))?;
-    let (key, request) = prepare(&entry, &present).map_err(Failure::at(Step::Prepare))?;
-    let forms = forms(&entry, &key).await.map_err(Failure::at(Step::Prepare))?;
+    let asked = request(&entry, &present).await.map_err(Failure::at(Step::Prepare))?;
+    let forms = forms(&entry, &asked.key).await.map_err(Failure::at(Step::Prepare))?;
     let station = station(&entry, stations.as_ref(), &present, clock.now(), Step::Issue).await?;
-    let chain = station.issuer.issue(&request.der).await.map_err(Failure::of_issuer(Step::Issue))?;
+    let chain = match station.issuer.issue(&asked.request.der).await {
+        Ok(chain) => chain,
+        Err(error) => return Err(unanswered(&entry, &present, asked, error).await),
+    };
     let issued = clock.now();
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
-    let credential = judge(&entry, &present, chain, key, &own, clock.now()).map_err(Failure::at(Step::Verify))?;
+    let judged = judge(&entry, &present, chain, asked.key, &own, clock.now());
+    if judged.is_err() {
+        // What was answered to this request is answered to it again.
+        approval::forget(&entry.directory);
+    }
+    let credential = judged.map_err(Failure::at(Step::Verify))?;
     let issued = Issued { credential, own, trust: station.trust, at: issued };
     let now = clock.now();
     blocking(move || Ok(issued.deliver(&entry, &forms, now))).await.map_err(Failure::at(Step::Deliver))?
@@ -107,6 +122,7 @@ impl Issued {
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
         let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
         let generation = sink::deliver(&writer, entry, &delivery, forms, at).map_err(failed)?.number();
+        approval::forget(&entry.directory);
         let trust = TrustMark::of(&entry.directory);
         Ok(Renewed { life: Life::of(credential.leaf(), Some(at)), generation, trust, credential })
     }
@@ -166,22 +182,43 @@ async fn station(
     stations.station(entry, present, now).await.map_err(Failure::of_issuer(step))
 }
 
+/// The request that the issuer has taken already, or a new one.
+async fn request(entry: &Arc<CredentialEntry>, present: &Present) -> Result<Pending, String> {
+    let (beside, credential) = (Arc::clone(entry), present.credential.clone());
+    let pending = blocking(move || Ok(Pending::read(&beside, credential.as_deref()))).await?;
+    pending.map_or_else(|| prepare(entry, present).map_err(|error| error.to_string()), Ok)
+}
+
+/// What follows when there is no certificate: a request that the issuer has taken is kept, and one that it refused is not.
+async fn unanswered(entry: &Arc<CredentialEntry>, present: &Present, asked: Pending, error: IssuerError) -> Failure {
+    let (beside, held, decision) = (Arc::clone(entry), present.credential.clone(), decision(&error));
+    let kept = blocking(move || match (decision, held) {
+        (Decision::Later, Some(held)) => asked.keep(&beside, &held),
+        (Decision::No, _) => {
+            approval::forget(&beside.directory);
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    match kept.await {
+        Ok(()) => Failure { pending: decision == Decision::Later, ..Failure::of_issuer(Step::Issue)(error) },
+        Err(cause) => Failure::new(Step::Issue, format!("{error}; and the request cannot be kept for that: {cause}")),
+    }
+}
+
 /// A key, new unless the configuration keeps it, and the request over it.
-fn prepare(
-    entry: &CredentialEntry,
-    present: &Present,
-) -> Result<(PrivateKeyDer<'static>, CertificateRequest), crate::request::RequestError> {
+fn prepare(entry: &CredentialEntry, present: &Present) -> Result<Pending, crate::request::RequestError> {
     let held = present.credential.as_ref();
     let key = match held.filter(|_| entry.reuse_key) {
         Some(held) => held.key().clone_key(),
         None => entry.key.generate()?,
     };
     let asked = match held {
-        Some(held) => Asked::again(held.leaf())?,
+        Some(held) => Asked::again(held.chain().first().map_or(&[][..], |leaf| leaf.as_ref()))?,
         None => Asked::first(&entry.identity.common_name(), entry.identity.sans())?,
     };
     let request = CertificateRequest::new(&key, &asked, &provider())?;
-    Ok((key, request))
+    Ok(Pending { key, request })
 }
 
 /// What the further forms of a credential with this key are made with.
@@ -273,7 +310,15 @@ pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credent
 /// What the directory holds that can be used, however somebody may have damaged the rest.
 pub(crate) fn present(dir: &Path, name: &Name) -> Present {
     let ours = |held: directory::Held| Some(held.credential).filter(|credential| name.is_of(credential.leaf()));
-    let credential = directory::read(dir).ok().and_then(ours).or_else(|| {
+    let (held, fault) = match directory::read(dir) {
+        Ok(held) => match name.require(held.credential.leaf()) {
+            Ok(()) => (Some(held.credential), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Err(LoadError::NoCredential { .. }) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let credential = held.or_else(|| {
         let before = generations(dir).into_iter().find_map(|dir| directory::read(&dir).ok().and_then(ours));
         before.inspect(
             |_| tracing::warn!(dir = %dir.display(), "the current generation is unusable; going by an earlier one"),
@@ -285,7 +330,7 @@ pub(crate) fn present(dir: &Path, name: &Name) -> Present {
         // Each generation keeps the roots that it was delivered with. By them an issuer is known, and they are delivered to nobody.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))
     });
-    Present { credential, trust: trust.unwrap_or_default() }
+    Present { fault: fault.filter(|_| credential.is_none()), credential, trust: trust.unwrap_or_default() }
 }
 
 /// The directories of the generations, the newest first.

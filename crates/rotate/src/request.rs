@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
 };
-use countermark_identity::{Leaf, San};
+use countermark_identity::San;
 use der::asn1::{BitString, Ia5String, Null, ObjectIdentifier, OctetString, SetOfVec, Utf8StringRef};
 use der::{Any, Decode as _, Encode as _};
 use rustls::SignatureScheme;
@@ -20,6 +20,8 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::{Name, RelativeDistinguishedName};
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The kinds of key that are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,16 @@ fn ecdsa(algorithm: &'static EcdsaSigningAlgorithm) -> Result<PrivateKeyDer<'sta
 #[derive(Clone, Debug)]
 pub struct Asked {
     subject: Name,
-    sans: Vec<San>,
+    names: Names,
+}
+
+/// The subjectAltName of a request.
+#[derive(Clone, Debug)]
+enum Names {
+    /// These.
+    Listed(Vec<San>),
+    /// What the certificate before has, to the byte.
+    Same(Box<Extension>),
 }
 
 impl Asked {
@@ -84,7 +95,7 @@ impl Asked {
         let name = name.get(name.len().saturating_sub(LONGEST_NAME)..).unwrap_or("x");
         let name = AttributeTypeAndValue { oid: COMMON_NAME, value: Any::encode_from(&Utf8StringRef::new(name)?)? };
         let subject = Name::from(vec![RelativeDistinguishedName::from(SetOfVec::try_from(vec![name])?)]);
-        Ok(Self { subject, sans })
+        Ok(Self { subject, names: Names::Listed(sans) })
     }
 
     /// Asks for the certificate after this one.
@@ -92,23 +103,33 @@ impl Asked {
     /// > The request Subject field and SubjectAltName extension MUST be identical to the corresponding fields in the certificate
     /// > being renewed/rekeyed.
     ///
-    /// [RFC 7030 §4.2.2](https://www.rfc-editor.org/rfc/rfc7030#section-4.2.2)
+    /// [RFC 7030 §4.2.2](https://www.rfc-editor.org/rfc/rfc7030#section-4.2.2). There are servers that compare bytes.
     ///
     /// # Errors
-    /// The subject cannot be written as DER.
-    pub fn again(leaf: &Leaf) -> Result<Self, RequestError> {
-        Ok(Self { subject: Name::from_der(leaf.subject_der())?, sans: leaf.sans().to_vec() })
+    /// The certificate is none, or has no names.
+    pub fn again(certificate: &[u8]) -> Result<Self, RequestError> {
+        let (_, read) = X509Certificate::from_der(certificate).map_err(|_| RequestError::Certificate)?;
+        let names = read.extensions().iter().find(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
+        let names = names.ok_or(RequestError::Certificate)?;
+        let names = Extension {
+            extn_id: SUBJECT_ALT_NAME,
+            critical: names.critical,
+            extn_value: OctetString::new(names.value)?,
+        };
+        Ok(Self { subject: Name::from_der(read.subject().as_raw())?, names: Names::Same(Box::new(names)) })
     }
 
     fn attributes(&self) -> Result<Attributes, RequestError> {
-        if self.sans.is_empty() {
-            return Ok(Attributes::new());
-        }
-        let names = self.sans.iter().map(general_name).collect::<Result<Vec<_>, _>>()?;
-        let names = Extension {
-            extn_id: SUBJECT_ALT_NAME,
-            critical: self.subject.is_empty(),
-            extn_value: OctetString::new(SubjectAltName(names).to_der()?)?,
+        let names = match &self.names {
+            Names::Listed(sans) if sans.is_empty() => return Ok(Attributes::new()),
+            Names::Listed(sans) => Extension {
+                extn_id: SUBJECT_ALT_NAME,
+                critical: self.subject.is_empty(),
+                extn_value: OctetString::new(
+                    SubjectAltName(sans.iter().map(general_name).collect::<Result<Vec<_>, _>>()?).to_der()?,
+                )?,
+            },
+            Names::Same(names) => Extension::clone(names),
         };
         Ok(SetOfVec::try_from(vec![ExtensionReq(vec![names]).try_into()?])?)
     }
@@ -153,6 +174,12 @@ impl CertificateRequest {
         let request = CertReq { info, algorithm: algorithm(scheme)?, signature: BitString::from_bytes(&signature)? };
         Ok(Self { der: request.to_der()?, spki })
     }
+
+    /// One that was made before.
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, RequestError> {
+        let request = CertReq::from_der(der)?;
+        Ok(Self { der: der.to_vec(), spki: request.info.public_key.to_der()? })
+    }
 }
 
 /// The key as one that signs.
@@ -185,6 +212,9 @@ fn algorithm(scheme: SignatureScheme) -> Result<AlgorithmIdentifierOwned, Reques
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
+    /// What is to be renewed cannot be read.
+    #[error("the certificate that is there cannot be read, or has no names")]
+    Certificate,
     /// It cannot be written as DER.
     #[error("the request cannot be encoded: {0}")]
     Encode(#[from] der::Error),
@@ -244,7 +274,7 @@ mod tests {
         let spec = Spec::nameless().dns("etl.corp.internal").dns("etl").email("etl@corp.internal");
         let spec = spec.ip("10.0.0.1".parse().unwrap()).ip("fd00::1".parse().unwrap()).and_uri("urn:etl");
         let held = TestCa::new("agents.internal").mint(&spec).credential();
-        let asked = Asked::again(held.leaf()).unwrap();
+        let asked = Asked::again(&held.chain()[0]).unwrap();
         let request = CertificateRequest::new(held.key(), &asked, &countermark_mtls::provider()).unwrap();
         let (_, read) = X509CertificationRequest::from_der(&request.der).unwrap();
         assert_eq!(read.certification_request_info.subject.as_raw(), held.leaf().subject_der());
@@ -258,6 +288,19 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert_eq!(sans.collect::<Result<Vec<_>, _>>().unwrap(), held.leaf().sans());
+    }
+
+    #[test]
+    fn names_are_asked_for_as_they_stand_in_the_certificate_before() {
+        let spec = Spec::nameless().dns("ETL.Corp.Internal").email("ETL@corp.internal").and_uri("urn:ETL");
+        let held = TestCa::new("agents.internal").mint(&spec).credential();
+        let (_, before) = X509Certificate::from_der(&held.chain()[0]).unwrap();
+        let before = before.extensions().iter().find(|e| e.oid == OID_X509_EXT_SUBJECT_ALT_NAME).unwrap().value;
+        assert!(before.windows(17).any(|name| name == b"ETL.Corp.Internal"), "as the server wrote it");
+        let asked = Asked::again(&held.chain()[0]).unwrap();
+        let request = CertificateRequest::new(held.key(), &asked, &countermark_mtls::provider()).unwrap();
+        assert!(request.der.windows(before.len()).any(|value| value == before), "{:02x?}", request.der);
+        assert!(matches!(Asked::again(b"no certificate"), Err(RequestError::Certificate)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use self::orders::Order;
 use crate::config::Config;
 use crate::event::Told;
 use crate::issuer::Stations;
-use crate::name::Name;
+use crate::name::{Misnamed, Name};
 use crate::status::{CredentialStatus, Status};
 
 /// What a rotation is made of.
@@ -135,7 +135,7 @@ pub enum StartError {
         source: DeliveryError,
     },
     /// A directory is another identity's.
-    #[error("{credential}: {} is the directory of {found}, and the configuration says {wanted}", dir.display())]
+    #[error("{credential}: {} is the directory of {found}, and the configuration says {wanted}: {why}", dir.display())]
     OtherIdentity {
         /// Which credential.
         credential: Arc<str>,
@@ -145,6 +145,8 @@ pub enum StartError {
         found: String,
         /// Whose it should be.
         wanted: Name,
+        /// In what they differ.
+        why: Box<Misnamed>,
     },
 }
 

@@ -56,6 +56,9 @@ pub struct CredentialStatus {
     pub failures: u32,
     /// At which step the last one failed, and why.
     pub failure: Option<FailureStatus>,
+    /// Whether the issuer has taken the request and will answer later: somebody may have to approve it there.
+    #[serde(default)]
+    pub awaiting_approval: bool,
     /// In how many seconds the next attempt is.
     pub retry_in: Option<u64>,
     /// When a rotation last succeeded: delivered, hooks done, and, with a probe, served.
@@ -121,6 +124,7 @@ impl CredentialStatus {
             failure: machine
                 .cause()
                 .map(|(step, cause)| FailureStatus { step: step.as_str().to_owned(), cause: cause.to_owned() }),
+            awaiting_approval: machine.is_awaiting(),
             retry_in: machine.retry_at().map(|at| at.saturating_sub(now.mono).as_secs()),
             last_success: machine.last_success().map(UnixTime::as_secs),
             duties: duties.collect(),
@@ -146,6 +150,10 @@ impl CredentialStatus {
             }
             _ => lines.push(format!("{} holds no credential that can be used, health red", self.directory)),
         }
+        if self.awaiting_approval {
+            let what = "waiting for approval: it has taken the request and will answer later";
+            lines.push(format!("{}: {what}", self.issuer));
+        }
         match (self.renewing, self.retry_in, self.renewal) {
             (true, _, _) => lines.push(format!("a renewal is under way with {}", self.issuer)),
             (false, Some(retry), _) => lines.push(format!("the next attempt is in {retry} s")),
@@ -153,7 +161,10 @@ impl CredentialStatus {
             (false, None, None) => lines.push("a renewal is due now".to_owned()),
         }
         if let Some(FailureStatus { step, cause }) = &self.failure {
-            lines.push(format!("{} renewals in a row failed, the last at {step}: {cause}", self.failures));
+            lines.push(match self.failures {
+                1 => format!("the last renewal failed at {step}: {cause}"),
+                times => format!("{times} renewals in a row failed, the last at {step}: {cause}"),
+            });
         }
         for duty in self.duties.iter().filter(|duty| !duty.done) {
             let cause = duty.cause.as_deref().unwrap_or("it has not ended yet");
@@ -211,6 +222,16 @@ mod tests {
             "renewing":false,"failures":0,"failure":null,"retry_in":null,"last_success":null,"duties":[{duty}]}}"#
         );
         serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn one_renewal_that_failed_is_no_row_of_them() {
+        let failed = |failures: u32| {
+            let failure = Some(FailureStatus { step: "issue".to_owned(), cause: "no".to_owned() });
+            CredentialStatus { failures, failure, ..status("") }.why(UnixTime::from_secs(110)).join("\n")
+        };
+        assert!(failed(1).contains("the last renewal failed at issue: no"), "{}", failed(1));
+        assert!(failed(2).contains("2 renewals in a row failed, the last at issue: no"), "{}", failed(2));
     }
 
     #[test]

@@ -230,7 +230,11 @@ fn answer(shared: &Shared, path: &'static str, handed: Result<Handed, Refusal>) 
             shared.metrics.issued(path);
             // The audit trail has it; a line of the log for each would cost a wave more than its signatures wait for.
             tracing::debug!(serial = %handed.serial, not_after = %handed.not_after, path, "issued");
-            certificates(cms::certs_only(&handed.chain))
+            // > A successful response MUST be a certs-only CMC Simple PKI Response [...] containing only the certificate that was
+            // > issued.
+            //
+            // [RFC 7030 §4.2.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.2.3). What leads to the root is at cacerts.
+            certificates(cms::certs_only(handed.chain.first()))
         }
         Err(refusal) => {
             shared.metrics.refused(path, refusal.code);

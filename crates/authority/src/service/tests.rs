@@ -182,7 +182,7 @@ impl Holder {
         Self { key: KeyPair::generate(KeyType::P256).unwrap(), chain: Vec::new() }
     }
 
-    /// With the chain that an answer of EST carries.
+    /// With the certificate that an answer of EST carries, and nothing beside it, as clients present it who know no better.
     pub(crate) fn with(self, answer: &Answer) -> Self {
         Self { chain: answer.certificates(), ..self }
     }

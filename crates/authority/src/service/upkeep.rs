@@ -141,8 +141,9 @@ impl Upkeep {
     /// What another process, or a hand, has changed in the directory counts at once; what could not be read is read again.
     async fn follow(&mut self, now: UnixTime) {
         if self.directory.is_due(&self.shared.authority.watched(), now) {
-            let lists = self.shared.reload_lists();
+            // Whoever signs first: trust knows the intermediates by that.
             let directory = self.shared.desk.refresh().await;
+            let lists = self.shared.reload_lists();
             self.shared.troubles.note(Part::Directory, &directory);
             self.directory.note(lists && directory.is_ok(), now);
         }
@@ -238,7 +239,8 @@ impl Shared {
         let changed = self.lists.borrow().etag != lists.etag;
         let own = self.authority.trust_domain();
         let roots = |trust: &Trust| trust.bundle(own).map(Bundle::to_pem);
-        let moved = changed || roots(&self.trust.borrow()) != roots(&trust);
+        let others = !self.trust.borrow().completed_by(own).eq(trust.completed_by(own));
+        let moved = changed || others || roots(&self.trust.borrow()) != roots(&trust);
         if moved {
             self.trust.send_replace(trust);
         }

@@ -334,7 +334,7 @@ fn the_inventory_is_on_the_disk_before_the_answer_leaves() {
 
     let text = std::fs::read_to_string(&trace).unwrap();
     // The bag is longer than anything that is sent after it; the handshake comes before it.
-    let sent = sends(&text, 1500);
+    let sent = sends(&text, 700);
     let (Some(first), Some(&sent)) = (sent.first(), sent.last()) else { panic!("nothing was sent:\n{text}") };
     assert!(*first < sent, "the handshake and the answer:\n{text}");
     let synced_by_then = syncs(&text).iter().filter(|at| **at < sent).count();

@@ -51,7 +51,7 @@ fn a_root_must_sign_certificates() {
     params.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
     assert_eq!(refusal(params.clone()), AuthorityError::NoKeyCertSign);
     params.key_usages.clear();
-    assert_eq!(refusal(params), AuthorityError::NoKeyCertSign);
+    assert_eq!(refusal(params), AuthorityError::NoKeyUsage);
 }
 
 #[test]

@@ -78,6 +78,24 @@ pub(crate) fn verify(identifier: &[u8], spki: &[u8], message: &[u8], signature: 
     Err(if known { SignatureError::Invalid } else { SignatureError::Unsupported })
 }
 
+/// Verifies that the key in `spki_der` signed a certificate, and nothing else about either.
+///
+/// # Errors
+/// [`SignatureError`]; a certificate that cannot be taken apart is malformed.
+pub fn verify_certificate(der: &[u8], spki_der: &[u8]) -> Result<(), SignatureError> {
+    let (algorithm, tbs, signature) = split_certificate(der).ok_or(SignatureError::Malformed)?;
+    verify(algorithm, spki_der, tbs, signature)
+}
+
+/// The algorithm identifier (without its sequence), what is signed, and the signature.
+fn split_certificate(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut fields = Reader::new(Reader::only(der, SEQUENCE)?);
+    let tbs = fields.expect(SEQUENCE)?.whole;
+    let algorithm = fields.expect(SEQUENCE)?.content;
+    let [0, signature @ ..] = fields.expect(BIT_STRING)?.content else { return None };
+    fields.is_empty().then_some((algorithm, tbs, signature))
+}
+
 /// The algorithm identifier (without its sequence) and the key bits of a `SubjectPublicKeyInfo`.
 fn split_spki(spki: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = Reader::new(Reader::only(spki, SEQUENCE)?);
@@ -94,8 +112,8 @@ pub enum SignatureError {
     /// The key did not make it.
     #[error("the signature is not by that key")]
     Invalid,
-    /// The key is not a public key in DER.
-    #[error("the public key is malformed")]
+    /// The key, or what was signed, is not in DER.
+    #[error("the public key or what it signed is malformed")]
     Malformed,
     /// No algorithm that is believed.
     #[error("the signature algorithm is not supported; ECDSA, Ed25519 and RSA with SHA-2 are")]

@@ -165,6 +165,10 @@ fn intermediates_keep_the_rules_of_signing_certificates() {
     let mut params = ca_params("no keyCertSign");
     params.key_usages = vec![KeyUsagePurpose::CrlSign];
     assert_eq!(refusal(params), AuthorityError::NoKeyCertSign);
+    let mut params = ca_params("no keyUsage");
+    params.key_usages = Vec::new();
+    let error = refusal(params);
+    assert!(error == AuthorityError::NoKeyUsage && error.to_string().contains("it has no keyUsage"), "{error}");
     let mut params = ca_params("no CA");
     params.is_ca = IsCa::ExplicitNoCa;
     assert_eq!(refusal(params), AuthorityError::NotCa);
@@ -192,6 +196,33 @@ fn a_seventh_intermediate_is_too_many() {
     let credential = pki.intermediate.credential(PATH, &many);
     assert_eq!(verify(&lax(&pki.root), &credential).unwrap_err(), ChainError::TooManyIntermediates { found: 7 });
     verify(&lax(&pki.root), &pki.intermediate.credential(PATH, &many[..6])).unwrap();
+}
+
+#[test]
+fn a_leaf_that_comes_alone_is_completed_by_what_is_known_and_judged_as_ever() {
+    let pki = Pki::new();
+    let lone = pki.intermediate.credential(PATH, &[]);
+    let other = pki.root.intermediate("other");
+    let beside = || vec![other.der.clone(), pki.intermediate.der.clone()];
+    assert!(matches!(verify(&pki.trust(pki.good_crls()), &lone), Err(ChainError::UnknownAuthority { .. })));
+    let trust = pki.trust(pki.good_crls()).completing(&td(), beside());
+    for _warm in 0..2 {
+        let authorities = verify(&trust, &lone).unwrap().authorities().len();
+        assert_eq!(authorities, 2);
+        verify(&trust, &pki.credential).unwrap();
+    }
+    // It is nobody's intermediate of that name, and none that a root does not sign.
+    let impostor = Ca::root("else").intermediate("intermediate");
+    let trust = pki.trust(pki.good_crls()).completing(&td(), vec![impostor.der.clone()]);
+    assert!(matches!(verify(&trust, &lone), Err(ChainError::UnknownAuthority { .. })));
+    assert!(verify(&trust, &impostor.credential(PATH, &[])).is_err());
+    // Without a list of the one that completes, or where that one is revoked, nothing is believed.
+    let trust = pki.trust(vec![pki.root.crl(&[])]).completing(&td(), beside());
+    assert!(matches!(verify(&trust, &lone), Err(ChainError::RevocationUnknown { .. })));
+    let serial = Authority::parse(&pki.intermediate.der, &td()).unwrap().serial().as_bytes().to_vec();
+    let lists = vec![pki.root.crl_of(&[serial], 100), pki.intermediate.crl(&[])];
+    let trust = pki.trust(lists).completing(&td(), beside());
+    assert!(matches!(verify(&trust, &lone), Err(ChainError::Revoked { which: Link::Authority(_), .. })));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) struct Domain {
     pub(super) roots: Vec<Arc<Signer>>,
     pub(super) lists: Lists,
     pub(super) revocation: Revocation,
+    /// What completes a leaf that comes alone, by the subject's DER.
+    beside: Vec<(Box<[u8]>, CertificateDer<'static>)>,
     /// Intermediates that stood in a verified path, by thumbprint: parsed once, their list looked for once.
     known: ArcSwap<HashMap<Thumbprint, Arc<Signer>>>,
 }
@@ -44,7 +46,26 @@ impl Domain {
         }
         let roots = bundle.authorities().iter().map(|root| Arc::new(Signer::new(Arc::clone(root)))).collect();
         let lists = Lists::new(crls);
-        Ok(Self { bundle, anchors, roots, lists, revocation, known: ArcSwap::default() })
+        Ok(Self { bundle, anchors, roots, lists, revocation, beside: Vec::new(), known: ArcSwap::default() })
+    }
+
+    /// Completes a leaf that comes alone by these. What is no CA of this trust domain could lead nowhere, and is left out.
+    pub(super) fn complete_by(&mut self, intermediates: Vec<CertificateDer<'static>>) {
+        let named = intermediates.into_iter().filter_map(|der| {
+            let authority = Authority::parse(&der, self.bundle.trust_domain()).ok()?;
+            Some((authority.subject_der().into(), der))
+        });
+        self.beside = named.collect();
+    }
+
+    pub(super) fn completed_by(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.beside.iter().map(|(_, der)| der)
+    }
+
+    /// What stands in for the intermediates of a leaf that came alone: those that have its issuer's name.
+    fn issuers_of(&self, leaf: &Leaf) -> Vec<CertificateDer<'_>> {
+        let named = self.beside.iter().filter(|(subject, _)| **subject == *leaf.issuer_der());
+        named.take(MAX_INTERMEDIATES).map(|(_, der)| CertificateDer::from(der.as_ref())).collect()
     }
 
     pub(super) fn crls(&self) -> &[Arc<Crl>] {
@@ -82,6 +103,8 @@ impl Domain {
         }
         leaf.permits(usage)?;
         require_time(Link::Leaf, leaf.not_before(), leaf.not_after(), now)?;
+        let beside = if intermediates.is_empty() { self.issuers_of(leaf) } else { Vec::new() };
+        let intermediates = if intermediates.is_empty() { beside.as_slice() } else { intermediates };
         let presented = self.read(intermediates)?;
         let certificate =
             EndEntityCert::try_from(first).map_err(|error| ChainError::Malformed { detail: error.to_string() })?;

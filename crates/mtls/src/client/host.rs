@@ -10,7 +10,7 @@ use countermark_identity::Clock;
 use http::{Request, Response};
 use http_body_util::Full;
 use rustls::client::Resumption;
-use rustls::{AlertDescription, CertificateError, RootCertStore};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -31,6 +31,7 @@ pub struct HostClient {
     tls: TlsConnector,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    tls12: bool,
 }
 
 impl std::fmt::Debug for HostClient {
@@ -68,7 +69,8 @@ impl HostClient {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.resumption = Resumption::disabled();
         let tls = TlsConnector::from(Arc::new(tls));
-        Ok(Self { tls, connect_timeout: config.connect_timeout, handshake_timeout: config.handshake_timeout })
+        let (connect_timeout, handshake_timeout) = (config.connect_timeout, config.handshake_timeout);
+        Ok(Self { tls, connect_timeout, handshake_timeout, tls12: config.tls12 })
     }
 
     /// Sends a request to an `https` URL, once the server is who it should be, and reads the whole answer, `limit` bytes of it at
@@ -86,25 +88,39 @@ impl HostClient {
         let authority = once::authority(url).ok_or_else(not_https)?;
         let server = name(authority.host()).map_err(|_| not_https())?;
         let host = authority.host().trim_matches(['[', ']']);
-        let tcp = TcpStream::connect((host, authority.port_u16().unwrap_or(443)));
-        let tcp = within(self.connect_timeout, tcp).await?.map_err(HostClientError::Connect)?;
-        let stream = within(self.handshake_timeout, self.tls.connect(server, tcp)).await?.map_err(handshake)?;
+        let port = authority.port_u16().unwrap_or(443);
+        let unreachable = |source| HostClientError::Connect { address: format!("{}:{port}", authority.host()), source };
+        let tcp = within(self.connect_timeout, TcpStream::connect((host, port))).await?.map_err(unreachable)?;
+        let stream = within(self.handshake_timeout, self.tls.connect(server, tcp)).await?;
+        let stream = stream.map_err(|error| self.explain(error).unwrap_or_else(unreachable))?;
         once::exchange(stream, request, limit).await.map_err(exchange)
+    }
+
+    /// What a handshake failed of; the error itself where that was not TLS.
+    fn explain(&self, error: io::Error) -> Result<HostClientError, io::Error> {
+        let tls12 = self.tls12;
+        Ok(match find::<rustls::Error>(&error) {
+            Some(rustls::Error::InvalidCertificate(refused)) => HostClientError::Refused(refused.clone()),
+            Some(
+                rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+                | rustls::Error::PeerIncompatible(
+                    PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+                ),
+            ) => HostClientError::Version { tls12 },
+            // In TLS 1.3 our certificate leaves only after the handshake is done here.
+            Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) if !tls12 => {
+                HostClientError::NothingInCommon
+            }
+            Some(rustls::Error::AlertReceived(alert)) => HostClientError::RefusedByServer { alert: *alert },
+            Some(other) => HostClientError::Tls(other.clone()),
+            None => return Err(error),
+        })
     }
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, HostClientError> {
     tokio::time::timeout(limit, work).await.map_err(|_| HostClientError::Timeout { limit })
-}
-
-/// What a handshake failed of.
-fn handshake(error: io::Error) -> HostClientError {
-    match find::<rustls::Error>(&error) {
-        Some(rustls::Error::InvalidCertificate(refused)) => HostClientError::Refused(refused.clone()),
-        Some(rustls::Error::AlertReceived(alert)) => HostClientError::RefusedByServer { alert: *alert },
-        Some(other) => HostClientError::Tls(other.clone()),
-        None => HostClientError::Connect(error),
-    }
 }
 
 /// In TLS 1.3 a server refuses our certificate after our handshake has finished.
@@ -120,8 +136,13 @@ fn exchange(error: BoxError) -> HostClientError {
 #[non_exhaustive]
 pub enum HostClientError {
     /// There is no connection to the server.
-    #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Our own credential cannot be used.
     #[error("our own certificate cannot be used: {0}")]
     Credential(#[source] rustls::Error),
@@ -134,6 +155,12 @@ pub enum HostClientError {
         /// What was asked for.
         uri: String,
     },
+    /// The server ended the handshake before it could see our certificate.
+    #[error(
+        "the server has no cipher suite, key exchange or signature algorithm of TLS 1.3 in common with us (handshake_failure); \
+         let it take the usual ones"
+    )]
+    NothingInCommon,
     /// The server's certificate is not one to believe.
     #[error("the server's certificate is refused: {}", words(.0))]
     Refused(CertificateError),
@@ -158,6 +185,12 @@ pub enum HostClientError {
     /// TLS failed for a reason other than a certificate.
     #[error("tls: {0}")]
     Tls(#[source] rustls::Error),
+    /// The server speaks no version of TLS that is spoken here.
+    #[error("the server speaks no TLS 1.3{}; let it speak TLS 1.3", if *tls12 { " and no TLS 1.2" } else { "" })]
+    Version {
+        /// Whether 1.2 was offered, too.
+        tls12: bool,
+    },
 }
 
 fn words(refused: &CertificateError) -> String {

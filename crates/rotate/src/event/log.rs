@@ -15,6 +15,14 @@ impl Told {
             Event::Renewing { reason } => {
                 tracing::info!(credential, event = name, reason = reason.as_str(), "renewing")
             }
+            Event::AwaitingApproval { retry } => {
+                tracing::info!(
+                    credential,
+                    event = name,
+                    ?retry,
+                    "waiting for approval: the issuer has taken the request"
+                );
+            }
             Event::Renewed { serial, not_after, generation } => {
                 tracing::info!(credential, event = name, %serial, %not_after, generation, "delivered the next generation");
             }
@@ -40,6 +48,12 @@ impl Told {
         match &self.event {
             Event::RenewalFailed { step, failures, cause, retry } => {
                 tracing::warn!(credential, event = name, step = step.as_str(), failures, ?retry, %cause, "no next credential; the last good one is kept");
+            }
+            Event::FoundExpired { serial, not_after } => {
+                tracing::warn!(credential, event = name, %serial, %not_after, "found a credential that has expired");
+            }
+            Event::IssuerUnready { issuer, cause } => {
+                tracing::warn!(credential, event = name, issuer, %cause, "a renewal would fail");
             }
             Event::RefreshFailed { step, cause } => {
                 tracing::warn!(credential, event = name, step = step.as_str(), %cause, "trust and window could not be fetched anew");

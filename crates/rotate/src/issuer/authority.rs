@@ -24,8 +24,8 @@ pub(super) use self::lists::lists;
 use super::est::{Est, WELL_KNOWN, spki_of};
 use super::wire::{self, Wire, WireError, expected};
 use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf, Windows};
+use crate::chain::Known;
 use crate::config::CredentialEntry;
-use crate::pkcs7;
 use crate::request;
 use crate::schedule::Window;
 
@@ -37,13 +37,15 @@ pub(crate) struct Base {
     pub(crate) trust_domain: TrustDomain,
     /// The number that the bundle has now; an older one is not taken.
     pub(crate) sequence: Option<u64>,
+    /// By what the chains of its answers are completed.
+    pub(crate) known: Known,
 }
 
 impl Base {
     /// Its EST side.
     pub(crate) fn est(&self) -> Result<Est, WireError> {
         let base = wire::join(&self.url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?;
-        Ok(Est::new(self.wire.clone(), base))
+        Ok(Est::new(self.wire.clone(), base, self.known.clone()))
     }
 
     /// The roots and revocation lists, as it has them now.
@@ -86,7 +88,7 @@ impl Base {
         for pem in answer.chain {
             found.push(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| WireError::Unexpected("a chain"))?);
         }
-        Ok(pkcs7::chain(&found, &spki_of(csr)?)?)
+        Ok(self.known.chain(&found, &[], &spki_of(csr)?)?.certificates)
     }
 }
 
@@ -150,21 +152,21 @@ pub(super) async fn station(
     now: UnixTime,
 ) -> Result<Station, IssuerError> {
     let trust_domain = entry.identity.trust_domain().clone();
-    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry))?;
+    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry, present))?;
     let mut own = wire::known(present, &trust_domain, &entry.directory)?;
     if !wire::lists_hold(&own, now) {
         // After a long sleep the lists are over, and without them nobody is believed. New ones prove themselves, and of one name the
         // newest that its key signed counts.
         own.crls.extend(fetch_crls(url).await?);
     }
-    let sequence = own.bundle.sequence();
+    let (sequence, known) = (own.bundle.sequence(), Known::new(&own.bundle, Some(&credential)));
     let expired = credential.leaf().not_after() < now;
     let wire = if expired {
         Wire::anonymous(own, expected(server), clock)?
     } else {
         Wire::own(Arc::clone(&credential), own, expected(server), clock)?
     };
-    let base = Base { wire, url: url.clone(), trust_domain, sequence };
+    let base = Base { wire, url: url.clone(), trust_domain, sequence, known };
     let renewing = Arc::new(Renewing { base, expired: expired.then_some(credential) });
     Ok(Station { issuer: renewing.clone(), trust: renewing.clone(), windows: Some(renewing) })
 }

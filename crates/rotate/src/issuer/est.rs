@@ -9,7 +9,7 @@ use bytes::Bytes;
 use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -17,21 +17,23 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::wire::{self, Exchange, Wire, WireError, expected};
 use super::{Coming, OwnTrust, Present, Station, StationError, TrustOf};
+use crate::chain::Known;
 use crate::config::{CredentialEntry, EstServer, IssuerKind};
 use crate::pkcs7;
 use crate::renew::blocking;
 
-/// The operations of one EST server over one way to it.
+/// The operations of one EST server over one way to it. Each answers a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Est {
     wire: Wire,
     /// Above `/simplereenroll`.
     base: Uri,
+    known: Known,
 }
 
 impl Est {
-    pub(crate) const fn new(wire: Wire, base: Uri) -> Self {
-        Self { wire, base }
+    pub(crate) const fn new(wire: Wire, base: Uri, known: Known) -> Self {
+        Self { wire, base, known }
     }
 
     /// Asks for a first certificate with a secret.
@@ -63,40 +65,48 @@ impl Est {
             authorization.set_sensitive(true);
             request = request.header(AUTHORIZATION, authorization);
         }
-        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await?.success()?;
-        Ok(pkcs7::chain(&pkcs7::certificates(&answer)?, &spki_of(csr)?)?)
+        let answer = self.wire.send(request.body(Full::new(in_lines(csr)))?).await;
+        let answer = answer.map_err(|error| match error {
+            refusal if self.known.lone && refusal.is_refusal_of_ours() => WireError::Lone(Box::new(refusal)),
+            other => other,
+        })?;
+        if answer.status == StatusCode::ACCEPTED {
+            return Err(WireError::Accepted { retry_after: answer.retry_after() });
+        }
+        self.chain(&pkcs7::certificates(&answer.success()?)?, &spki_of(csr)?).await
+    }
+
+    /// The chain of what was answered, which is to be the leaf alone: what leads to the root is what led there from the certificate
+    /// before it, or what the server tells elsewhere ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)).
+    /// Nothing is believed for that.
+    async fn chain(
+        &self,
+        answered: &[CertificateDer<'static>],
+        spki: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, WireError> {
+        let chain = self.known.chain(answered, &[], spki)?;
+        if chain.leads {
+            return Ok(chain.certificates);
+        }
+        let told = match self.wire.get(&self.base, "/cacerts").await.and_then(Exchange::success) {
+            Ok(told) => pkcs7::certificates(&told).map_err(WireError::Authorities),
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(told) => Ok(self.known.chain(answered, &told, spki)?.certificates),
+            Err(error @ WireError::Authorities(_)) if chain.certificates.len() == 1 => Err(error),
+            Err(error) => {
+                // A root that is not known yet may have signed it. Whether that is so is judged with the rest.
+                tracing::debug!(%error, "the server does not tell the certificates of its authority");
+                Ok(chain.certificates)
+            }
+        }
     }
 }
 
 impl Issuer for Est {
     fn issue<'a>(&'a self, csr: &'a [u8]) -> Issuing<'a> {
-        Box::pin(async move {
-            let chain = self.reenroll(csr).await?;
-            match chain.as_slice() {
-                [leaf] => Ok(self.completed(leaf, csr).await?),
-                _ => Ok(chain),
-            }
-        })
-    }
-}
-
-impl Est {
-    /// The chain of a leaf that was answered alone: what leads to the root, a server tells elsewhere
-    /// ([RFC 7030 §4.1.3](https://www.rfc-editor.org/rfc/rfc7030#section-4.1.3)). Nothing is believed for that.
-    async fn completed(
-        &self,
-        leaf: &CertificateDer<'static>,
-        csr: &[u8],
-    ) -> Result<Vec<CertificateDer<'static>>, WireError> {
-        let known = match self.wire.get(&self.base, "/cacerts").await.and_then(Exchange::success) {
-            Ok(known) => pkcs7::certificates(&known)?,
-            Err(error) => {
-                // A root may have signed it. Whether that is so is judged with the rest.
-                tracing::debug!(%error, "the server does not tell the certificates of its authority");
-                return Ok(vec![leaf.clone()]);
-            }
-        };
-        Ok(pkcs7::chain(&[std::slice::from_ref(leaf), known.as_slice()].concat(), &spki_of(csr)?)?)
+        Box::pin(async move { Ok(self.reenroll(csr).await?) })
     }
 }
 
@@ -111,12 +121,9 @@ pub(super) fn station(
     let IssuerKind::Est { url, server, bundle, crl } = kind else {
         return Err(WireError::Unexpected("an EST issuer").into());
     };
-    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry))?;
-    let not_after = credential.leaf().not_after();
-    if not_after < now {
-        let (credential, directory) = (Arc::clone(&entry.name), entry.directory.display().to_string());
-        return Err(StationError::Expired { credential, directory, not_after }.into());
-    }
+    let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry, present))?;
+    let before = Arc::clone(&credential);
     let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
     let wire = match server {
         EstServer::Spiffe { server, revocation } => {
@@ -126,13 +133,13 @@ pub(super) fn station(
     };
     let files = Files::new(entry, bundle.as_deref(), crl.as_deref());
     // What cannot be read now is known before a certificate is asked for.
-    files.read()?;
+    let known = Known::new(&files.read()?.bundle, Some(&before));
     let base = if url.path().trim_matches('/').is_empty() {
         wire::join(url, WELL_KNOWN).parse().map_err(|_| WireError::Unexpected("a URL"))?
     } else {
         url.clone()
     };
-    Ok(Station { issuer: Arc::new(Est::new(wire, base)), trust: Arc::new(files), windows: None })
+    Ok(Station { issuer: Arc::new(Est::new(wire, base, known)), trust: Arc::new(files), windows: None })
 }
 
 /// Trust material from files of the configuration, or what counts in the directory: not what a generation was delivered with, with
@@ -186,6 +193,29 @@ impl TrustOf for Files {
     fn in_files(&self) -> Option<Result<OwnTrust, IssuerError>> {
         Some(self.read())
     }
+}
+
+/// What is wrong with the files that an EST issuer's entry names, which are read again for each renewal.
+pub(crate) fn faults(entry: &CredentialEntry) -> Vec<String> {
+    let IssuerKind::Est { server, bundle, crl, .. } = &entry.issuer.kind else { return Vec::new() };
+    let roots = match server {
+        EstServer::Host { roots } => self::roots(roots).err().map(|error| error.to_string()),
+        EstServer::Spiffe { .. } => None,
+    };
+    let bundle = bundle.as_deref().and_then(|path| {
+        let parse = |text: Vec<u8>| Bundle::from_pem(entry.identity.trust_domain().clone(), &text);
+        let fault = match std::fs::read(path) {
+            Ok(text) => parse(text).err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        fault.map(|fault| format!("the trust bundle in {} cannot be used: {fault}", path.display()))
+    });
+    let crl = crl.as_deref().and_then(|path| {
+        let fault = directory::read_crls(path).err()?.to_string();
+        let named = fault.contains(&path.display().to_string());
+        Some(if named { fault } else { format!("the revocation lists in {} cannot be used: {fault}", path.display()) })
+    });
+    [roots, bundle, crl].into_iter().flatten().collect()
 }
 
 /// The roots by which a server of strangers is known: every certificate of the file, and each an authority's.

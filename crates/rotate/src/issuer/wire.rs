@@ -11,9 +11,10 @@ use countermark_mtls::{
     AnonymousClient, Client, ClientConfig, ClientError, ExpectedServer, HostClient, HostClientError, TrustGenerations,
     UnusableCredential, VerifiedServer,
 };
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
+use httpdate::parse_http_date;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -162,10 +163,16 @@ impl Exchange {
         (plain && self.proven).then(|| format!(": {text}"))
     }
 
-    /// How long to wait before the next request, if the answer says so.
+    /// How long to wait before the next request, if the answer says so: in seconds, or until a date, by the clock of whoever wrote it
+    /// ([RFC 9110 §10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-        Some(Duration::from_secs(seconds))
+        let text = |name| self.headers.get(name)?.to_str().ok().map(str::trim);
+        let asked = text(RETRY_AFTER)?;
+        if let Ok(seconds) = asked.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let (until, written) = (parse_http_date(asked).ok()?, parse_http_date(text(DATE)?).ok()?);
+        Some(until.duration_since(written).unwrap_or_default())
     }
 }
 
@@ -219,14 +226,23 @@ pub(super) fn lists_hold(own: &OwnTrust, now: UnixTime) -> bool {
 /// Why an issuer gave no answer that counts. Holds nothing of one but a code, or a line of plain text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
+    #[error("the issuer has taken the request and will answer later (202); somebody may have to approve it there")]
+    Accepted { retry_after: Option<Duration> },
     #[error(transparent)]
     Answer(#[from] crate::pkcs7::AnswerError),
+    #[error("the issuer does not tell the certificates of its authority (/cacerts): {0}")]
+    Authorities(#[source] crate::pkcs7::AnswerError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("our own certificate cannot be used: {0}")]
     Credential(#[from] UnusableCredential),
     #[error(transparent)]
     Host(#[from] HostClientError),
+    #[error(
+        "{0}; the credential that is there is a leaf alone: put into its tls.crt the leaf first, then the intermediates \
+         (those of /cacerts)"
+    )]
+    Lone(Box<Self>),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     #[error("the roots of the server in {} cannot be used: {what}", path.display())]
@@ -243,16 +259,86 @@ pub(crate) enum WireError {
     Unexpected(&'static str),
 }
 
+impl WireError {
+    /// Whether the server did not take our certificate.
+    pub(super) const fn is_refusal_of_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Client(ClientError::RefusedByServer { .. }) | Self::Host(HostClientError::RefusedByServer { .. })
+        )
+    }
+}
+
 /// How long an issuer asks to be left alone, if that is what the error is about.
 pub(crate) fn retry_after(error: &countermark_credential::IssuerError) -> Option<Duration> {
     match error.downcast_ref()? {
-        WireError::Status { retry_after, .. } => *retry_after,
+        WireError::Accepted { retry_after } | WireError::Status { retry_after, .. } => *retry_after,
         _ => None,
     }
 }
 
+/// What an issuer has decided about a request, as far as its error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// None yet: it has the request.
+    Later,
+    /// It gives nothing for this request.
+    No,
+    /// Nobody knows: it did not answer, or not as one that has decided.
+    Unknown,
+}
+
+pub(crate) fn decision(error: &countermark_credential::IssuerError) -> Decision {
+    match error.downcast_ref() {
+        Some(WireError::Accepted { .. }) => Decision::Later,
+        Some(WireError::Answer(_) | WireError::TooLarge) => Decision::No,
+        Some(WireError::Status { status, .. }) if status.is_client_error() && !PASSING.contains(status) => Decision::No,
+        _ => Decision::Unknown,
+    }
+}
+
+/// Refusals that are about the moment, not about the request.
+const PASSING: &[StatusCode] = &[StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a refusal in plain text that is shown.
 const MOST_WORDS: usize = 300;
 /// A revocation list of 100,000 entries has 4 MB.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn told(headers: &[(&'static str, &'static str)]) -> Option<Duration> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        let (status, headers) = (StatusCode::ACCEPTED, headers.collect());
+        Exchange { status, headers, body: Bytes::new(), server: None, proven: true }.retry_after()
+    }
+
+    #[test]
+    fn an_issuer_says_when_to_come_back_in_seconds_or_by_its_own_clock() {
+        let date = ("date", "Fri, 31 Dec 1999 23:59:59 GMT");
+        assert_eq!(told(&[("retry-after", "120")]), Some(Duration::from_secs(120)));
+        let until = ("retry-after", "Sat, 01 Jan 2000 00:10:59 GMT");
+        assert_eq!(told(&[until, date]), Some(Duration::from_secs(660)));
+        assert_eq!(told(&[("retry-after", "Fri, 31 Dec 1999 23:00:00 GMT"), date]), Some(Duration::ZERO));
+        assert_eq!(told(&[until]), None, "by whose clock?");
+        assert_eq!(told(&[("retry-after", "soon"), date]), None);
+        assert_eq!(told(&[date]), None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_bad_moment() {
+        let status = |status| decision(&WireError::Status { status, code: String::new(), retry_after: None }.into());
+        assert_eq!(status(StatusCode::FORBIDDEN), Decision::No);
+        assert_eq!(status(StatusCode::BAD_REQUEST), Decision::No);
+        assert_eq!(status(StatusCode::TOO_MANY_REQUESTS), Decision::Unknown);
+        assert_eq!(status(StatusCode::SERVICE_UNAVAILABLE), Decision::Unknown);
+        assert_eq!(decision(&WireError::Accepted { retry_after: None }.into()), Decision::Later);
+        assert_eq!(decision(&WireError::Timeout { limit: PATIENCE }.into()), Decision::Unknown);
+        assert_eq!(decision(&WireError::Answer(crate::pkcs7::AnswerError::NotOurs).into()), Decision::No);
+        assert_eq!(decision(&"connection refused".into()), Decision::Unknown);
+    }
+}

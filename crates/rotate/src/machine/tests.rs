@@ -104,6 +104,14 @@ fn nothing_there_is_renewed_at_once() {
 }
 
 #[test]
+fn what_has_expired_is_found_as_that() {
+    let mut bench = Bench::new(0, false);
+    let life = bench.life(1, 3600);
+    bench.pass(3601);
+    assert_eq!(bench.found(Some(life), Some(4)), ["found_expired", "red", "renewing: scheduled", "renew"]);
+}
+
+#[test]
 fn what_is_good_is_kept_until_its_time_and_then_renewed_once() {
     let mut bench = Bench::new(0, false);
     let life = bench.life(1, 3600);

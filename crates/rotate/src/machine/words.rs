@@ -64,6 +64,13 @@ pub enum Input {
         /// How long the issuer asks to be left alone.
         after: Option<Duration>,
     },
+    /// A renewal ended with the request taken, and an answer that comes later.
+    Accepted {
+        /// In words.
+        cause: String,
+        /// How long the issuer asks to be left alone.
+        after: Option<Duration>,
+    },
     /// A hook ended.
     Hooked {
         /// Which.
@@ -136,6 +143,8 @@ pub struct Memory {
     pub last_success: Option<UnixTime>,
     /// Renewals that failed in a row.
     pub failures: u32,
+    /// When a request is sent again that the issuer has taken and will answer later.
+    pub accepted: Option<UnixTime>,
     /// The generation that the following is about.
     pub generation: Option<u64>,
     /// The trust material that the following is about.

@@ -102,5 +102,5 @@ pub(super) fn verify_trust(
 pub(super) fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
     let trust_domain = entry.identity.trust_domain();
     let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
-    Ok(Present { credential: None, trust }.own(trust_domain))
+    Ok(Present { trust, ..Present::default() }.own(trust_domain))
 }

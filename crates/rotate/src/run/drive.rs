@@ -26,7 +26,7 @@ use super::{Handle, Observe, Setup, StartError};
 use crate::config::Config;
 use crate::event::{Event, Told};
 use crate::hook::Attempts;
-use crate::issuer::Listing;
+use crate::issuer::{self, Listing};
 use crate::machine::{Action, Input, Moment, TrustMark};
 use crate::status::Status;
 
@@ -114,7 +114,21 @@ impl Rotation {
         for opened in opened {
             rotation.admit(opened);
         }
+        rotation.look_at_issuers();
         Ok((rotation, Handle { orders }))
+    }
+
+    /// Says which files of issuers cannot be used, before a renewal is due that would fail of them.
+    fn look_at_issuers(&self) {
+        let mut said = BTreeSet::new();
+        for slot in self.slots.values() {
+            for cause in issuer::faults(&slot.entry) {
+                let issuer = slot.entry.issuer.name.clone();
+                if said.insert((issuer.clone(), cause.clone())) {
+                    self.say(Some(Arc::clone(&slot.entry.name)), Event::IssuerUnready { issuer, cause });
+                }
+            }
+        }
     }
 
     /// Runs until `shutdown`; what is being written then is written to its end.
@@ -147,7 +161,8 @@ impl Rotation {
         self.slots.iter().all(|(id, slot)| {
             let failed = slot.machine.failures() > before.get(id).copied().unwrap_or_default();
             let fresh = slot.machine.renewal().is_some_and(|renewal| renewal > now.wall);
-            !slot.machine.is_renewing() && (failed || fresh) && slot.machine.is_tried()
+            let ended = failed || fresh || slot.machine.is_awaiting();
+            !slot.machine.is_renewing() && ended && slot.machine.is_tried()
         })
     }
 

@@ -91,7 +91,7 @@ impl Job {
     pub(super) fn broken(self) -> Option<Done> {
         let Self::Of { id, entry, kind } = self else { return None };
         let cause = "the work broke off; report this: it is a fault of ours".to_owned();
-        let failure = Failure { step: Step::Prepare, cause: cause.clone(), after: None, trust: None };
+        let failure = Failure::new(Step::Prepare, cause.clone());
         let what = match kind {
             Kind::Hook { hook, generation } => What::Hooked { hook, generation, result: Err(cause) },
             Kind::Lists => What::Listed { result: Err(failure), listing: None },

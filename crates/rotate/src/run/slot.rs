@@ -139,14 +139,13 @@ pub(super) fn judge(
 fn require_identity(entry: &CredentialEntry) -> Result<(), StartError> {
     let Ok(held) = directory::read(&entry.directory) else { return Ok(()) };
     let leaf = held.credential.leaf();
-    if entry.identity.is_of(leaf) {
-        return Ok(());
-    }
+    let Err(why) = entry.identity.require(leaf) else { return Ok(()) };
     Err(StartError::OtherIdentity {
         credential: Arc::clone(&entry.name),
         dir: entry.directory.clone(),
         found: leaf.called(),
         wanted: entry.identity.clone(),
+        why: Box::new(why),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The task with a real directory, an authority in memory, and clocks that a test moves.
 
+mod approval;
 pub(super) mod double;
 #[cfg(feature = "pkcs12")]
 mod keystore;

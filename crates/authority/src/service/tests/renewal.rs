@@ -76,6 +76,34 @@ async fn who_is_revoked_is_refused_by_the_handshake_and_on_kept_connections() {
     assert!(refused.to_string().contains("CertificateRevoked") || !refused.to_string().is_empty(), "{refused}");
 }
 
+/// curl and libest present what simpleenroll answered, and that is the certificate alone.
+#[tokio::test]
+async fn whoever_presents_the_certificate_alone_is_known_by_the_authority_s_own_intermediates() {
+    let estate = Estate::new().await;
+    let alone = |holder: Holder| Holder { chain: holder.chain[..1].to_vec(), ..holder };
+    let (older, fired) =
+        (alone(estate.holder("agent/billing-bot").await), alone(estate.holder("agent/fired-bot").await));
+    let csr = Holder::new().key.request().unwrap();
+    assert_eq!(estate.reenrol(&older, &csr).await.unwrap().status, StatusCode::OK);
+    // Those that signed before, too, and the one that signs since, also where its lists were read before it was known.
+    estate.fixture.clock.advance(Duration::from_secs(60));
+    estate.fixture.authority.renew_intermediate().await.unwrap();
+    let newer = alone(estate.holder("agent/intern-bot").await);
+    estate.shared.desk.refresh().await.unwrap();
+    assert!(estate.shared.reload_lists());
+    for holder in [&older, &newer] {
+        assert_eq!(estate.reenrol(holder, &csr).await.unwrap().status, StatusCode::OK);
+    }
+    let target = Target::Identity(id("agent/fired-bot"));
+    estate.fixture.authority.revoke(&target, RevocationReason::KeyCompromise).await.unwrap();
+    estate.shared.reload_lists();
+    assert!(estate.reenrol(&fired, &csr).await.is_err(), "revocation is judged as ever");
+    // Whom another of that name signed is nobody.
+    let foreign = countermark_testkit::TestCa::with_clock("agents.internal", countermark_testkit::MockClock::at(START));
+    let Minted { chain, .. } = foreign.mint(&foreign.agent_spec("billing-bot"));
+    assert!(estate.reenrol(&Holder { chain, ..Holder::new() }, &csr).await.is_err());
+}
+
 #[tokio::test]
 async fn a_life_that_the_profile_no_longer_permits_is_cut() {
     let estate = Estate::new().await;

@@ -27,7 +27,7 @@ pub(in crate::issuer) async fn lists(
     now: UnixTime,
 ) -> Result<Published, IssuerError> {
     let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
-    let credential = credential.ok_or_else(|| StationError::no_credential(entry))?;
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry, present))?;
     let mut own = wire::known(present, entry.identity.trust_domain(), &entry.directory)?;
     if !wire::lists_hold(&own, now) {
         own.crls.extend(fetch_crls(url).await?);

@@ -77,7 +77,8 @@ impl Rotation {
                 self.next_check = self.next_check.min(check);
                 Input::Delivered { life, generation, trust }
             }
-            Err(Failure { step, cause, after, trust }) => {
+            Err(Failure { pending: true, cause, after, .. }) => Input::Accepted { cause, after },
+            Err(Failure { step, cause, after, trust, .. }) => {
                 self.trust_is(id, trust);
                 Input::Failed { step, cause, after }
             }
@@ -96,7 +97,7 @@ impl Rotation {
                 }
                 Input::Windowed { window, again }
             }
-            Err(Failure { step, cause, after, trust }) => {
+            Err(Failure { step, cause, after, trust, .. }) => {
                 self.trust_is(id, self.newer(id, trust, began));
                 let name = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry.name));
                 self.say(name, Event::RefreshFailed { step, cause });

@@ -93,6 +93,7 @@ impl Rotation {
             self.admit(opened);
         }
         self.follow_lists();
+        self.look_at_issuers();
         self.say(None, Event::ConfigReloaded { added, changed: changed_count, removed, kept });
         Ok(())
     }

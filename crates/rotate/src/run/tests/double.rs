@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use x509_parser::prelude::FromDer as _;
 
 use crate::config::{Config, ConfigError, CredentialEntry, IssuerKind};
-use crate::issuer::{Coming, Files, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf};
+use crate::issuer::{Coming, Files, Listing, Lists, OwnTrust, Present, Station, Stations, TrustOf, WireError};
 use crate::name::Name;
 use crate::run::tests::running::Running;
 use crate::run::{Handle, Observe, Rotation, Setup, StartError};
@@ -59,10 +59,12 @@ pub(in crate::run) enum Mood {
     Garbage,
     Good,
     Lacking,
+    Later,
     More,
     OtherKey,
     OtherName,
     OtherRoot,
+    Refused,
     Same,
     Slow,
     Svid,
@@ -84,6 +86,8 @@ pub(in crate::run) struct Authority {
     /// Whether answers are held back.
     held: watch::Sender<bool>,
     asked: AtomicUsize,
+    /// The requests, as they came.
+    requests: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Authority {
@@ -94,6 +98,11 @@ impl Authority {
     /// How often it was asked for a certificate.
     pub(in crate::run) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// The requests, as they came.
+    pub(in crate::run) fn requests(&self) -> Vec<Vec<u8>> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Holds back every answer, or lets them go.
@@ -172,6 +181,7 @@ impl Issuer for Desk {
             self.authority.most.fetch_max(running, Ordering::SeqCst);
             let mood = *self.authority.mood.lock().unwrap();
             self.authority.asked.fetch_add(1, Ordering::SeqCst);
+            self.authority.requests.lock().unwrap().push(csr.to_vec());
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.authority.held.subscribe().wait_for(|held| !held).await?;
             let answer = self.answer(mood, csr).await;
@@ -199,6 +209,11 @@ impl Desk {
             Mood::Slow => {
                 tokio::time::sleep(Duration::from_secs(29)).await;
                 Err("no answer within 30 s".into())
+            }
+            Mood::Later => Err(WireError::Accepted { retry_after: Some(Duration::from_secs(120)) }.into()),
+            Mood::Refused => {
+                let (status, code) = (http::StatusCode::FORBIDDEN, String::new());
+                Err(WireError::Status { status, code, retry_after: None }.into())
             }
             Mood::Garbage => Ok(vec![CertificateDer::from(b"<html>".to_vec())]),
             Mood::OtherName => Ok(ca.sign(&ca.agent_spec("mallory"), spki)),
@@ -329,6 +344,7 @@ impl Bench {
             flood_verified: AtomicBool::new(false),
             held: watch::Sender::new(false),
             asked: AtomicUsize::new(0),
+            requests: Mutex::default(),
         };
         Self { place: tempfile::tempdir().unwrap(), clock, issuer: Arc::new(issuer) }
     }

@@ -76,7 +76,7 @@ async fn a_directory_of_other_names_is_refused_and_one_that_is_put_there_later_i
         bench.put(&dir, &other);
         let refused = bench.start_with(&etl(&bench, "")).unwrap_err();
         assert!(matches!(refused, StartError::OtherIdentity { .. }), "{refused}");
-        assert!(refused.to_string().contains(&format!("the configuration says {NAMES}")), "{refused}");
+        assert!(refused.to_string().contains(&format!("the configuration says {NAMES}: ")), "{refused}");
     }
     fs::remove_dir_all(&dir).unwrap();
     bench.put(&dir, &spec());
