@@ -207,6 +207,18 @@ pub enum StationError {
         /// Where.
         path: String,
     },
+    /// A credential that proves nothing any more.
+    #[error("the certificate in {directory} expired at {not_after}, and its issuer renews none that has; {}", anew(*issued_here, directory, credential))]
+    Expired {
+        /// Which credential.
+        credential: Arc<str>,
+        /// Where it is.
+        directory: String,
+        /// When it ended.
+        not_after: UnixTime,
+        /// Whether it is one that an authority of ours can sign.
+        issued_here: bool,
+    },
     /// Nothing to prove with who one is.
     #[error("there is no credential in {directory} to renew; {}", first(*issued_here))]
     NoCredential {
@@ -223,20 +235,6 @@ pub enum StationError {
         /// What is wrong with it.
         fault: String,
     },
-    /// It has expired, and by itself proves nothing any more.
-    #[error(
-        "the certificate in {directory} expired at {not_after}, and an EST server renews none that has; enrol it anew with its issuer, \
-         write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, and have the other files \
-         made with `countermark ctl renew {credential}`"
-    )]
-    Expired {
-        /// Which credential.
-        credential: Arc<str>,
-        /// Where it is.
-        directory: String,
-        /// When it ended.
-        not_after: UnixTime,
-    },
     /// Nothing by which to know the issuer.
     #[error("there is no trust bundle of {trust_domain} in {directory} by which to know the issuer")]
     NoTrust {
@@ -252,14 +250,30 @@ impl StationError {
         Self::NoTrust { trust_domain: trust_domain.clone(), directory: directory.display().to_string() }
     }
 
-    /// Why there is no credential to renew by: none, or one that cannot be used.
+    /// Why there is no credential to renew by: none, one that cannot be used, or one that has expired.
     fn no_credential(entry: &CredentialEntry, present: &Present) -> Self {
+        let issued_here = matches!(entry.identity, Name::Spiffe(_));
         let directory = entry.directory.display().to_string();
         match (&present.credential, &present.fault) {
+            (Some(over), _) => {
+                let (credential, not_after) = (Arc::clone(&entry.name), over.leaf().not_after());
+                Self::Expired { credential, directory, not_after, issued_here }
+            }
             (None, Some(fault)) => Self::Unusable { directory, fault: fault.clone() },
-            _ => Self::NoCredential { directory, issued_here: matches!(entry.identity, Name::Spiffe(_)) },
+            (None, None) => Self::NoCredential { directory, issued_here },
         }
     }
+}
+
+/// What follows an expired credential.
+fn anew(issued_here: bool, directory: &str, credential: &str) -> String {
+    if issued_here {
+        return "enrol it anew with `countermark join` or `countermark mint`".to_owned();
+    }
+    format!(
+        "enrol it anew with its issuer, write key, certificate and intermediates, in this order, to {directory}/credential-bundle.pem, \
+         and have the other files made with `countermark ctl renew {credential}`"
+    )
 }
 
 /// Where the first credential comes from.

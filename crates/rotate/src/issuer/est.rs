@@ -121,12 +121,8 @@ pub(super) fn station(
     let IssuerKind::Est { url, server, bundle, crl } = kind else {
         return Err(WireError::Unexpected("an EST issuer").into());
     };
-    let credential = present.credential.clone().ok_or_else(|| StationError::no_credential(entry, present))?;
-    let not_after = credential.leaf().not_after();
-    if not_after < now {
-        let (credential, directory) = (Arc::clone(&entry.name), entry.directory.display().to_string());
-        return Err(StationError::Expired { credential, directory, not_after }.into());
-    }
+    let credential = present.credential.clone().filter(|credential| credential.leaf().not_after() >= now);
+    let credential = credential.ok_or_else(|| StationError::no_credential(entry, present))?;
     let before = Arc::clone(&credential);
     let held = wire::known(present, entry.identity.trust_domain(), &entry.directory);
     let wire = match server {
