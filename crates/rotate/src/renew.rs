@@ -11,8 +11,8 @@ use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-pub(crate) use self::trust::take_lists;
-use self::trust::{deliver_trust, own_there, verify_trust};
+use self::trust::{deliver_trust, verify_trust};
+pub(crate) use self::trust::{own_there, take_lists};
 use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;

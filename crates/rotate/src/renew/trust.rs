@@ -99,7 +99,7 @@ pub(super) fn verify_trust(
 }
 
 /// The roots and lists of its own trust domain that count in a directory, whatever somebody broke of a partner's.
-pub(super) fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
+pub(crate) fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
     let trust_domain = entry.identity.trust_domain();
     let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
     Ok(Present { trust, ..Present::default() }.own(trust_domain))

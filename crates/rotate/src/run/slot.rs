@@ -57,7 +57,13 @@ impl Slot {
         let moved = take_trust(&mut memory, &entry).then_some(Event::TrustMoved);
         let told = told.or(moved);
         let seen = Fingerprint::of(&entry.directory);
-        let found = find(&entry, memory.issued.filter(|_| memory.serial.is_some()), memory.serial.as_ref());
+        let issued = memory.issued.filter(|_| memory.serial.is_some());
+        let found = match renew::own_there(&entry) {
+            // A kill may have come between trust and credential: what does not stand under the roots beside it is renewed at once.
+            Ok(Some(_)) => judge(&entry, issued, memory.serial.as_ref(), now).0,
+            // A first one may stand alone.
+            _ => find(&entry, issued, memory.serial.as_ref()),
+        };
         let machine = Machine::new(duties(&entry), &memory);
         let slot = Self { entry, machine, seen, published: None, hooks, claim };
         Ok(Opened { slot, found, told })
