@@ -13,7 +13,7 @@ use crate::estate::{Estate, serial};
 async fn instead(estate: &mut Estate, answer: &'static [u8], hold: bool) -> tokio::task::JoinHandle<()> {
     estate.stop().await;
     let port: u16 = estate.url.rsplit(':').next().unwrap().parse().unwrap();
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await.unwrap();
+    let listener = bound(port).await;
     tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -25,6 +25,18 @@ async fn instead(estate: &mut Estate, answer: &'static [u8], hold: bool) -> toki
             }
         }
     })
+}
+
+/// A port that was let go of may be somebody's for a moment: each connection that leaves this machine takes one.
+async fn bound(port: u16) -> TcpListener {
+    for _ in 0..100 {
+        match TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await {
+            Ok(listener) => return listener,
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("port {port} stays taken");
 }
 
 #[tokio::test]
