@@ -163,6 +163,27 @@ async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_root_that_a_hand_takes_away_right_after_a_delivery_is_carried_no_further() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (volume, name) = (bench.path("volume"), "partner.example.trust-bundle.pem");
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    fs::write(dir.join("trust/current").join(name), &root).unwrap();
+    let running = bench.started(&format!("projected = \"{}\"\n", volume.display())).await;
+    // Before anybody looks at what was delivered.
+    running.hooked(0).await;
+    assert!(volume.join(name).exists());
+    let version = directory::trust_version(&dir);
+    fs::remove_file(dir.join("trust/current").join(name)).unwrap();
+    let before = bench.clock.passed();
+    running.carried_on(0).await;
+    assert!(bench.clock.passed() - before < Duration::from_secs(60));
+    assert!(volume.join(name).symlink_metadata().is_err() && volume.join("ca.crt").exists());
+    assert_eq!(directory::trust_version(&dir), version, "it is the same version");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_withdrawn_while_an_issuer_without_roots_of_its_own_is_asked_does_not_come_back() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
