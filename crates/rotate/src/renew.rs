@@ -326,6 +326,8 @@ pub(crate) fn present(dir: &Path, name: &Name) -> Present {
     });
     let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == name.trust_domain());
     let there = directory::load_trust(dir).or_else(|_| directory::load_own_trust(dir, name.trust_domain()));
+    // A list that somebody broke costs the lists alone: no root that was withdrawn comes back for it.
+    let there = there.or_else(|_| directory::load_own_bundle(dir, name.trust_domain()));
     let trust = there.ok().filter(own).or_else(|| {
         // Each generation keeps the roots that it was delivered with. By them an issuer is known, and they are delivered to nobody.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))

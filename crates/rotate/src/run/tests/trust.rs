@@ -143,6 +143,25 @@ async fn the_roots_of_a_generation_are_delivered_with_no_lists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lists_that_somebody_broke_bring_back_no_root_that_was_withdrawn() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    fs::write(dir.join("generations/1/agents.internal.trust-bundle.pem"), bench.two_roots().to_pem()).unwrap();
+    let known = || {
+        let identity = &bench.config(&bench.entry("billing-bot", "")).unwrap().credentials[0].identity;
+        let own = crate::renew::present(&dir, identity).own(identity.trust_domain()).unwrap();
+        (own.bundle.roots().to_vec(), own.crls.len())
+    };
+    let [own, _] = bench.roots();
+    assert_eq!(known(), (own.roots().to_vec(), 2));
+    fs::write(dir.join("trust/current/agents.internal.crl.pem"), "-----BEGIN X509 CRL-----\nMII").unwrap();
+    assert_eq!(known(), (own.roots().to_vec(), 0));
+    // Where it is the bundle itself, there is nothing else to know the issuer by.
+    fs::write(dir.join("trust/current/agents.internal.trust-bundle.pem"), "-----BEGIN").unwrap();
+    assert_eq!(known(), (bench.two_roots().roots().to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
