@@ -12,7 +12,7 @@ use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use self::trust::take_lists;
-use self::trust::{deliver_trust, own_there, verify_trust};
+use self::trust::{NO_BUNDLE, deliver_trust, own_there, verify_trust};
 use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;
@@ -294,7 +294,7 @@ pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, 
 pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credential>, String> {
     let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
     entry.identity.require(held.credential.leaf()).map_err(|error| error.to_string())?;
-    let own = own_there(entry)?.ok_or("there is no trust bundle for it")?;
+    let own = own_there(entry)?.ok_or(NO_BUNDLE)?;
     match judged(&entry.identity, held.credential.chain(), &own, now) {
         Ok(()) => Ok(held.credential),
         Err(Verdict::Chain(

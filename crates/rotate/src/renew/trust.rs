@@ -22,13 +22,12 @@ pub(crate) async fn take_lists(
     deliver_trust(entry, move |entry| beside_the_roots(entry, listing, now)).await
 }
 
-/// Published lists and the roots that are there: none where there is nothing to stand beside.
+/// Published lists and the roots that are there: none where there is no credential to stand beside.
 fn beside_the_roots(entry: &CredentialEntry, listing: Listing, now: UnixTime) -> Result<Option<OwnTrust>, Failure> {
     // Not what a generation was delivered with: with it, a root would come back that was withdrawn since.
     let own = own_there(entry).map_err(Failure::at(Step::Deliver))?;
-    let (Some(credential), Some(own)) = (present(&entry.directory, &entry.identity).credential, own) else {
-        return Ok(None);
-    };
+    let Some(credential) = present(&entry.directory, &entry.identity).credential else { return Ok(None) };
+    let own = own.ok_or_else(|| Failure::new(Step::Deliver, NO_BUNDLE.to_owned()))?;
     let Listing { crls, verified, .. } = listing;
     let crls = if verified { crls } else { proven(crls, &own, &credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
@@ -104,3 +103,5 @@ pub(super) fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, Str
     let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
     Ok(Present { trust, ..Present::default() }.own(trust_domain))
 }
+
+pub(super) const NO_BUNDLE: &str = "there is no trust bundle for it";
