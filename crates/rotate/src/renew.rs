@@ -12,7 +12,7 @@ use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use self::trust::take_lists;
-use self::trust::{NO_BUNDLE, deliver_trust, own_there, verify_trust};
+use self::trust::{NO_BUNDLE, deliver_trust, own_there, require_led, verify_trust};
 use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
 use crate::event::Step;
@@ -118,6 +118,7 @@ impl Issued {
             }
             None => own,
         };
+        require_led(&writer, entry, &credential, &own.bundle, now)?;
         let OwnTrust { bundle, crls } = own;
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
         let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
@@ -154,10 +155,11 @@ pub(crate) async fn refresh(
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     let (held, said) = (Arc::clone(&credential), Arc::clone(&station.trust));
-    let trust = deliver_trust(entry, move |entry| {
+    let trust = deliver_trust(entry, move |writer, entry| {
         let own = said.in_files().unwrap_or(Ok(own)).map_err(Failure::of_issuer(Step::Trust))?;
         // What the credential in use does not verify under is not delivered over what it does.
         verify_trust(entry, &held, &own, now).map_err(Failure::at(Step::Verify))?;
+        require_led(writer, entry, &held, &own.bundle, now)?;
         Ok(Some(own))
     });
     let trust = trust.await?;

@@ -46,6 +46,11 @@ fn what_is_there_stays_where_what_comes_later_is_older() {
     let manner = Manner { keeps_newer: true, ..Manner::default() };
     deliver_as(&estate.dir(), &delivery, &manner, NOW).unwrap();
     holds(3, &new);
+    // What has no sequence says nothing about when it is from.
+    assert!(as_others(estate.root.bundle(), &new).unwrap());
+    assert_eq!(estate.load().unwrap().bundles[0].sequence(), None);
+    assert!(as_others(bundle(1), &new).unwrap());
+    holds(1, &new);
     // Whoever delivers on purpose may go back.
     deliver_trust(&estate.dir(), &[bundle(2)], &old).unwrap();
     holds(2, &old);

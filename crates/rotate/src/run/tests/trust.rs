@@ -254,6 +254,40 @@ async fn what_is_withdrawn_while_a_refresh_is_under_way_does_not_come_back() {
     assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
 }
 
+#[tokio::test(start_paused = true)]
+async fn roots_from_a_file_without_a_sequence_follow_those_of_an_authority_that_has_one() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let [own, other] = bench.roots();
+    directory::deliver_trust(&dir, &[own.clone().with_sequence(5)], &[]).unwrap();
+    fs::write(bench.path("issuing-ca.pem"), other.to_pem()).unwrap();
+    bench.issuer.set(Mood::OtherRoot);
+    let running = bench.start_with(&bench.entry("billing-bot", "").replace("\"ca\"", "\"est-by-file\"")).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.renewed(2).await;
+    let there = directory::load_trust(&dir).unwrap();
+    assert_eq!((there.bundles[0].roots(), there.bundles[0].sequence()), (other.roots(), None));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_newer_roots_that_stay_do_not_lead_to_is_not_delivered_beside_them() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let [own, other] = bench.roots();
+    directory::deliver_trust(&dir, &[own.clone().with_sequence(5)], &[]).unwrap();
+    fs::write(bench.path("issuing-ca.pem"), other.with_sequence(4).to_pem()).unwrap();
+    bench.issuer.set(Mood::OtherRoot);
+    let running = bench.start_with(&bench.entry("billing-bot", "").replace("\"ca\"", "\"est-by-file\"")).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+    let refused = |cause: &str| cause.contains("newer and stays (sequence 5)");
+    assert!(matches!(&told, Event::RenewalFailed { step: Step::Verify, cause, .. } if refused(cause)), "{told:?}");
+    assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
+    assert_eq!(directory::current_generation(&dir), Some(1));
+    running.end().await;
+}
+
 /// A clock that something happens by when it is read.
 struct Ticking<F>(F, UnixTime);
 
