@@ -378,7 +378,7 @@ fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let delivered = Switch::new(dir, GENERATIONS).current().is_some();
     let never = was_never_there(dir);
     if is_absent(&base) {
-        return if delivered { Err(missing(base)) } else { load::resolve(dir) };
+        return if delivered { Err(LoadError::TrustGone { path: base }) } else { load::resolve(dir) };
     }
     if !base.is_dir() {
         return Err(LoadError::Io { path: base, source: io::ErrorKind::NotADirectory.into() });

@@ -288,6 +288,32 @@ async fn what_newer_roots_that_stay_do_not_lead_to_is_not_delivered_beside_them(
     running.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_removes_all_trust_material_goes_by_the_roots_of_the_configuration_or_puts_some_there() {
+    for (issuer, by_hand) in [("est-by-file", false), ("est", true)] {
+        let bench = Bench::new();
+        let dir = bench.minted("billing-bot");
+        let [own, _] = bench.roots();
+        fs::write(bench.path("issuing-ca.pem"), own.to_pem()).unwrap();
+        let trust = dir.join("trust");
+        fs::remove_dir_all(&trust).unwrap();
+        let entry = bench.entry("billing-bot", "").replace("\"ca\"", &format!("\"{issuer}\""));
+        let running = bench.start_with(&entry).unwrap();
+        assert!(running.handle.renew("billing-bot").await.unwrap());
+        if by_hand {
+            let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+            let named = |cause: &str| cause.contains("into a new one");
+            assert!(matches!(&told, Event::RenewalFailed { cause, .. } if named(cause)), "{told:?}");
+            fs::create_dir(&trust).unwrap();
+            fs::write(trust.join("agents.internal.trust-bundle.pem"), own.to_pem()).unwrap();
+        }
+        running.renewed(2).await;
+        let there = directory::load_trust(&dir).unwrap();
+        assert_eq!((there.bundles[0].roots(), there.crls.len()), (own.roots(), 0), "{issuer}");
+        running.end().await;
+    }
+}
+
 /// A clock that something happens by when it is read.
 struct Ticking<F>(F, UnixTime);
 
