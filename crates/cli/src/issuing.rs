@@ -202,7 +202,7 @@ const OVERTAKEN: u32 = 16;
 /// Refuses an identity directory with trust material of other trust domains that cannot be read; there may be no directory yet.
 pub(crate) fn require_partners(out: &Path, own: &TrustDomain) -> Outcome<()> {
     match directory::load_partners(out, own) {
-        Ok(_) => Ok(()),
+        Ok(_) | Err(LoadError::TrustGone { .. }) => Ok(()),
         Err(LoadError::Io { path, source })
             if source.kind() == ErrorKind::NotFound && (path == out || path == out.join("trust")) =>
         {

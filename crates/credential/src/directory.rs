@@ -41,7 +41,8 @@ pub use self::names::{
 pub use self::partners::{Partners, salvage_partners};
 pub(crate) use self::trust::{Broken, Material, RawFile, Whose, followed, read_material, target_parent};
 pub use self::trust::{
-    LoadedTrust, deliver_trust, load_own_trust, load_partners, load_trust, own_domain, read_crls, trust_version,
+    LoadedTrust, deliver_trust, load_own_bundle, load_own_trust, load_partners, load_trust, own_domain, read_crls,
+    trust_version,
 };
 pub use self::writer::Writer;
 use crate::bundle::Bundle;

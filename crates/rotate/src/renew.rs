@@ -11,7 +11,7 @@ use countermark_identity::{Clock, UnixTime};
 use countermark_mtls::provider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use self::trust::{deliver_trust, verify_trust};
+use self::trust::{NO_BUNDLE, deliver_trust, require_led, verify_trust};
 pub(crate) use self::trust::{own_there, take_lists};
 use crate::approval::{self, Pending};
 use crate::config::CredentialEntry;
@@ -118,6 +118,7 @@ impl Issued {
             }
             None => own,
         };
+        require_led(&writer, entry, &credential, &own.bundle, now)?;
         let OwnTrust { bundle, crls } = own;
         let crls = vec![DomainCrls { trust_domain: bundle.trust_domain().clone(), crls }];
         let delivery = Delivery { credential: Arc::clone(&credential), bundles: vec![bundle], crls };
@@ -154,10 +155,11 @@ pub(crate) async fn refresh(
     let station = station(&entry, stations.as_ref(), &present, now, Step::Trust).await?;
     let own = station.trust.trust().await.map_err(Failure::of_issuer(Step::Trust))?;
     let (held, said) = (Arc::clone(&credential), Arc::clone(&station.trust));
-    let trust = deliver_trust(entry, move |entry| {
+    let trust = deliver_trust(entry, move |writer, entry| {
         let own = said.in_files().unwrap_or(Ok(own)).map_err(Failure::of_issuer(Step::Trust))?;
         // What the credential in use does not verify under is not delivered over what it does.
         verify_trust(entry, &held, &own, now).map_err(Failure::at(Step::Verify))?;
+        require_led(writer, entry, &held, &own.bundle, now)?;
         Ok(Some(own))
     });
     let trust = trust.await?;
@@ -294,7 +296,7 @@ pub(crate) async fn present_of(entry: &Arc<CredentialEntry>) -> Result<Present, 
 pub(crate) fn good(entry: &CredentialEntry, now: UnixTime) -> Result<Arc<Credential>, String> {
     let held = directory::read(&entry.directory).map_err(|error| error.to_string())?;
     entry.identity.require(held.credential.leaf()).map_err(|error| error.to_string())?;
-    let own = own_there(entry)?.ok_or("there is no trust bundle for it")?;
+    let own = own_there(entry)?.ok_or(NO_BUNDLE)?;
     match judged(&entry.identity, held.credential.chain(), &own, now) {
         Ok(()) => Ok(held.credential),
         Err(Verdict::Chain(
@@ -326,6 +328,8 @@ pub(crate) fn present(dir: &Path, name: &Name) -> Present {
     });
     let own = |trust: &LoadedTrust| trust.bundles.iter().any(|bundle| bundle.trust_domain() == name.trust_domain());
     let there = directory::load_trust(dir).or_else(|_| directory::load_own_trust(dir, name.trust_domain()));
+    // A list that somebody broke costs the lists alone: no root that was withdrawn comes back for it.
+    let there = there.or_else(|_| directory::load_own_bundle(dir, name.trust_domain()));
     let trust = there.ok().filter(own).or_else(|| {
         // Each generation keeps the roots that it was delivered with. By them an issuer is known, and they are delivered to nobody.
         generations(dir).into_iter().find_map(|dir| directory::load_trust(&dir).ok().filter(own))

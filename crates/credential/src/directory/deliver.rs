@@ -34,7 +34,8 @@ pub struct Manner {
     /// Whether a credential that cannot be read is replaced, instead of refusing a directory whose owner is not known. For those
     /// who know by other means whose directory it is; another identity's is refused all the same.
     pub mends: bool,
-    /// Whether bundles and revocation lists that are there already stay where those that are delivered are older.
+    /// Whether bundles and revocation lists that are there already stay where those that are delivered are older; of bundles, where both
+    /// have a sequence.
     pub keeps_newer: bool,
     /// Whether the trust material of other trust domains than the credential's own stays as it is there when the directory is
     /// written to, whatever is delivered of it. What somebody broke of it stays as it was before.

@@ -151,6 +151,12 @@ pub enum LoadError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The directory of the trust material was removed, and what was in it is withdrawn.
+    #[error("{} is gone, and with it all that was in it; put the roots, and the lists if there are any, as files into a new one", path.display())]
+    TrustGone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// A file is larger than any of its kind may be.
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {

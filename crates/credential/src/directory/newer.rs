@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 
 use super::DomainCrls;
-use super::trust::read_material;
+use super::trust::{Material, read_material};
+use super::writer::Writer;
 use crate::authority::Authority;
 use crate::bundle::Bundle;
 use crate::crl::Crl;
@@ -24,9 +25,7 @@ pub(super) fn or_those_there(
     // What cannot be read is not newer.
     let Ok(material) = read_material(dir) else { return (bundles, crls) };
     for bundle in &mut bundles {
-        let trust_domain = bundle.trust_domain().clone();
-        let there = material.bundles.get(&trust_domain).and_then(|file| file.bundle(trust_domain).ok());
-        if let Some(there) = there.filter(|there| there.sequence() > bundle.sequence()) {
+        if let Some(there) = newer_bundle(&material, bundle) {
             *bundle = there;
         }
     }
@@ -44,6 +43,22 @@ pub(super) fn or_those_there(
         }
     }
     (bundles, crls)
+}
+
+/// The bundle that is there, where it is newer: which of two it is cannot be told where one has no sequence, as one from a file that
+/// somebody wrote.
+fn newer_bundle(material: &Material, bundle: &Bundle) -> Option<Bundle> {
+    let trust_domain = bundle.trust_domain();
+    let there = material.bundles.get(trust_domain)?.bundle(trust_domain.clone()).ok()?;
+    (there.sequence()? > bundle.sequence()?).then_some(there)
+}
+
+impl Writer {
+    /// The bundle that is there already and stays, because this one is older.
+    #[must_use]
+    pub fn newer_than(&self, bundle: &Bundle) -> Option<Bundle> {
+        newer_bundle(&read_material(&self.dir).ok()?, bundle)
+    }
 }
 
 /// Whether no authority that is known has the name of this list's, or one of them has signed it.

@@ -30,6 +30,7 @@ pub struct Partners {
 /// The directory cannot be read, or the link to what counts in it is missing: nobody is withdrawn for that.
 pub fn salvage_partners(dir: &Path, own: &TrustDomain) -> Result<Partners, LoadError> {
     let material = match read_material(dir) {
+        Err(LoadError::TrustGone { .. }) => return Ok(Partners::default()),
         Err(LoadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && was_never_there(dir) => {
             return Ok(Partners::default());
         }

@@ -195,6 +195,16 @@ pub fn load_own_trust(dir: &Path, own: &TrustDomain) -> Result<LoadedTrust, Load
     material.parse()
 }
 
+/// As [`load_own_trust`], but without lists, whatever somebody broke of those.
+pub fn load_own_bundle(dir: &Path, own: &TrustDomain) -> Result<LoadedTrust, LoadError> {
+    let mut material = read_material(dir)?;
+    material.bundles.retain(|trust_domain, _| trust_domain == own);
+    material.crls.clear();
+    let bundle = Whose::Bundle(own.clone());
+    material.broken.retain(|broken| broken.whose == bundle);
+    material.parse()
+}
+
 /// Reads a file of revocation lists, in PEM or DER: what `--crl FILE` names.
 pub fn read_crls(path: &Path) -> Result<Vec<Arc<Crl>>, LoadError> {
     RawFile::read_crls(path)?.crls()
@@ -368,7 +378,7 @@ fn resolve(dir: &Path) -> Result<PathBuf, LoadError> {
     let delivered = Switch::new(dir, GENERATIONS).current().is_some();
     let never = was_never_there(dir);
     if is_absent(&base) {
-        return if delivered { Err(missing(base)) } else { load::resolve(dir) };
+        return if delivered { Err(LoadError::TrustGone { path: base }) } else { load::resolve(dir) };
     }
     if !base.is_dir() {
         return Err(LoadError::Io { path: base, source: io::ErrorKind::NotADirectory.into() });

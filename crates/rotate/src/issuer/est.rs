@@ -6,7 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use countermark_credential::{Bundle, Issuer, IssuerError, Issuing, directory};
+use countermark_credential::directory::{self, LoadError};
+use countermark_credential::{Bundle, Issuer, IssuerError, Issuing};
 use countermark_identity::{Clock, TrustDomain, UnixTime};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -177,7 +178,9 @@ impl Files {
         };
         let crls = match &self.crl {
             Some(path) => directory::read_crls(path)?,
-            // Whether a bundle is beside them or not: that they cannot be read does not mean that there are none.
+            // Whether a bundle is beside them or not: that they cannot be read does not mean that there are none. Who removed all
+            // trust material has removed them, and wants the roots of the configuration.
+            None if self.bundle.is_some() && matches!(there(), Err(LoadError::TrustGone { .. })) => Vec::new(),
             None => there()?.crls.into_iter().flat_map(|domain| domain.crls).collect(),
         };
         Ok(OwnTrust { bundle, crls })

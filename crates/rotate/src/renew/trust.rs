@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countermark_credential::directory::{self, DeliveryError, Writer};
-use countermark_credential::{Authority, ChainError, Credential, Crl};
+use countermark_credential::{Authority, Bundle, ChainError, Credential, Crl};
 use countermark_identity::{Clock, UnixTime};
 
 use super::{Failure, Verdict, blocking, judged, present};
@@ -19,16 +19,15 @@ pub(crate) async fn take_lists(
     clock: Arc<dyn Clock>,
 ) -> Result<Option<TrustMark>, Failure> {
     let now = clock.now();
-    deliver_trust(entry, move |entry| beside_the_roots(entry, listing, now)).await
+    deliver_trust(entry, move |_, entry| beside_the_roots(entry, listing, now)).await
 }
 
-/// Published lists and the roots that are there: none where there is nothing to stand beside.
+/// Published lists and the roots that are there: none where there is no credential to stand beside.
 fn beside_the_roots(entry: &CredentialEntry, listing: Listing, now: UnixTime) -> Result<Option<OwnTrust>, Failure> {
     // Not what a generation was delivered with: with it, a root would come back that was withdrawn since.
     let own = own_there(entry).map_err(Failure::at(Step::Deliver))?;
-    let (Some(credential), Some(own)) = (present(&entry.directory, &entry.identity).credential, own) else {
-        return Ok(None);
-    };
+    let Some(credential) = present(&entry.directory, &entry.identity).credential else { return Ok(None) };
+    let own = own.ok_or_else(|| Failure::new(Step::Deliver, NO_BUNDLE.to_owned()))?;
     let Listing { crls, verified, .. } = listing;
     let crls = if verified { crls } else { proven(crls, &own, &credential) };
     require_newer(&own.crls, &crls, !verified).map_err(Failure::at(Step::Verify))?;
@@ -72,12 +71,12 @@ fn require_newer(before: &[Arc<Crl>], crls: &[Arc<Crl>], whole: bool) -> Result<
 /// Delivers the trust material that is decided on while nobody else delivers, if any is. Says which is there then.
 pub(super) async fn deliver_trust(
     entry: Arc<CredentialEntry>,
-    decide: impl FnOnce(&CredentialEntry) -> Result<Option<OwnTrust>, Failure> + Send + 'static,
+    decide: impl FnOnce(&Writer, &CredentialEntry) -> Result<Option<OwnTrust>, Failure> + Send + 'static,
 ) -> Result<Option<TrustMark>, Failure> {
     let deliver = move || {
         let failed = |error: DeliveryError| Failure::of_delivery(&entry, error.to_string());
         let writer = Writer::open(&entry.directory, entry.access).map_err(failed)?;
-        let Some(OwnTrust { bundle, crls }) = decide(&entry)? else { return Ok(None) };
+        let Some(OwnTrust { bundle, crls }) = decide(&writer, &entry)? else { return Ok(None) };
         writer.deliver_own_trust(bundle, crls).map_err(failed)?;
         // Read before any hook runs: what is switched later is seen by them, too.
         Ok(TrustMark::of(&entry.directory))
@@ -98,9 +97,26 @@ pub(super) fn verify_trust(
     }
 }
 
+/// Refuses a delivery after which the credential would not verify: roots that are there already stay where they are newer.
+pub(super) fn require_led(
+    writer: &Writer,
+    entry: &CredentialEntry,
+    credential: &Credential,
+    delivered: &Bundle,
+    now: UnixTime,
+) -> Result<(), Failure> {
+    let Some(bundle) = writer.newer_than(delivered) else { return Ok(()) };
+    let stays = bundle.sequence().unwrap_or_default();
+    let own = OwnTrust { bundle, crls: Vec::new() };
+    let fault = |error| format!("the trust bundle that is there is newer and stays (sequence {stays}): {error}");
+    verify_trust(entry, credential, &own, now).map_err(|error| Failure::new(Step::Verify, fault(error)))
+}
+
 /// The roots and lists of its own trust domain that count in a directory, whatever somebody broke of a partner's.
 pub(crate) fn own_there(entry: &CredentialEntry) -> Result<Option<OwnTrust>, String> {
     let trust_domain = entry.identity.trust_domain();
     let trust = directory::load_own_trust(&entry.directory, trust_domain).map_err(|error| error.to_string())?;
     Ok(Present { trust, ..Present::default() }.own(trust_domain))
 }
+
+pub(super) const NO_BUNDLE: &str = "there is no trust bundle for it";

@@ -46,6 +46,11 @@ fn what_is_there_stays_where_what_comes_later_is_older() {
     let manner = Manner { keeps_newer: true, ..Manner::default() };
     deliver_as(&estate.dir(), &delivery, &manner, NOW).unwrap();
     holds(3, &new);
+    // What has no sequence says nothing about when it is from.
+    assert!(as_others(estate.root.bundle(), &new).unwrap());
+    assert_eq!(estate.load().unwrap().bundles[0].sequence(), None);
+    assert!(as_others(bundle(1), &new).unwrap());
+    holds(1, &new);
     // Whoever delivers on purpose may go back.
     deliver_trust(&estate.dir(), &[bundle(2)], &old).unwrap();
     holds(2, &old);
@@ -141,7 +146,12 @@ fn a_missing_link_does_not_lead_to_what_is_elsewhere() {
     assert!(matches!(estate.load(), Err(LoadError::Io { .. })));
     // The generation has a bundle of its own, which may be one that was withdrawn.
     fs::remove_dir_all(estate.dir().join("trust")).unwrap();
-    assert!(matches!(estate.load(), Err(LoadError::Io { .. })));
+    let gone = estate.load().unwrap_err();
+    assert!(matches!(gone, LoadError::TrustGone { .. }) && gone.to_string().contains("into a new one"), "{gone}");
+    // As the error says.
+    fs::create_dir(estate.dir().join("trust")).unwrap();
+    fs::write(estate.dir().join("trust").join(BUNDLE), estate.root.bundle().to_pem()).unwrap();
+    assert_eq!(estate.load().unwrap().bundles[0].roots(), estate.root.bundle().roots());
 }
 
 #[test]

@@ -279,8 +279,8 @@ impl Stations for Authorities {
                 held: present.credential.as_ref().map(|held| held.chain().to_vec()),
             };
             let trust: Arc<dyn TrustOf> = match &entry.issuer.kind {
-                IssuerKind::Est { .. } => {
-                    let files = Files::new(entry, None, None);
+                IssuerKind::Est { bundle, crl, .. } => {
+                    let files = Files::new(entry, bundle.as_deref(), crl.as_deref());
                     let read = files.trust().await?;
                     Arc::new(Directory(files, read, Arc::clone(&self.0)))
                 }
@@ -413,6 +413,11 @@ impl Bench {
         let text =
             format!("version = 1\n[[issuer]]\nname = \"ca\"\nkind = \"directory\"\npath = \"ca\"\n{credentials}");
         let text = text + "[[issuer]]\nname = \"est\"\nkind = \"est\"\nurl = \"https://est.corp\"\n";
+        let text = if text.contains("\"est-by-file\"") {
+            text + "[[issuer]]\nname = \"est-by-file\"\nkind = \"est\"\nurl = \"https://est.corp\"\nbundle = \"issuing-ca.pem\"\n"
+        } else {
+            text
+        };
         let text = if text.contains("\"foreign\"") {
             text + "[[issuer]]\nname = \"foreign\"\nkind = \"directory\"\npath = \"foreign\"\n"
         } else {

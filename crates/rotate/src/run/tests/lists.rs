@@ -58,6 +58,25 @@ async fn lists_that_could_not_be_delivered_are_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lists_with_no_roots_to_stand_beside_are_told_and_tried_again() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let running = bench.started("").await;
+    bench.issuer.set(Mood::Down);
+    let (bundle, aside) = (dir.join("trust/current/agents.internal.trust-bundle.pem"), bench.path("aside"));
+    fs::rename(&bundle, &aside).unwrap();
+    let next = bench.issuer.lists();
+    bench.issuer.publish(next.clone(), true);
+    let failed = |event: &Event| matches!(event, Event::RefreshFailed { step: Step::Deliver, .. });
+    let told = running.next(failed).await;
+    assert!(matches!(&told, Event::RefreshFailed { cause, .. } if cause.contains("no trust bundle")), "{told:?}");
+    fs::rename(&aside, &bundle).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(same(&delivered(&dir), &next), "{:?}", running.told());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn lists_from_whoever_answers_take_no_place_from_those_of_the_issuer_that_still_wait() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");

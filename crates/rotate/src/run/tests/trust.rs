@@ -143,6 +143,25 @@ async fn the_roots_of_a_generation_are_delivered_with_no_lists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lists_that_somebody_broke_bring_back_no_root_that_was_withdrawn() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    fs::write(dir.join("generations/1/agents.internal.trust-bundle.pem"), bench.two_roots().to_pem()).unwrap();
+    let known = || {
+        let identity = &bench.config(&bench.entry("billing-bot", "")).unwrap().credentials[0].identity;
+        let own = crate::renew::present(&dir, identity).own(identity.trust_domain()).unwrap();
+        (own.bundle.roots().to_vec(), own.crls.len())
+    };
+    let [own, _] = bench.roots();
+    assert_eq!(known(), (own.roots().to_vec(), 2));
+    fs::write(dir.join("trust/current/agents.internal.crl.pem"), "-----BEGIN X509 CRL-----\nMII").unwrap();
+    assert_eq!(known(), (own.roots().to_vec(), 0));
+    // Where it is the bundle itself, there is nothing else to know the issuer by.
+    fs::write(dir.join("trust/current/agents.internal.trust-bundle.pem"), "-----BEGIN").unwrap();
+    assert_eq!(known(), (bench.two_roots().roots().to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     let bench = Bench::new();
     let dir = bench.minted("billing-bot");
@@ -159,6 +178,27 @@ async fn a_root_that_a_hand_takes_away_is_carried_no_further_within_a_minute() {
     running.carried_on(0).await;
     assert!(bench.clock.passed() - before < Duration::from_secs(60));
     assert!(volume.join(name).symlink_metadata().is_err() && volume.join("ca.crt").exists());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_a_hand_takes_away_right_after_a_delivery_is_carried_no_further() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let (volume, name) = (bench.path("volume"), "partner.example.trust-bundle.pem");
+    let root = fs::read(dir.join("agents.internal.trust-bundle.pem")).unwrap();
+    fs::write(dir.join("trust/current").join(name), &root).unwrap();
+    let running = bench.started(&format!("projected = \"{}\"\n", volume.display())).await;
+    // Before anybody looks at what was delivered.
+    running.hooked(0).await;
+    assert!(volume.join(name).exists());
+    let version = directory::trust_version(&dir);
+    fs::remove_file(dir.join("trust/current").join(name)).unwrap();
+    let before = bench.clock.passed();
+    running.carried_on(0).await;
+    assert!(bench.clock.passed() - before < Duration::from_secs(60));
+    assert!(volume.join(name).symlink_metadata().is_err() && volume.join("ca.crt").exists());
+    assert_eq!(directory::trust_version(&dir), version, "it is the same version");
     running.end().await;
 }
 
@@ -212,6 +252,66 @@ async fn what_is_withdrawn_while_a_refresh_is_under_way_does_not_come_back() {
     bench.issuer.hold(false);
     refresh.await.unwrap().unwrap();
     assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
+}
+
+#[tokio::test(start_paused = true)]
+async fn roots_from_a_file_without_a_sequence_follow_those_of_an_authority_that_has_one() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let [own, other] = bench.roots();
+    directory::deliver_trust(&dir, &[own.clone().with_sequence(5)], &[]).unwrap();
+    fs::write(bench.path("issuing-ca.pem"), other.to_pem()).unwrap();
+    bench.issuer.set(Mood::OtherRoot);
+    let running = bench.start_with(&bench.entry("billing-bot", "").replace("\"ca\"", "\"est-by-file\"")).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    running.renewed(2).await;
+    let there = directory::load_trust(&dir).unwrap();
+    assert_eq!((there.bundles[0].roots(), there.bundles[0].sequence()), (other.roots(), None));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_newer_roots_that_stay_do_not_lead_to_is_not_delivered_beside_them() {
+    let bench = Bench::new();
+    let dir = bench.minted("billing-bot");
+    let [own, other] = bench.roots();
+    directory::deliver_trust(&dir, &[own.clone().with_sequence(5)], &[]).unwrap();
+    fs::write(bench.path("issuing-ca.pem"), other.with_sequence(4).to_pem()).unwrap();
+    bench.issuer.set(Mood::OtherRoot);
+    let running = bench.start_with(&bench.entry("billing-bot", "").replace("\"ca\"", "\"est-by-file\"")).unwrap();
+    assert!(running.handle.renew("billing-bot").await.unwrap());
+    let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+    let refused = |cause: &str| cause.contains("newer and stays (sequence 5)");
+    assert!(matches!(&told, Event::RenewalFailed { step: Step::Verify, cause, .. } if refused(cause)), "{told:?}");
+    assert_eq!(directory::load_trust(&dir).unwrap().bundles[0].roots(), own.roots());
+    assert_eq!(directory::current_generation(&dir), Some(1));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_removes_all_trust_material_goes_by_the_roots_of_the_configuration_or_puts_some_there() {
+    for (issuer, by_hand) in [("est-by-file", false), ("est", true)] {
+        let bench = Bench::new();
+        let dir = bench.minted("billing-bot");
+        let [own, _] = bench.roots();
+        fs::write(bench.path("issuing-ca.pem"), own.to_pem()).unwrap();
+        let trust = dir.join("trust");
+        fs::remove_dir_all(&trust).unwrap();
+        let entry = bench.entry("billing-bot", "").replace("\"ca\"", &format!("\"{issuer}\""));
+        let running = bench.start_with(&entry).unwrap();
+        assert!(running.handle.renew("billing-bot").await.unwrap());
+        if by_hand {
+            let told = running.next(|event| matches!(event, Event::RenewalFailed { .. } | Event::Renewed { .. })).await;
+            let named = |cause: &str| cause.contains("into a new one");
+            assert!(matches!(&told, Event::RenewalFailed { cause, .. } if named(cause)), "{told:?}");
+            fs::create_dir(&trust).unwrap();
+            fs::write(trust.join("agents.internal.trust-bundle.pem"), own.to_pem()).unwrap();
+        }
+        running.renewed(2).await;
+        let there = directory::load_trust(&dir).unwrap();
+        assert_eq!((there.bundles[0].roots(), there.crls.len()), (own.roots(), 0), "{issuer}");
+        running.end().await;
+    }
 }
 
 /// A clock that something happens by when it is read.
