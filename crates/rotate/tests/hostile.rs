@@ -34,7 +34,7 @@ async fn bound(port: u16) -> TcpListener {
             Ok(listener) => return listener,
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("port {port} stays taken");
 }
